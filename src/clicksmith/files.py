@@ -1,0 +1,92 @@
+"""Writing that is never half done: beside first, then renamed; and one writer per folder."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clicksmith.errors import StorageError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it over `path` if the block succeeds, delete it if not.
+
+    Raises StorageError when the disk is full or a folder is in the way.
+    """
+    if path.is_dir():
+        raise StorageError(f"'{path}' is a folder where a file is to be written; remove it or choose another name.")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        _flush(beside)
+        beside.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; it becomes `path` only if the block succeeds.
+
+    An existing `path` is replaced as a whole. A killed process leaves the old content, or nothing.
+    """
+    if path.exists() and not path.is_dir():
+        raise StorageError(f"'{path}' is a file where a folder is to be written; remove it or choose another name.")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        yield beside
+        if path.exists():
+            path.replace(old)
+        beside.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a small file atomically."""
+    with atomic_file(path) as beside:
+        beside.write_bytes(content)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one writer; a second process gets a StorageError instead of a mixture of two runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(
+                f"'{folder}' is being written by another run; wait for it to end or choose another output folder."
+            ) from error
+        yield
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Return the sentence for an operating-system error at `path`."""
+    if isinstance(error, StorageError):
+        return error
+    if error.errno == errno.ENOSPC:
+        return StorageError(f"no space left on the disk while writing '{path}'; nothing was changed. Free some space and run again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(f"no permission to write '{path}'; choose another folder.")
+    return StorageError(f"could not write '{path}': {error.strerror or error}.")
+
+
+def _flush(path: Path) -> None:
+    if path.exists():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,26 @@
+"""Records of a paper and of what it claims."""
+
+import msgspec
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """One published number, and how this project reproduces it."""
+
+    dataset: str
+    metric: str
+    value: float
+    tolerance: float
+    command: str
+    """The command that measures it here, or "not reproduced: <reason>"."""
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """A published paper."""
+
+    key: str
+    title: str
+    authors: str
+    venue: str
+    year: int
+    url: str
+    claims: tuple[Claim, ...] = ()
