@@ -1,0 +1,111 @@
+"""`clicksmith <verb>`: the list of verbs, and what happens to errors.
+
+Exit status: 0 done, 2 an error the user can mend (one line on stderr), 130 interrupted.
+"""
+
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from clicksmith.errors import ClicksmithError, UnknownNameError
+from clicksmith.names import lookup
+
+VERBS = {
+    "describe": "look at a file: proposed schema with reasons, suspects, profile",
+    "fit": "train a model from raw rows and save it",
+    "evaluate": "measure a trained model on raw rows",
+    "predict": "score raw rows",
+    "explain": "show what a trained model looks at",
+    "report": "write a run's HTML page",
+    "datasets": "list, fetch, verify or make data sets",
+    "check": "run the contract tests on your own model file",
+    "quickstart": "the main job end to end on simulated clicks",
+    "doctor": "print versions, processor, kernels and fixes",
+}
+
+USAGE = """usage: clicksmith VERB [options]
+
+Raw impression logs in, a trained, calibrated, served click-through-rate model out.
+
+verbs:
+{verbs}
+
+begin with:
+  clicksmith quickstart                                  no data needed
+  clicksmith describe clicks.csv --label click           what is in the file?
+  clicksmith fit clicks.csv --label click --out run      train and save
+  clicksmith predict run new.csv --out scores.csv        score raw rows
+
+`clicksmith VERB --help` shows the options of a verb and examples."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        _silence_stdout()
+        return 141
+    except KeyboardInterrupt:
+        again = f" resume with: clicksmith {shlex.join(arguments)}" if arguments[:1] == ["fit"] else ""
+        print(f"\ninterrupted.{again}", file=sys.stderr)
+        return 130
+    except ClicksmithError as error:
+        return _fail(str(error))
+    except MemoryError as error:
+        return _fail(f"not enough memory ({error}); use a smaller --train.batch-size or --model.dim.")
+    except OSError as error:
+        return _fail(_system_error(error))
+
+
+def usage() -> str:
+    """Return the text of `clicksmith --help`."""
+    return USAGE.format(verbs="\n".join(f"  {name:<11} {line}" for name, line in VERBS.items()))
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"clicksmith {version('clicksmith')}")
+        return 0
+    verb = arguments[0]
+    try:
+        lookup(VERBS, verb, "verb")
+    except UnknownNameError as error:
+        return _fail(f"{error} `clicksmith --help` lists them.")
+    module = importlib.import_module(f"clicksmith.cli.{verb}")
+    return int(module.main(arguments[1:]) or 0)
+
+
+def _fail(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _system_error(error: OSError) -> str:
+    from pathlib import Path
+
+    from clicksmith.files import storage_error
+
+    return str(storage_error(error, Path(str(error.filename or "the output"))))
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, so that Python's flush at exit does not complain about the closed pipe."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

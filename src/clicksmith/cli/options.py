@@ -1,0 +1,164 @@
+"""Dotted options, `--model.dim 32`, `--train.learning-rate 1e-3`, `--set dim=32`: their values come from signatures."""
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from clicksmith.errors import ClicksmithError, UsageError
+from clicksmith.names import unknown
+
+
+def take_dotted(argv: Sequence[str], prefix: str) -> tuple[list[str], dict[str, str]]:
+    """Split `--<prefix>.name value` and `--<prefix>.name=value` off `argv`; a name without value is "true".
+
+    >>> take_dotted(["a.csv", "--model.batch-norm", "--model.dim", "32"], "model")
+    (['a.csv'], {'batch_norm': 'true', 'dim': '32'})
+    """
+    rest: list[str] = []
+    taken: dict[str, str] = {}
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith(f"--{prefix}."):
+            rest.append(word)
+            continue
+        name, equals, value = word[len(prefix) + 3 :].partition("=")
+        if not equals:
+            value = words.pop(0) if words and not words[0].startswith("--") else "true"
+        taken[name.replace("-", "_")] = value
+    return rest, taken
+
+
+def take_sets(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Split `--set name=value` off `argv`; it may be given several times.
+
+    >>> take_sets(["--set", "dim=32", "--set=interact.units=[64]"])
+    ([], {'dim': '32', 'interact.units': '[64]'})
+    """
+    rest: list[str] = []
+    taken: dict[str, str] = {}
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word != "--set" and not word.startswith("--set="):
+            rest.append(word)
+            continue
+        pair = word[6:] if word.startswith("--set=") else (words.pop(0) if words else "")
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set got '{pair}'; write it as --set name=value.")
+        taken[name] = value
+    return rest, taken
+
+
+def typed(texts: Mapping[str, str], hints: Mapping[str, Any], flag: str) -> dict[str, Any]:
+    """Return the texts as values of the hinted types; `flag` is how they were given, as in `--model.`.
+
+    Raises UsageError: a name that is not hinted (naming the nearest), or a text that is not such a value.
+    """
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name not in hints:
+            known = [f"{flag}{known.replace('_', '-')}" for known in hints]
+            raise UsageError(unknown(f"{flag}{name.replace('_', '-')}", known, "option"))
+        values[name] = _value(text, hints[name], f"{flag}{name.replace('_', '-')}")
+    return values
+
+
+def option_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return name -> type of a function's keyword options."""
+    hints = typing.get_type_hints(function)
+    return {name: hints.get(name, Any) for name in inspect.signature(function).parameters}
+
+
+def option_lines(function: Callable[..., Any], flag: str) -> list[str]:
+    """Return a help line per keyword option: flag, type, default."""
+    lines: list[str] = []
+    hints = option_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        default = "" if parameter.default is inspect.Parameter.empty else f"(default: {_short(parameter.default)})"
+        lines.append(f"  {flag}{name.replace('_', '-'):<22} {type_name(hints[name]):<14} {default}".rstrip())
+    return lines
+
+
+def type_name(hint: Any) -> str:
+    """Return a type as a user would say it.
+
+    >>> type_name(tuple[int, ...]), type_name(float | None)
+    ('INT,INT,...', 'FLOAT|none')
+    """
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "|".join(str(value) for value in inside)
+    if origin in (typing.Union, types.UnionType):
+        return "|".join("none" if kind is type(None) else type_name(kind) for kind in inside)
+    if origin is tuple:
+        return f"{type_name(inside[0])},{type_name(inside[0])},..." if inside else "LIST"
+    names = {int: "INT", float: "FLOAT", bool: "true|false", str: "TEXT"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)).upper())
+
+
+def edit_spec(spec: Any, changes: Mapping[str, str]) -> Any:
+    """Return the spec with nested fields changed: `{"interact.units": "[4]"}`; indices select from tuples."""
+    from clicksmith.parts import from_plain, to_plain
+
+    plain = to_plain(spec)
+    for path, text in changes.items():
+        *parents, last = path.split(".")
+        place = plain
+        for depth, step in enumerate(parents):
+            place = place[_step(place, step, f"--set {'.'.join(path.split('.')[: depth + 1])}")]
+        place[_step(place, last, f"--set {path}")] = literal(text)
+    try:
+        return from_plain(plain)
+    except ClicksmithError as error:
+        raise UsageError(f"--set {', '.join(changes)}: {error}") from error
+
+
+def _step(place: Any, step: str, where: str) -> Any:
+    if isinstance(place, list):
+        if not step.isdigit() or int(step) >= len(typing.cast("list[Any]", place)):
+            raise UsageError(f"{where}: '{step}' is not a position; there are {len(typing.cast('list[Any]', place))}.")
+        return int(step)
+    if not isinstance(place, dict) or step not in place or step == "kind":
+        known = [str(key) for key in typing.cast("dict[str, Any]", place) if key != "kind"] if isinstance(place, dict) else []
+        raise UsageError(f"{where}: {unknown(step, known, 'option')}")
+    return step
+
+
+def literal(text: str) -> Any:
+    """Return a text as JSON if it is JSON, `64,32` as a list, else as it is."""
+    for candidate in (text, f"[{text}]" if "," in text else text, text.lower()):
+        try:
+            return json.loads(candidate)
+        except json.JSONDecodeError:
+            continue
+    return None if text.lower() == "none" else text
+
+
+def _value(text: str, hint: Any, flag: str) -> Any:
+    value = literal(text)
+    several = typing.get_origin(hint) is tuple or any(typing.get_origin(h) is tuple for h in typing.get_args(hint))
+    if several and not isinstance(value, (list, dict)) and value is not None:
+        value = [value]
+    for candidate in (value, text):
+        try:
+            if isinstance(candidate, dict) and "kind" in candidate:
+                from clicksmith.parts import from_plain
+
+                return from_plain(candidate, flag)
+            return msgspec.convert(candidate, hint)
+        except (msgspec.ValidationError, TypeError):
+            continue
+    raise UsageError(f"{flag} got '{text}', which is not {type_name(hint)}.")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple) and not any(hasattr(item, "__struct_fields__") for item in value):
+        return ",".join(str(item) for item in value) or "none"
+    return "none" if value is None else str(value)

@@ -1,0 +1,124 @@
+"""Arguments of a verb from its function's signature (tyro), with every mistake told in one line."""
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import tyro
+from tyro.conf import arg
+
+from clicksmith.errors import UsageError
+from clicksmith.names import unknown
+
+T = TypeVar("T")
+
+FRAME = re.compile(r"[╭╮╰╯│─]+")
+
+
+def option(metavar: str, text: str, *, default: str = "") -> Any:
+    """Describe an option: the word for its value, a help text, and what happens when it is not given."""
+    return arg(metavar=metavar, help=text, help_behavior_hint=f"({default})" if default else "")
+
+
+def flag(text: str) -> Any:
+    """Describe an option without value."""
+    return arg(help=text, help_behavior_hint="")
+
+
+def call(function: Callable[..., T], argv: Sequence[str], *, verb: str, about: str) -> T:
+    """Call `function` with the arguments in `argv`.
+
+    Raises UsageError for an option that is unknown (naming the nearest), a value that does not fit, or a missing one.
+    `--help` prints `about` and the options, and leaves with status 0.
+    """
+    messages = io.StringIO()
+    prog = f"clicksmith {verb}"
+    taken: dict[str, Any] = {}
+
+    def keep(*args: Any, **options: Any) -> None:
+        taken["args"], taken["options"] = args, options
+
+    keep.__signature__ = _signature(function)  # type: ignore[attr-defined]
+    try:
+        with contextlib.redirect_stderr(messages), _wide(any(a in ("-h", "--help") for a in argv)):
+            _, rest = tyro.cli(
+                _like(function, keep),
+                args=list(argv),
+                prog=prog,
+                description=about,
+                return_unknown_args=True,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise UsageError(_sentence(messages.getvalue(), prog)) from None
+    if rest:
+        raise UsageError(_unknown(rest, function, prog))
+    return function(*taken["args"], **taken["options"])
+
+
+def options_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the function's options as typed: `--batch-size`."""
+    keywords = [p.name for p in _signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return [f"--{name.rstrip('_').replace('_', '-')}" for name in keywords]
+
+
+def _signature(function: Callable[..., Any]) -> Any:
+    import inspect
+
+    return inspect.signature(function, eval_str=True)
+
+
+def _like(function: Callable[..., Any], keep: Callable[..., Any]) -> Callable[..., Any]:
+    import typing
+
+    keep.__annotations__ = {**typing.get_type_hints(function, include_extras=True), "return": None}
+    keep.__doc__ = None
+    keep.__name__ = function.__name__
+    return keep
+
+
+def _unknown(rest: list[str], function: Callable[..., Any], prog: str) -> str:
+    names = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
+    if not names:
+        return f"'{rest[0]}' is one argument too many; see `{prog} --help`."
+    known = [*options_of(function), *EXTRA.get(prog.split()[-1], ())]
+    return f"{unknown(names[0], known, f'option of `{prog}`')} See `{prog} --help`."
+
+
+EXTRA = {"fit": ("--model.dim", "--train.learning-rate", "--set")}
+"""Options that a verb takes before tyro sees the rest; here only for "did you mean"."""
+
+
+def _sentence(text: str, prog: str) -> str:
+    """Turn tyro's framed text into one sentence."""
+    plain = [FRAME.sub("", line).strip() for line in re.split(r"─{20,}\s*│\n", text)[0].splitlines()]
+    words = " ".join(line for line in plain if line)
+    bad = re.search(r"Error parsing (\S+): .*?from \[(.*?)\]", words)
+    if bad:
+        kind = "a whole number" if "<class 'int'>" in text or "INT" in words else "a number" if "FLOAT" in words else "valid"
+        return f"{bad[1]} got {bad[2]}, which is not {kind}; see `{prog} --help`."
+    missing = re.search(r"Missing from .*?: (\S+)", words)
+    if missing:
+        return f"{missing[1]} is missing; see `{prog} --help`."
+    words = re.sub(r"^(Invalid choice|Missing argument|Value error|Required options) +", "", words)
+    return f"{words.rstrip('.')}; see `{prog} --help`."
+
+
+@contextlib.contextmanager
+def _wide(helping: bool) -> Iterator[None]:
+    """Keep tyro from breaking an error into lines; help keeps the terminal's width."""
+    before = os.environ.get("COLUMNS")
+    if not helping:
+        os.environ["COLUMNS"] = "1000"
+    try:
+        yield
+    finally:
+        if not helping:
+            os.environ.pop("COLUMNS", None)
+            if before is not None:
+                os.environ["COLUMNS"] = before

@@ -1,0 +1,209 @@
+"""A run: one folder that `fit` fills, and what can be asked of it afterwards.
+
+    run.json           what was asked: identity, model, settings, seed, data checksums, state
+    model/             the artefact
+    metrics.json       {"train": ..., "valid": {"auc": ...}, "test": ...}
+    predictions/       labels, logits and probabilities of valid and test, in row order (Parquet)
+    schema.json        the schema, and reasons.json why it was proposed so
+    log.jsonl          one line per epoch
+    report.html        the page
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.files import locked, write_bytes
+from clicksmith.identity import digest
+
+if TYPE_CHECKING:
+    from clicksmith.serve.predictor import Predictor
+
+State = Literal["new", "resumed", "done"]
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run was asked to do. Two runs with equal `identity` give equal weights on one machine."""
+
+    model: str
+    spec: dict[str, Any]
+    settings: dict[str, Any]
+    seed: int
+    schema: str
+    """Digest of the schema."""
+    data: dict[str, str]
+    """Content checksum by split; a split taken off the training file has none of its own."""
+    split: str
+    """How valid and test were made."""
+    calibrate: bool = True
+    packages: dict[str, str] = {}
+    done: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Digest of what decides the weights; versions and state are left out."""
+        asked = msgspec.to_builtins(self)
+        return digest({name: value for name, value in asked.items() if name not in ("packages", "done")})
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of a run."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What was asked."""
+        return self.path / "run.json"
+
+    @property
+    def model(self) -> Path:
+        """The artefact."""
+        return self.path / "model"
+
+    @property
+    def metrics(self) -> Path:
+        """What was measured."""
+        return self.path / "metrics.json"
+
+    @property
+    def log(self) -> Path:
+        """One line per epoch."""
+        return self.path / "log.jsonl"
+
+    @property
+    def training(self) -> Path:
+        """Checkpoints; removed when the run is done."""
+        return self.path / "training"
+
+    @property
+    def encoded(self) -> Path:
+        """Encoded rows; removed when the run is done."""
+        return self.path / "encoded"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    def predictions(self, split: str) -> Path:
+        """Labels, logits and probabilities of a split."""
+        return self.path / "predictions" / f"{split}.parquet"
+
+    def read_record(self) -> RunRecord | None:
+        """Return what the run was asked, or None in a folder without run."""
+        if not self.record.exists():
+            return None
+        try:
+            return msgspec.json.decode(self.record.read_bytes(), type=RunRecord)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ArtifactError(f"'{self.record}' is damaged ({error}); remove the folder and fit again.") from error
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write what the run was asked."""
+        write_json(self.record, record)
+
+
+@contextmanager
+def claimed(path: Path, *, overwrite: bool = False) -> Iterator[RunFolder]:
+    """Hold a run folder for this process.
+
+    Raises StorageError: another process holds it, or a file is in the way. UsageError: it holds something else.
+    """
+    if path.is_file():
+        raise UsageError(f"'{path}' is a file where a run folder is to be written; choose another --out.")
+    strangers = [p for p in path.iterdir() if p.name != ".lock"] if path.is_dir() else []
+    if strangers and not overwrite and not (path / "run.json").exists() and not _unfinished(path):
+        raise UsageError(
+            f"'{path}' is not empty and holds no run (for example '{strangers[0].name}'); choose another --out."
+        )
+    with locked(path):
+        yield RunFolder(path)
+
+
+def begin(folder: RunFolder, record: RunRecord, *, overwrite: bool = False) -> State:
+    """Enter what is asked; say whether the folder is new, holds the same run half done, or holds it finished.
+
+    Raises UsageError when it holds a run that was asked something else.
+    """
+    before = folder.read_record()
+    if before is not None and before.identity == record.identity and not (overwrite and before.done):
+        return "done" if before.done else "resumed"
+    if before is not None and not overwrite:
+        asked, held = msgspec.to_builtins(record), msgspec.to_builtins(before)
+        other = [name for name in asked if name not in ("packages", "done") and asked[name] != held[name]]
+        raise UsageError(
+            f"'{folder.path}' holds another run (it differs in: {', '.join(other)}); "
+            f"choose another --out, or add --overwrite."
+        )
+    clear(folder)
+    folder.write_record(record)
+    return "new"
+
+
+def clear(folder: RunFolder) -> None:
+    """Remove what an earlier run left, the lock excepted."""
+    import shutil
+
+    for name in ("model", "predictions", "training"):
+        shutil.rmtree(folder.path / name, ignore_errors=True)
+    for name in ("run.json", "metrics.json", "log.jsonl", "report.html"):
+        (folder.path / name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    >>> Run.open("no/such/folder")
+    Traceback (most recent call last):
+    clicksmith.errors.ArtifactError: 'no/such/folder' is not a run folder; give the folder that `clicksmith fit` wrote.
+    """
+
+    path: Path
+    record: RunRecord
+    metrics: dict[str, Any]
+
+    @staticmethod
+    def open(path: str | Path) -> "Run":
+        """Read a run folder."""
+        folder = RunFolder(Path(path))
+        record = folder.read_record() if folder.path.is_dir() else None
+        if record is None:
+            raise ArtifactError(f"'{path}' is not a run folder; give the folder that `clicksmith fit` wrote.")
+        if not record.done:
+            raise ArtifactError(f"the run in '{path}' is not finished; run the same `clicksmith fit` command again.")
+        return Run(folder.path, record, msgspec.json.decode(folder.metrics.read_bytes()))
+
+    @property
+    def folder(self) -> RunFolder:
+        """The paths of the run."""
+        return RunFolder(self.path)
+
+    def predictor(self) -> "Predictor":
+        """Return the trained model, ready to score raw rows."""
+        from clicksmith.serve.predictor import Predictor
+
+        return Predictor.load(self.folder.model)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return one entry per epoch."""
+        if not self.folder.log.exists():
+            return []
+        return [msgspec.json.decode(line) for line in self.folder.log.read_bytes().splitlines() if line]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def _unfinished(path: Path) -> bool:
+    """Return whether a killed run left only its encoded rows."""
+    return all(p.name in (".lock", "encoded", "schema.json", "reasons.json") or p.name.endswith(".tmp") for p in path.iterdir())

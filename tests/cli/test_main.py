@@ -1,0 +1,96 @@
+"""The command line as a whole: verbs, help, mistakes, interruption."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clicksmith.cli import main as cli
+from clicksmith.cli.main import VERBS, main
+
+
+def test_help_lists_every_verb(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {verb} " in text for verb in VERBS)
+
+
+def test_no_verb_shows_help(capsys):
+    assert main([]) == 0
+    assert "usage: clicksmith VERB" in capsys.readouterr().out
+
+
+def test_a_misspelled_verb_names_the_nearest(capsys):
+    assert main(["fitt"]) == 2
+    assert capsys.readouterr().err == "error: no verb named 'fitt'. Did you mean 'fit'? `clicksmith --help` lists them.\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb_teaches_by_example(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert not stop.value.code
+    text = capsys.readouterr().out
+    assert f"usage: clicksmith {verb}" in text
+    assert f"\n  clicksmith {verb}" in text
+
+
+def test_an_unknown_option_names_the_nearest(capsys):
+    assert main(["fit", "a.csv", "--lable", "click"]) == 2
+    message = "error: no option of `clicksmith fit` named '--lable'. Did you mean '--label'? See `clicksmith fit --help`.\n"
+    assert capsys.readouterr().err == message
+
+
+def test_a_value_of_another_type_is_told_in_one_line(capsys):
+    assert main(["fit", "a.csv", "--epochs", "many"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --epochs got 'many', which is not a whole number; see `clicksmith fit --help`.\n"
+    )
+
+
+def test_a_missing_argument_is_told_in_one_line(capsys):
+    assert main(["fit"]) == 2
+    assert capsys.readouterr().err == "error: TRAIN is missing; see `clicksmith fit --help`.\n"
+
+
+def test_ctrl_c_says_how_to_resume(capsys, monkeypatch):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupt)
+    assert main(["fit", "my clicks.csv", "--label", "y"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted. resume with: clicksmith fit 'my clicks.csv' --label y\n"
+
+
+def test_a_full_disk_is_one_line(capsys, monkeypatch):
+    def full(arguments):
+        raise OSError(28, "No space left on device", "run/weights")
+
+    monkeypatch.setattr(cli, "_run", full)
+    assert main(["fit", "a.csv"]) == 2
+    assert capsys.readouterr().err == (
+        "error: no space left on the disk while writing 'run/weights'; nothing was changed. "
+        "Free some space and run again.\n"
+    )
+
+
+def test_a_closed_pipe_is_quiet():
+    command = f"{sys.executable} -m clicksmith.cli.main --help | true"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_help_starts_fast_and_without_torch():
+    code = (
+        "import sys, time\nfrom clicksmith.cli.main import main\nmain(['--help'])\n"
+        "print(time.process_time(), 'torch' in sys.modules, 'polars' in sys.modules, file=sys.stderr)"
+    )
+    costs = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        seconds, torch, polars = done.stderr.split()
+        assert (torch, polars) == ("False", "False")
+        costs.append(float(seconds))
+        time.sleep(0.05)
+    assert min(costs) < 0.4
