@@ -86,3 +86,20 @@ class Knobs(nn.Module):
                 self.register_parameter(name, value)
             else:
                 self.register_buffer(name, torch.as_tensor(value))
+
+
+class SlotOffsets:
+    """The first row of each column's slot, made once per tuple of slots and device."""
+
+    def __init__(self, store: RowStore) -> None:
+        self.starts = store.starts
+        self.known: dict[tuple[tuple[str, ...], torch.device], Tensor] = {}
+
+    def __call__(self, slots: tuple[str, ...], device: torch.device) -> Tensor:
+        """Return [columns] int64."""
+        offsets = self.known.get((slots, device))
+        if offsets is None:
+            offsets = torch.tensor([self.starts[s] for s in slots], dtype=torch.int64, device=device)
+            if not torch.compiler.is_compiling():  # a traced tensor must not outlive the trace
+                self.known[slots, device] = offsets
+        return offsets

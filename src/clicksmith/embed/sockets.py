@@ -53,6 +53,26 @@ class Table(Part, frozen=True):
         raise NotImplementedError
 
 
+class IdGate(Part, frozen=True):
+    """A multiplier per id, shared by the main table, every view and every history (OptFS)."""
+
+    def build(self, slots: tuple[tuple[str, int], ...]) -> nn.Module:
+        """Return a module with `forward(ids[..., C], slots: tuple[str, ...]) -> [..., C, 1]`."""
+        raise NotImplementedError
+
+
+class Numbers(Part, frozen=True):
+    """Maps the numeric columns to fields."""
+
+    def fields(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the fields that the columns become; as many as columns, unless they are merged."""
+        return names
+
+    def build(self, columns: int, dim: int) -> nn.Module:
+        """Return a module with `forward(numeric[B, columns]) -> [B, fields, dim]`; NaN means missing."""
+        raise NotImplementedError
+
+
 class Pool(Part, frozen=True):
     """Summarises a behaviour sequence for a candidate."""
 
@@ -63,8 +83,8 @@ class Pool(Part, frozen=True):
     def build(self, shape: HistoryShape) -> nn.Module:
         """Return a module with two methods, so that a user's part is computed once for many candidates.
 
-            encode(keys[U, T, K, dim], only[U, T, J, dim] | None, mask[U, T]) -> state (dict of tensors, row u per user)
-            read(state, query[B, K, dim], owner[B] | None) -> [B, interests, dim]
+        encode(keys[U, T, K, dim], only[U, T, J, dim] | None, mask[U, T]) -> state (dict of tensors, row u per user)
+        read(state, query[B, K, dim], owner[B] | None) -> [B, interests, dim]
         """
         raise NotImplementedError
 

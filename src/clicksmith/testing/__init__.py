@@ -1,0 +1,1 @@
+"""What every model must do, and tiny data to try it on."""

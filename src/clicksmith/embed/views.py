@@ -1,0 +1,94 @@
+"""Views: further looks at the columns through tables of their own."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from clicksmith.batch.batch import Inputs
+from clicksmith.embed.columns import Columns
+from clicksmith.embed.numbers import Scaled
+from clicksmith.embed.pooling import Reduce, masked_pool
+from clicksmith.embed.shape import FieldShape, View
+from clicksmith.embed.sockets import Table, TableShape
+from clicksmith.encode.layout import Layout
+from clicksmith.errors import CompositionError
+
+
+def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, bag: Reduce) -> nn.Module:
+    """Return the module of a view: `forward(inputs, gate) -> Tensor`, shaped as `View` says."""
+    if view.per == "domain":
+        if not layout.domains:
+            raise CompositionError(
+                f"the view '{view.name}' reads the row's domain, and the data has none; "
+                "name the domain column in the schema, or choose a part that needs no domain."
+            )
+        return DomainView(table, layout.domains, view.dim)
+    names = tuple(f.name for f in shape.selected(view))
+    if view.per == "raw":
+        return RawView([i for i, c in enumerate(layout.numeric) if c.name in names])
+    return ColumnView(view, layout, names, table=table, bag=bag)
+
+
+class ColumnView(nn.Module):
+    """One vector per field (or per field and other field); histories are averaged.
+
+    Shape:
+        out: [batch, selected, dim] or [batch, selected, selected, dim]
+    """
+
+    def __init__(self, view: View, layout: Layout, names: tuple[str, ...], *, table: Table, bag: Reduce) -> None:
+        super().__init__()
+        self.pair = view.per == "pair"
+        self.count, self.dim = len(names), view.dim * (len(names) if view.per == "pair" else 1)
+        chosen = [(h, tuple(c for c in h.columns if f"{h.name}.{c.name}" in names)) for h in layout.histories]
+        self.picked = {h.name: [h.columns.index(c) for c in cs] for h, cs in chosen if cs}
+        histories = tuple(h for h, cs in chosen if cs)
+        self.columns = Columns(layout, names, histories, self.dim, table=table, numbers=Scaled(), bag=bag)
+
+    def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:
+        """Look the columns up in the view's own table."""
+        pieces, _ = self.columns(inputs, gate)
+        for name, picked in self.picked.items():
+            history = inputs.histories[name]
+            keys = self.columns.history(name, history, gate)[:, :, picked]
+            pooled = masked_pool(keys.flatten(2), history.mask, "mean").unflatten(1, (len(picked), self.dim))
+            pieces.append(pooled if inputs.owner is None else pooled.index_select(0, inputs.owner))
+        if not pieces:
+            pieces = [inputs.numeric.new_zeros((inputs.ids.shape[0], 0, self.dim))]
+        out = pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)
+        return out.unflatten(-1, (self.count, -1)) if self.pair else out
+
+
+class RawView(nn.Module):
+    """The numbers themselves; a missing one is 0.
+
+    Shape:
+        out: [batch, selected, 1]
+    """
+
+    chosen: Tensor
+
+    def __init__(self, chosen: list[int]) -> None:
+        super().__init__()
+        self.register_buffer("chosen", torch.tensor(chosen, dtype=torch.int64), persistent=False)
+
+    def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:  # noqa: ARG002
+        """Select the numeric columns."""
+        return inputs.numeric.index_select(1, self.chosen).nan_to_num().unsqueeze(-1)
+
+
+class DomainView(nn.Module):
+    """A vector of the row's domain.
+
+    Shape:
+        out: [batch, 1, dim]
+    """
+
+    def __init__(self, table: Table, domains: int, dim: int) -> None:
+        super().__init__()
+        self.table = table.build(TableShape((("domain", domains),), dim))
+
+    def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:  # noqa: ARG002
+        """Look the domain up."""
+        return self.table(cast("Tensor", inputs.domain).unsqueeze(1), ("domain",))
