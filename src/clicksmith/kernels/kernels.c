@@ -1,0 +1,696 @@
+/* Clicksmith's kernels: embedding rows, their optimisers, and the element-wise part of dense layers.
+ *
+ * Plain C with a C ABI, called through ctypes; it knows neither Python nor torch. Compiled once per instruction level.
+ * Rules that hold everywhere:
+ *   - work is cut into blocks that do not depend on the number of threads, and sums are combined in block order, so
+ *     results have the same bits for any number of threads;
+ *   - row numbers are 64 bits wide, -1 means "padding: leave out";
+ *   - `half` says whether a tensor is bfloat16 (1) or float (0); all arithmetic is in float.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define BLOCKS 64
+
+/* ---- vectors: the widest of the instruction level ------------------------------------------------------------ */
+#if defined(__AVX512F__)
+#define W 16
+#elif defined(__AVX2__)
+#define W 8
+#else
+#define W 4
+#endif
+typedef float vf __attribute__((vector_size(4 * W)));
+typedef int32_t vi __attribute__((vector_size(4 * W)));
+typedef uint32_t vu __attribute__((vector_size(4 * W)));
+typedef uint16_t vh __attribute__((vector_size(2 * W)));
+typedef float vf_any __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef uint16_t vh_any __attribute__((vector_size(2 * W), aligned(2), may_alias));
+
+INLINE vf all(float x) { return x - (vf){0}; }
+INLINE vf widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
+INLINE vh narrow(vf x) { /* round to nearest even; NaN stays NaN */
+  vu u = (vu)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+  vi nan = x != x;
+  return __builtin_convertvector((rounded & ~(vu)nan) | ((vu)nan & 0x7fc0), vh);
+}
+INLINE vf root(vf x) {
+#if W == 16
+  return (vf)_mm512_sqrt_ps((__m512)x);
+#elif W == 8
+  return (vf)_mm256_sqrt_ps((__m256)x);
+#else
+  for (int i = 0; i < W; i++) x[i] = sqrtf(x[i]);
+  return x;
+#endif
+}
+
+/* Load and store n <= W values; lanes past n read as zero. */
+INLINE vf get(const void *base, int64_t at, int64_t n, int half) {
+  if (half) {
+    const uint16_t *p = (const uint16_t *)base + at;
+    if (n >= W) return widen(*(const vh_any *)p);
+#if W == 16
+    return widen((vh)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p));
+#else
+    vh h = {0};
+    for (int64_t i = 0; i < n; i++) h[i] = p[i];
+    return widen(h);
+#endif
+  }
+  const float *p = (const float *)base + at;
+  if (n >= W) return *(const vf_any *)p;
+#if W == 16
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  vf v = {0};
+  for (int64_t i = 0; i < n; i++) v[i] = p[i];
+  return v;
+#endif
+}
+INLINE void put(void *base, int64_t at, int64_t n, int half, vf x) {
+  if (half) {
+    uint16_t *p = (uint16_t *)base + at;
+    vh h = narrow(x);
+    if (n >= W) { *(vh_any *)p = h; return; }
+#if W == 16
+    _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)h);
+#else
+    for (int64_t i = 0; i < n; i++) p[i] = h[i];
+#endif
+    return;
+  }
+  float *p = (float *)base + at;
+  if (n >= W) { *(vf_any *)p = x; return; }
+#if W == 16
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+#else
+  for (int64_t i = 0; i < n; i++) p[i] = x[i];
+#endif
+}
+#define LANES(j, n) for (int64_t j = 0, k; k = MIN((n) - j, W), j < (n); j += W)
+
+/* ---- threads -------------------------------------------------------------------------------------------------- */
+typedef void block_fn(const void *args, int64_t block);
+static void run(block_fn *fn, const void *args, int64_t blocks, int threads) {
+#if defined(_OPENMP)
+  if (threads > 1 && blocks > 1) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int64_t b = 0; b < blocks; b++) fn(args, b);
+    return;
+  }
+#endif
+  for (int64_t b = 0; b < blocks; b++) fn(args, b);
+}
+/* Block b of n things cut into `blocks` pieces: [first, last). */
+#define SPAN(n, b, blocks) int64_t first = (n) * (b) / (blocks), last = (n) * ((b) + 1) / (blocks)
+
+INLINE uint64_t mix(uint64_t x) {
+  x ^= x >> 32;
+  x *= 0x9E3779B97F4A7C15ull;
+  return x ^ (x >> 29);
+}
+
+EXPORT int64_t cs_version(void) { return 1; }
+
+/* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
+typedef struct {
+  const float *weight; const int32_t *ids; const int64_t *offsets; void *out; int64_t *rows;
+  int64_t n, columns, dim, total, stride, lead; int half; int *bad;
+} lookup_args;
+
+INLINE void lookup_span(const lookup_args *a, int64_t first, int64_t last, int half) {
+  int64_t dim = a->dim, columns = a->columns, end = a->n * columns;
+  for (int64_t i = first; i < last; i++)
+    for (int64_t c = 0; c < columns; c++) {
+      int64_t at = i * columns + c, ahead = at + 16, row = a->offsets[c] + a->ids[at];
+      if (ahead < end) {
+        int64_t ca = c + 16 < columns ? c + 16 : (c + 16) % columns;
+        __builtin_prefetch(a->weight + (a->offsets[ca] + a->ids[ahead]) * dim);
+      }
+      if (a->ids[at] < 0 || row >= a->total) { *a->bad = 1; continue; }
+      const float *from = a->weight + row * dim;
+      int64_t to = i * a->stride + a->lead + c * dim;
+      LANES(j, dim) put(a->out, to + j, k, half, get(from, j, k, 0));
+    }
+}
+static void lookup_block(const void *args, int64_t b) {
+  const lookup_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) lookup_span(a, first, last, 1); else lookup_span(a, first, last, 0);
+}
+/* out[i, lead + c * dim ...] = weight[offsets[c] + ids[i, c]]; returns 1 if an id is outside the table. */
+EXPORT int cs_lookup(const float *weight, const int32_t *ids, const int64_t *offsets, void *out, int64_t n, int64_t columns,
+                     int64_t dim, int64_t total, int64_t stride, int64_t lead, int half, int threads) {
+  int bad = 0;
+  lookup_args a = {weight, ids, offsets, out, 0, n, columns, dim, total, stride, lead, half, &bad};
+  run(lookup_block, &a, BLOCKS, threads);
+  return bad;
+}
+
+static void number_block(const void *args, int64_t b) {
+  const lookup_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t i = first; i < last; i++)
+    for (int64_t c = 0; c < a->columns; c++) {
+      int64_t at = i * a->columns + c;
+      a->rows[at] = a->ids[at] ? a->offsets[c] + a->ids[at] : -1;
+    }
+}
+/* rows[i, c] = offsets[c] + ids[i, c], or -1 for padding. */
+EXPORT void cs_number(const int32_t *ids, const int64_t *offsets, int64_t *rows, int64_t n, int64_t columns, int threads) {
+  lookup_args a = {.ids = ids, .offsets = offsets, .rows = rows, .n = n, .columns = columns};
+  run(number_block, &a, BLOCKS, threads);
+}
+
+#define PARTS 64 /* merge: rows are dealt to parts by their hash; a part merges its own rows in order of position */
+typedef struct {
+  const int64_t *rows; const void *grad; int64_t *out_rows; float *out_grad; int64_t n, dim; int half;
+  uint32_t *order; int64_t (*count)[PARTS]; int64_t *start, *found;
+} merge_args;
+
+INLINE int part_of(int64_t row) { return (int)(mix((uint64_t)row) >> 58); }
+
+static void merge_count(const void *args, int64_t b) {
+  const merge_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t i = first; i < last; i++) if (a->rows[i] >= 0) a->count[b][part_of(a->rows[i])]++;
+}
+static void merge_deal(const void *args, int64_t b) {
+  const merge_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t i = first; i < last; i++) if (a->rows[i] >= 0) a->order[a->count[b][part_of(a->rows[i])]++] = (uint32_t)i;
+}
+INLINE void merge_part(const merge_args *a, int64_t p, int half) {
+  int64_t base = a->start[p], n = a->start[p + 1] - base, dim = a->dim, size = 16, found = 0;
+  const uint32_t *order = a->order + base;
+  int64_t *out_rows = a->out_rows + base;
+  float *out = a->out_grad + base * dim;
+  while (size < 2 * n) size *= 2;
+  int32_t *table = malloc((size_t)size * sizeof *table);
+  memset(table, 0xff, (size_t)size * sizeof *table);
+  int64_t bytes = half ? 2 : 4;
+  for (int64_t i = 0; i < n; i++) {
+    if (i + 12 < n) {
+      __builtin_prefetch(a->rows + order[i + 12]);
+      __builtin_prefetch((const char *)a->grad + (int64_t)order[i + 12] * dim * bytes);
+    }
+    int64_t at = order[i], row = a->rows[at], slot = (int64_t)(mix((uint64_t)row) >> 8) & (size - 1);
+    while (table[slot] >= 0 && out_rows[table[slot]] != row) slot = (slot + 1) & (size - 1);
+    if (table[slot] < 0) {
+      table[slot] = (int32_t)found;
+      out_rows[found] = row;
+      LANES(j, dim) put(out, found * dim + j, k, 0, get(a->grad, at * dim + j, k, half));
+      found++;
+    } else {
+      int64_t to = (int64_t)table[slot] * dim;
+      LANES(j, dim) put(out, to + j, k, 0, get(out, to + j, k, 0) + get(a->grad, at * dim + j, k, half));
+    }
+  }
+  free(table);
+  a->found[p] = found;
+}
+static void merge_block(const void *args, int64_t p) {
+  const merge_args *a = args;
+  if (a->half) merge_part(a, p, 1); else merge_part(a, p, 0);
+}
+static void merge_pack(const void *args, int64_t p) { /* parts are moved together by the caller; here only the gaps */
+  const merge_args *a = args;
+  for (int64_t i = a->start[p] + a->found[p]; i < a->start[p + 1]; i++) a->out_rows[i] = -1;
+}
+/* Sum gradients of equal rows: out_rows[n] (-1 in gaps) and out_grad[n, dim]. Returns the positions used, -1 if out of memory. */
+EXPORT int64_t cs_merge(const int64_t *rows, const void *grad, int64_t *out_rows, float *out_grad, int64_t n, int64_t dim,
+                        int half, int threads) {
+  int64_t start[PARTS + 1], found[PARTS], (*count)[PARTS] = calloc(BLOCKS, sizeof *count), at = 0;
+  uint32_t *order = malloc((size_t)(n + 1) * sizeof *order);
+  if (!count || !order) { free(count); free(order); return -1; }
+  merge_args a = {rows, grad, out_rows, out_grad, n, dim, half, order, count, start, found};
+  run(merge_count, &a, BLOCKS, threads);
+  for (int p = 0; p < PARTS; p++) {
+    start[p] = at;
+    for (int b = 0; b < BLOCKS; b++) { int64_t c = count[b][p]; count[b][p] = at; at += c; }
+  }
+  start[PARTS] = at;
+  run(merge_deal, &a, BLOCKS, threads);
+  run(merge_block, &a, PARTS, threads);
+  run(merge_pack, &a, PARTS, threads);
+  free(count);
+  free(order);
+  return at;
+}
+
+typedef struct {
+  float *weight, *m, *v; int32_t *last_step; const int64_t *rows; const float *grad, *counts;
+  int64_t n, dim; float lr, b1, b2, eps, l2, scale, c2; int64_t step; double *sums;
+  const float *replay; const float *decay; int64_t decays; int part, parts;
+} row_args;
+
+static void add_block(const void *args, int64_t b) {
+  const row_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t i = first; i < last; i++) {
+    if (a->rows[i] < 0) continue;
+    int64_t to = a->rows[i] * a->dim;
+    LANES(j, a->dim) put(a->weight, to + j, k, 0, get(a->weight, to + j, k, 0) + get(a->grad, i * a->dim + j, k, 0));
+  }
+}
+/* into[rows[i]] += grad[i]; the rows are distinct (after cs_merge). */
+EXPORT void cs_add(float *into, const int64_t *rows, const float *grad, int64_t n, int64_t dim, int threads) {
+  row_args a = {.weight = into, .rows = rows, .grad = grad, .n = n, .dim = dim};
+  run(add_block, &a, BLOCKS, threads);
+}
+
+static void norm_block(const void *args, int64_t b) {
+  const row_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  double sum = 0;
+  for (int64_t i = first; i < last; i++) {
+    if (a->rows && a->rows[i] < 0) continue;
+    vf s = {0};
+    LANES(j, a->dim) { vf g = get(a->grad, i * a->dim + j, k, 0); s += g * g; }
+    for (int l = 0; l < W; l++) sum += s[l];
+  }
+  a->sums[b] = sum;
+}
+/* Sum of squares of grad[n, dim] over rows that are not -1 (rows may be NULL). */
+EXPORT double cs_square_sum(const int64_t *rows, const float *grad, int64_t n, int64_t dim, int threads) {
+  double sums[BLOCKS], total = 0;
+  row_args a = {.rows = rows, .grad = grad, .n = n, .dim = dim, .sums = sums};
+  run(norm_block, &a, BLOCKS, threads);
+  for (int b = 0; b < BLOCKS; b++) total += sums[b];
+  return total;
+}
+
+/* ---- optimisers of rows ---------------------------------------------------------------------------------------- */
+/* Steps that a row missed, as dense Adam would have made them with a zero gradient: the sum over the missed steps is a
+ * Gauss rule of two nodes in eps/sqrt(v) whose weights depend on the last step only (clicksmith.train.replay). */
+INLINE void replay_row(const row_args *a, int64_t row, int64_t from, int64_t to) {
+  const float *c = a->replay + 4 * from;
+  int64_t missed = to - from, at = row * a->dim;
+  vf p1 = all(c[0]), e1 = all(c[1]), p2 = all(c[2]), e2 = all(c[3]);
+  vf d1 = all(missed < a->decays ? a->decay[2 * missed] : 0.f);
+  vf d2 = all(missed < a->decays ? a->decay[2 * missed + 1] : (float)pow(a->b2, (double)missed));
+  LANES(j, a->dim) {
+    vf m = get(a->m, at + j, k, 0), v = get(a->v, at + j, k, 0), s = root(v);
+    vf w = get(a->weight, at + j, k, 0) - m * (p1 / (s + e1) + p2 / (s + e2));
+    put(a->weight, at + j, k, 0, w);
+    put(a->m, at + j, k, 0, m * d1);
+    put(a->v, at + j, k, 0, v * d2);
+  }
+}
+INLINE void prefetch_row(const row_args *a, int64_t row) {
+  int64_t at = row * a->dim;
+  for (int64_t j = 0; j < a->dim; j += 16) {
+    __builtin_prefetch(a->weight + at + j, 1);
+    if (a->m) __builtin_prefetch(a->m + at + j, 1);
+    if (a->v) __builtin_prefetch(a->v + at + j, 1);
+  }
+}
+static void catch_up_block(const void *args, int64_t part) { /* each part looks at all rows and treats its own */
+  const row_args *a = args;
+  int64_t waiting[16], since[16], count = 0, step = a->step;
+  for (int64_t i = 0; i < a->n; i++) {
+    if (i + 24 < a->n && a->rows[i + 24] >= 0) __builtin_prefetch(a->last_step + a->rows[i + 24], 1);
+    int64_t row = a->rows[i];
+    if (row < 0 || (a->parts > 1 && (int64_t)((mix((uint64_t)row) >> 40) % (uint64_t)a->parts) != part)) continue;
+    int32_t from = a->last_step[row];
+    if (from == 0 || from >= step) continue; /* never touched: its moments are zero */
+    a->last_step[row] = (int32_t)step;
+    prefetch_row(a, row);
+    waiting[count] = row;
+    since[count++] = from;
+    if (count == 16) {
+      for (int64_t q = 0; q < 16; q++) replay_row(a, waiting[q], since[q], step);
+      count = 0;
+    }
+  }
+  for (int64_t q = 0; q < count; q++) replay_row(a, waiting[q], since[q], step);
+}
+static void flush_block(const void *args, int64_t b) {
+  const row_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t row = first; row < last; row++) {
+    int32_t from = a->last_step[row];
+    if (from == 0 || from >= a->step) continue;
+    a->last_step[row] = (int32_t)a->step;
+    replay_row(a, row, from, a->step);
+  }
+}
+/* Bring rows[n] (or rows 0..n-1 if `rows` is NULL) up to `step`. */
+EXPORT void cs_adam_catch_up(float *weight, float *m, float *v, int32_t *last_step, const int64_t *rows, int64_t n, int64_t dim,
+                             int64_t step, float b2, const float *replay, const float *decay, int64_t decays, int threads) {
+  row_args a = {.weight = weight, .m = m, .v = v, .last_step = last_step, .rows = rows, .n = n, .dim = dim, .step = step,
+                .b2 = b2, .replay = replay, .decay = decay, .decays = decays, .parts = threads};
+  if (rows) run(catch_up_block, &a, threads > 1 ? threads : 1, threads);
+  else run(flush_block, &a, BLOCKS, threads);
+}
+
+INLINE void adam_values(const row_args *a, int64_t at, int64_t from, int64_t n, float l2) {
+  vf b1 = all(a->b1), b2 = all(a->b2), n1 = all(1 - a->b1), n2 = all(1 - a->b2), scale = all(a->scale), decay = all(l2);
+  vf lr = all(a->lr), c2 = all(a->c2), eps = all(a->eps);
+  LANES(j, n) {
+    vf w = get(a->weight, at + j, k, 0), g = scale * get(a->grad, from + j, k, 0) + decay * w;
+    vf m = b1 * get(a->m, at + j, k, 0) + n1 * g, v = b2 * get(a->v, at + j, k, 0) + n2 * g * g;
+    put(a->m, at + j, k, 0, m);
+    put(a->v, at + j, k, 0, v);
+    put(a->weight, at + j, k, 0, w - lr * m / (root(v) * c2 + eps));
+  }
+}
+#define EACH_ROW(a, i, row)                                                                  \
+  for (int64_t i = first, row; i < last; i++)                                                \
+    if (i + 8 < last && (a)->rows[i + 8] >= 0 ? (prefetch_row((a), (a)->rows[i + 8]), 1) : 1) \
+      if ((row = (a)->rows[i]) >= 0)
+
+INLINE float row_l2(const row_args *a, int64_t row) { return a->counts ? a->l2 / (a->counts[row] > 1 ? a->counts[row] : 1) : a->l2; }
+
+static void adam_block(const void *args, int64_t b) {
+  const row_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  EACH_ROW(a, i, row) {
+    if (a->last_step) {
+      int64_t from = a->last_step[row];
+      if (from && from < a->step - 1) replay_row(a, row, from, a->step - 1);
+      a->last_step[row] = (int32_t)a->step;
+    }
+    adam_values(a, row * a->dim, i * a->dim, a->dim, row_l2(a, row));
+  }
+}
+/* Adam on distinct rows. lr and c2 carry the bias corrections: lr / (1 - b1^t) and 1 / sqrt(1 - b2^t). */
+EXPORT void cs_adam_rows(float *weight, float *m, float *v, int32_t *last_step, const int64_t *rows, const float *grad, const float *counts,
+                         int64_t n, int64_t dim, int64_t step, float lr, float b1, float b2, float eps, float c2, float l2, float scale,
+                         const float *replay, const float *decay, int64_t decays, int threads) {
+  row_args a = {.weight = weight, .m = m, .v = v, .last_step = last_step, .rows = rows, .grad = grad, .counts = counts, .n = n, .dim = dim,
+                .step = step, .lr = lr, .b1 = b1, .b2 = b2, .eps = eps, .c2 = c2, .l2 = l2, .scale = scale, .replay = replay,
+                .decay = decay, .decays = decays};
+  run(adam_block, &a, BLOCKS, threads);
+}
+static void adam_dense_block(const void *args, int64_t b) {
+  const row_args *a = args;
+  int64_t pieces = (a->n + W - 1) / W;
+  SPAN(pieces, b, BLOCKS);
+  int64_t from = first * W, n = MIN(last * W, a->n) - from;
+  if (n <= 0) return;
+  adam_values(a, from, from, n, a->l2);
+  memset((float *)a->grad + from, 0, (size_t)n * sizeof(float));
+}
+/* Adam on all n values; the gradient is set to zero afterwards. */
+EXPORT void cs_adam_dense(float *weight, float *m, float *v, float *grad, int64_t n, float lr, float b1, float b2, float eps, float c2,
+                          float l2, float scale, int threads) {
+  row_args a = {.weight = weight, .m = m, .v = v, .grad = grad, .n = n, .lr = lr, .b1 = b1, .b2 = b2, .eps = eps, .c2 = c2, .l2 = l2,
+                .scale = scale};
+  run(adam_dense_block, &a, BLOCKS, threads);
+}
+static void adagrad_block(const void *args, int64_t b) {
+  const row_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  EACH_ROW(a, i, row) {
+    int64_t at = row * a->dim;
+    vf l2 = all(row_l2(a, row));
+    LANES(j, a->dim) {
+      vf w = get(a->weight, at + j, k, 0), g = a->scale * get(a->grad, i * a->dim + j, k, 0) + l2 * w;
+      vf v = get(a->v, at + j, k, 0) + g * g;
+      put(a->v, at + j, k, 0, v);
+      put(a->weight, at + j, k, 0, w - a->lr * g / (root(v) + a->eps));
+    }
+  }
+}
+EXPORT void cs_adagrad_rows(float *weight, float *v, const int64_t *rows, const float *grad, const float *counts, int64_t n, int64_t dim,
+                            float lr, float eps, float l2, float scale, int threads) {
+  row_args a = {.weight = weight, .v = v, .rows = rows, .grad = grad, .counts = counts, .n = n, .dim = dim, .lr = lr, .eps = eps, .l2 = l2,
+                .scale = scale};
+  run(adagrad_block, &a, BLOCKS, threads);
+}
+static void sgd_block(const void *args, int64_t b) {
+  const row_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  EACH_ROW(a, i, row) {
+    int64_t at = row * a->dim;
+    vf l2 = all(row_l2(a, row));
+    LANES(j, a->dim) {
+      vf w = get(a->weight, at + j, k, 0), g = a->scale * get(a->grad, i * a->dim + j, k, 0) + l2 * w;
+      put(a->weight, at + j, k, 0, w - a->lr * g);
+    }
+  }
+}
+EXPORT void cs_sgd_rows(float *weight, const int64_t *rows, const float *grad, const float *counts, int64_t n, int64_t dim, float lr,
+                        float l2, float scale, int threads) {
+  row_args a = {.weight = weight, .rows = rows, .grad = grad, .counts = counts, .n = n, .dim = dim, .lr = lr, .l2 = l2, .scale = scale};
+  run(sgd_block, &a, BLOCKS, threads);
+}
+
+/* ---- dense layers ---------------------------------------------------------------------------------------------- */
+/* Dropout from a counter: value i of a tensor is kept if hash(seed, i) >= rate. */
+INLINE vi kept(uint64_t seed, int64_t at, vi rate) {
+  vu x;
+  for (int l = 0; l < W; l++) x[l] = (uint32_t)l;
+  x += (uint32_t)at;
+  x ^= (uint32_t)seed;
+  x ^= x >> 16; x *= 0x7feb352du; x ^= x >> 15; x ^= (uint32_t)(seed >> 32); x *= 0x846ca68bu; x ^= x >> 16;
+  return (vi)(x >> 1) >= rate;
+}
+INLINE vf only(vi mask, vf x) { return (vf)((vi)x & mask); }
+
+typedef struct {
+  const void *x, *y, *g, *z; void *out, *out2; int64_t n, width; int half; uint64_t seed; float drop, keep;
+  const float *scale, *shift, *third; float *sums;
+} dense_args;
+
+INLINE vi rate_of(const dense_args *a) { return (int32_t)((double)a->drop * 2147483648.0) - (vi){0}; }
+
+/* Columns: two sums per column and block in sums[block][2][width], added up in block order by `totals`. */
+static void totals(const float *sums, int64_t width, int which, double *into) {
+  for (int64_t j = 0; j < width; j++) into[j] = 0;
+  for (int b = 0; b < BLOCKS; b++)
+    for (int64_t j = 0; j < width; j++) into[j] += sums[((int64_t)b * 2 + which) * width + j];
+}
+
+INLINE void moments_span(const dense_args *a, int64_t b, int64_t first, int64_t last, int half) {
+  float *s = a->sums + b * 2 * a->width, *q = s + a->width;
+  memset(s, 0, (size_t)a->width * 2 * sizeof(float));
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) { /* relative to the first row, so that a large mean does not cancel */
+      vf v = get(a->x, i * a->width + j, k, half) - get(a->x, j, k, half);
+      put(s, j, k, 0, get(s, j, k, 0) + v);
+      put(q, j, k, 0, get(q, j, k, 0) + v * v);
+    }
+}
+static void moments_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) moments_span(a, b, first, last, 1); else moments_span(a, b, first, last, 0);
+}
+INLINE void norm_forward_span(const dense_args *a, int64_t first, int64_t last, int half) {
+  vf zero = {0}, keep = all(a->keep);
+  vi rate = rate_of(a);
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      int64_t at = i * a->width + j;
+      vf v = get(a->x, at, k, half) * get(a->scale, j, k, 0) + get(a->shift, j, k, 0);
+      v = only(v > zero, v);
+      if (a->drop > 0) v = only(kept(a->seed, at, rate), v * keep);
+      put(a->out, at, k, half, v);
+    }
+}
+static void norm_forward_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) norm_forward_span(a, first, last, 1); else norm_forward_span(a, first, last, 0);
+}
+/* y = dropout(relu(batch_norm(x))), x [n, width]. Gives mean and 1/deviation of the batch and moves the running values;
+ * `bias` (or NULL) was left out of x, so it is added to the running mean only. Returns -1 if out of memory. */
+EXPORT int cs_norm_forward(const void *x, void *y, int64_t n, int64_t width, const float *gamma, const float *beta, const float *bias,
+                           float *running_mean, float *running_var, float momentum, float eps, float *mean, float *inverse, float drop,
+                           uint64_t seed, int half, int threads) {
+  float *sums = malloc((size_t)(BLOCKS + 1) * 2 * width * sizeof(float));
+  double *total = malloc((size_t)width * 2 * sizeof(double));
+  if (!sums || !total) { free(sums); free(total); return -1; }
+  float *scale = sums + (int64_t)BLOCKS * 2 * width, *shift = scale + width;
+  dense_args a = {.x = x, .out = y, .n = n, .width = width, .half = half, .seed = seed, .drop = drop, .keep = 1 / (1 - drop),
+                  .scale = scale, .shift = shift, .sums = sums};
+  run(moments_block, &a, BLOCKS, threads);
+  totals(sums, width, 0, total);
+  totals(sums, width, 1, total + width);
+  for (int64_t j = 0; j < width; j++) {
+    vf head = get(x, j, 1, half);
+    double s = total[j] / n, var = total[width + j] / n - s * s, mu = head[0] + s;
+    if (var < 0) var = 0;
+    mean[j] = (float)mu;
+    inverse[j] = (float)(1 / sqrt(var + eps));
+    if (running_mean) {
+      running_mean[j] = (float)((1 - momentum) * running_mean[j] + momentum * (mu + (bias ? bias[j] : 0)));
+      running_var[j] = (float)((1 - momentum) * running_var[j] + momentum * var * n / (n - 1.0));
+    }
+    scale[j] = gamma[j] * inverse[j];
+    shift[j] = (float)(beta[j] - mu * scale[j]);
+  }
+  run(norm_forward_block, &a, BLOCKS, threads);
+  free(sums);
+  free(total);
+  return 0;
+}
+
+/* x: before the norm, y: after the layer, g: gradient of y; scale = mean, shift = inverse. */
+INLINE void norm_sums_span(const dense_args *a, int64_t b, int64_t first, int64_t last, int half) {
+  float *s = a->sums + b * 2 * a->width, *q = s + a->width;
+  vf zero = {0}, keep = all(a->keep);
+  memset(s, 0, (size_t)a->width * 2 * sizeof(float));
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      int64_t at = i * a->width + j;
+      vf g = only(get(a->y, at, k, half) > zero, get(a->g, at, k, half) * keep);
+      vf h = (get(a->x, at, k, half) - get(a->scale, j, k, 0)) * get(a->shift, j, k, 0);
+      put(s, j, k, 0, get(s, j, k, 0) + g);
+      put(q, j, k, 0, get(q, j, k, 0) + g * h);
+    }
+}
+static void norm_sums_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) norm_sums_span(a, b, first, last, 1); else norm_sums_span(a, b, first, last, 0);
+}
+INLINE void norm_backward_span(const dense_args *a, int64_t first, int64_t last, int half) { /* dx = scale * g + shift + third * x */
+  vf zero = {0}, keep = all(a->keep);
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      int64_t at = i * a->width + j;
+      vf g = only(get(a->y, at, k, half) > zero, get(a->g, at, k, half) * keep);
+      vf r = get(a->x, at, k, half) * get(a->third, j, k, 0) + get(a->shift, j, k, 0);
+      put(a->out, at, k, half, g * get(a->scale, j, k, 0) + r);
+    }
+}
+static void norm_backward_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) norm_backward_span(a, first, last, 1); else norm_backward_span(a, first, last, 0);
+}
+EXPORT int cs_norm_backward(const void *g, const void *y, const void *x, void *dx, int64_t n, int64_t width, const float *gamma,
+                            const float *mean, const float *inverse, float *dgamma, float *dbeta, float drop, int half, int threads) {
+  float *sums = malloc((size_t)((BLOCKS * 2) + 3) * width * sizeof(float));
+  double *total = malloc((size_t)width * 2 * sizeof(double));
+  if (!sums || !total) { free(sums); free(total); return -1; }
+  dense_args a = {.x = x, .y = y, .g = g, .out = dx, .n = n, .width = width, .half = half, .drop = drop, .keep = 1 / (1 - drop),
+                  .scale = mean, .shift = inverse, .sums = sums};
+  run(norm_sums_block, &a, BLOCKS, threads);
+  totals(sums, width, 0, total);
+  totals(sums, width, 1, total + width);
+  float *c = sums + (int64_t)BLOCKS * 2 * width, *shift = c + width, *third = shift + width;
+  for (int64_t j = 0; j < width; j++) {
+    double s = total[j], q = total[width + j], scale = (double)gamma[j] * inverse[j], b = -scale * q / n * inverse[j];
+    dbeta[j] = (float)s;
+    dgamma[j] = (float)q;
+    c[j] = (float)scale;
+    third[j] = (float)b;
+    shift[j] = (float)(-scale * s / n - b * mean[j]);
+  }
+  a.scale = c;
+  a.shift = shift;
+  a.third = third;
+  run(norm_backward_block, &a, BLOCKS, threads);
+  free(sums);
+  free(total);
+  return 0;
+}
+
+INLINE void drop_span(const dense_args *a, int64_t first, int64_t last, int half) {
+  vf keep = all(a->keep);
+  vi rate = rate_of(a);
+  for (int64_t j = first * W; j < MIN(last * W, a->n); j += W) {
+    int64_t k = MIN(a->n - j, W);
+    put(a->out, j, k, half, only(kept(a->seed, j, rate), get(a->out, j, k, half) * keep));
+  }
+}
+static void drop_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  int64_t pieces = (a->n + W - 1) / W;
+  SPAN(pieces, b, BLOCKS);
+  if (a->half) drop_span(a, first, last, 1); else drop_span(a, first, last, 0);
+}
+/* Dropout in place on n values. */
+EXPORT void cs_drop(void *x, int64_t n, float drop, uint64_t seed, int half, int threads) {
+  dense_args a = {.out = x, .n = n, .half = half, .seed = seed, .drop = drop, .keep = 1 / (1 - drop)};
+  run(drop_block, &a, BLOCKS, threads);
+}
+
+INLINE void relu_span(const dense_args *a, int64_t b, int64_t first, int64_t last, int half) {
+  float *s = a->sums + b * 2 * a->width;
+  vf zero = {0}, keep = all(a->keep);
+  memset(s, 0, (size_t)a->width * sizeof(float));
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      int64_t at = i * a->width + j;
+      vf g = get(a->g, at, k, half);
+      if (a->y) {
+        g = only(get(a->y, at, k, half) > zero, g * keep);
+        put(a->out, at, k, half, g);
+      }
+      put(s, j, k, 0, get(s, j, k, 0) + g);
+    }
+}
+static void relu_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) relu_span(a, b, first, last, 1); else relu_span(a, b, first, last, 0);
+}
+static int with_sums(block_fn *fn, dense_args *a, float *dbias, int threads) {
+  a->sums = malloc((size_t)BLOCKS * 2 * a->width * sizeof(float));
+  double *total = malloc((size_t)a->width * sizeof(double));
+  if (!a->sums || !total) { free(a->sums); free(total); return -1; }
+  run(fn, a, BLOCKS, threads);
+  totals(a->sums, a->width, 0, total);
+  for (int64_t j = 0; j < a->width; j++) dbias[j] = (float)total[j];
+  free(a->sums);
+  free(total);
+  return 0;
+}
+/* Gradient through dropout and ReLU, and the sum over rows for the bias. y NULL: only the sum of g. */
+EXPORT int cs_relu_backward(const void *g, const void *y, void *dx, float *dbias, int64_t n, int64_t width, float drop, int half,
+                            int threads) {
+  dense_args a = {.y = y, .g = g, .out = dx, .n = n, .width = width, .half = half, .keep = 1 / (1 - drop)};
+  return with_sums(relu_block, &a, dbias, threads);
+}
+
+INLINE void cross_span(const dense_args *a, int64_t first, int64_t last, int half) {
+  int64_t from = first * a->width, n = last * a->width - from;
+  LANES(j, n) put(a->out, from + j, k, half, get(a->x, from + j, k, half) * get(a->y, from + j, k, half) + get(a->z, from + j, k, half));
+}
+static void cross_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) cross_span(a, first, last, 1); else cross_span(a, first, last, 0);
+}
+/* out = x0 * y + x: the cross layer of DCNv2 after its product y = W x + b. */
+EXPORT void cs_cross_forward(const void *x0, const void *y, const void *x, void *out, int64_t n, int64_t width, int half, int threads) {
+  dense_args a = {.x = x0, .y = y, .z = x, .out = out, .n = n, .width = width, .half = half};
+  run(cross_block, &a, BLOCKS, threads);
+}
+INLINE void cross_back_span(const dense_args *a, int64_t b, int64_t first, int64_t last, int half) {
+  float *s = a->sums + b * 2 * a->width;
+  memset(s, 0, (size_t)a->width * sizeof(float));
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      int64_t at = i * a->width + j;
+      vf g = get(a->g, at, k, half), d = g * get(a->x, at, k, half);
+      put(a->out2, at, k, half, g * get(a->y, at, k, half));
+      put(a->out, at, k, half, d);
+      put(s, j, k, 0, get(s, j, k, 0) + d);
+    }
+}
+static void cross_back_block(const void *args, int64_t b) {
+  const dense_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) cross_back_span(a, b, first, last, 1); else cross_back_span(a, b, first, last, 0);
+}
+/* dy = g * x0, dx0 = g * y, and the sum of dy over rows. */
+EXPORT int cs_cross_backward(const void *g, const void *x0, const void *y, void *dy, void *dx0, float *dbias, int64_t n, int64_t width,
+                             int half, int threads) {
+  dense_args a = {.g = g, .x = x0, .y = y, .out = dy, .out2 = dx0, .n = n, .width = width, .half = half};
+  return with_sums(cross_back_block, &a, dbias, threads);
+}
