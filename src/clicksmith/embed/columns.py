@@ -1,6 +1,8 @@
 """The column encoder: columns of any kind to vectors through one table; one for the fields, one for each view."""
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +83,7 @@ class Columns(nn.Module):
             numeric = [x] if len(self.number_runs) == 1 else list(x.split(self.number_sizes, 1))
             at = len(self.id_runs)
             pieces[at:at] = numeric
-        for name, linear in zip(self.vector_names, self.vectors, strict=True):
+        for name, linear in zip(self.vector_names, cast("Iterable[nn.Linear]", self.vectors), strict=True):
             pieces.append(linear(inputs.vectors[name].to(linear.weight.dtype)).unsqueeze(1))
         return [pieces[i] for i in self.arrangement], looked_up
 

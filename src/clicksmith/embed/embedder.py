@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clicksmith.batch.batch import History, Inputs
 from clicksmith.embed.columns import Columns, field_order
-from clicksmith.embed.histories import HistoryReader, history_fields, history_shape, interests
+from clicksmith.embed.histories import HistoryReader, history_fields, interests
 from clicksmith.embed.numbers import Scaled
 from clicksmith.embed.pooling import Mean, Reduce
 from clicksmith.embed.shape import Field, Fields, FieldShape, View
@@ -112,9 +112,8 @@ class Embedder(nn.Module):
                 numbers=embed.numeric,
                 bag=embed.bag,
             )
-        self.readers = nn.ModuleList(
-            HistoryReader(h, history_shape(h, embed.dim), embed.pool_of(h.name), self.columns) for h in histories
-        )
+        id_names = tuple(c.name for c in layout.ids)
+        self.readers = nn.ModuleList(HistoryReader(h, embed.dim, embed.pool_of(h.name), id_names) for h in histories)
         self.views = nn.ModuleList(
             build_view(view, layout, self.shape, table=embed.view_table, bag=embed.bag) for view in self.shape.views
         )

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from clicksmith.batch.batch import Inputs
-from clicksmith.embed.columns import Columns
 from clicksmith.embed.shape import Field
 from clicksmith.embed.sockets import HistoryShape, Pool
 from clicksmith.encode.layout import HistoryLayout, Layout
@@ -45,19 +44,20 @@ class HistoryReader(nn.Module):
         out:  [batch, interests, dim]
     """
 
-    def __init__(self, history: HistoryLayout, shape: HistoryShape, pool: Pool, columns: Columns) -> None:
+    def __init__(self, history: HistoryLayout, dim: int, pool: Pool, id_names: tuple[str, ...]) -> None:
         super().__init__()
         self.name = history.name
-        self.pool = pool.build(shape)
+        self.pool = pool.build(history_shape(history, dim))
         self.paired = [i for i, c in enumerate(history.columns) if c.of is not None]
         self.only = [i for i, c in enumerate(history.columns) if c.of is None]
         for c in history.columns:
-            if c.of is not None and c.of not in columns.id_names:
+            if c.of is not None and c.of not in id_names:
+                known = ", ".join(id_names) or "(there is none)"
                 raise CompositionError(
-                    f"column '{c.name}' of history '{history.name}' is paired with '{c.of}', which is no id field of "
-                    f"the layout; pair it with one of {', '.join(columns.id_names) or 'the id fields (there are none)'}."
+                    f"column '{c.name}' of history '{history.name}' is paired with '{c.of}', which is no id field; "
+                    f"pair it with one of: {known}."
                 )
-        query = [columns.id_names.index(c.of) for c in history.columns if c.of is not None]
+        query = [id_names.index(c.of) for c in history.columns if c.of is not None]
         self.register_buffer("query", torch.tensor(query, dtype=torch.int64), persistent=False)
 
     query: Tensor

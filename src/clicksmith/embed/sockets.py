@@ -128,6 +128,10 @@ class Layer(Part, frozen=True):
 class Head(Part, frozen=True):
     """Maps what a block gives to logits; it owns the last linear map."""
 
+    def reads(self, hidden: HiddenShape) -> tuple[View | str, ...]:  # noqa: ARG002
+        """Return what the head reads of the fields, besides what the block gives."""
+        return ()
+
     def build(self, hidden: HiddenShape, shape: FieldShape, tasks: tuple[Task, ...]) -> nn.Module:
         """Return a module with `forward(hidden: Hidden, fields: Fields) -> Output`."""
         raise NotImplementedError

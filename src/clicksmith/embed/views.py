@@ -12,17 +12,11 @@ from clicksmith.embed.pooling import Reduce, masked_pool
 from clicksmith.embed.shape import FieldShape, View
 from clicksmith.embed.sockets import Table, TableShape
 from clicksmith.encode.layout import Layout
-from clicksmith.errors import CompositionError
 
 
 def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, bag: Reduce) -> nn.Module:
     """Return the module of a view: `forward(inputs, gate) -> Tensor`, shaped as `View` says."""
     if view.per == "domain":
-        if not layout.domains:
-            raise CompositionError(
-                f"the view '{view.name}' reads the row's domain, and the data has none; "
-                "name the domain column in the schema, or choose a part that needs no domain."
-            )
         return DomainView(table, layout.domains, view.dim)
     names = tuple(f.name for f in shape.selected(view))
     if view.per == "raw":

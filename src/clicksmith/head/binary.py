@@ -45,4 +45,5 @@ class BinaryHead(nn.Module):
             logits = projected if logits is None else projected + logits
         elif self.outputs > 1:
             logits = cast("Tensor", logits).expand(-1, self.outputs)
-        return Output(cast("Tensor", logits if self.bias is None else logits + self.bias))
+        logits = cast("Tensor", logits)
+        return Output(logits if self.bias is None else logits + self.bias)

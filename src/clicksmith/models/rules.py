@@ -1,17 +1,29 @@
-"""What cannot be combined: one table, checked before anything is built."""
+"""What cannot be combined: one table, and the check that holds it before anything is built.
+
+The rule is one: what is written is read, and what is read is there. Everything else works; beside these rows, parts
+refuse shapes of their own accord where their mathematics needs it (a dimension that the heads do not divide).
+"""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from clicksmith.embed.embedder import Embed
-from clicksmith.embed.shape import FieldShape, View
-from clicksmith.embed.sockets import Block, Head, Transform, reads_of, writes_of
+from clicksmith.embed.pooling import Mean
+from clicksmith.embed.shape import View
+from clicksmith.embed.sockets import Block, reads_of, writes_of
+from clicksmith.embed.table import Plain
+from clicksmith.encode.layout import Layout
 from clicksmith.errors import CompositionError
 from clicksmith.parts import Part, kind_of
+
+if TYPE_CHECKING:
+    from clicksmith.models.spec import ModelSpec
+
+Reads = tuple[View | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Impossible:
-    """One row of the table."""
+    """Two kinds of parts that cannot be combined."""
 
     part: str
     other: str
@@ -20,52 +32,66 @@ class Impossible:
 
 
 IMPOSSIBLE: dict[str, Impossible] = {
-    "vectors unread": Impossible(
-        "a transform or pool that writes vectors",
-        "blocks that read only their own views (LR, FFM)",
-        "nothing reads what it writes, so it would never be trained",
-        "add a branch that reads vectors, as in Parallel(blocks=(..., MLP()))",
+    "vectors": Impossible(
+        "a transform that writes vectors (FGCNN, SENet)",
+        "a block that reads only views of its own (LR, FFM)",
+        "writes field vectors that nothing after it reads",
+        "add a branch that reads them, such as an MLP beside it",
     ),
-    "extra unread": Impossible(
+    "extra": Impossible(
         "a transform that writes flat extras",
-        "blocks that read no extras (LR, FM, FFM)",
-        "nothing reads what it writes, so it would never be trained",
-        "add a branch that reads the flat vector, or write fields instead of extras",
+        "a block that reads no extras (LR, FM, FFM)",
+        "writes flat extras that nothing after it reads",
+        "add a branch that reads them, such as an MLP beside it, or make them fields",
+    ),
+    "pool": Impossible(
+        "a pool other than the mean",
+        "a block that reads only views of its own (LR, FFM)",
+        "gives interests that nothing reads (views average their histories)",
+        "add a branch that reads field vectors, such as an MLP beside it",
+    ),
+    "table": Impossible(
+        "a table other than the plain one",
+        "a block that reads only views of its own (LR, FFM)",
+        "holds vectors that nothing reads",
+        "set it as `view_table`, or add a branch that reads field vectors",
+    ),
+    "domain": Impossible(
+        "a part that reads the row's domain",
+        "data without a domain column",
+        "reads the row's domain, which the data does not have",
+        "name the domain column in the schema, or choose a part that needs none",
     ),
 }
-"""Beside these, parts refuse shapes themselves: a dimension that heads do not divide, a view that selects no field,
-a layer after a block without vector. The rule here is one: what is written is read."""
 
 
-def reads_of_spec(transforms: tuple[Transform, ...], block: Block) -> tuple[View | str, ...]:
+def reads_of_spec(spec: "ModelSpec") -> Reads:
     """Return everything that transforms and block read, each once, in order."""
-    return tuple(dict.fromkeys(read for part in (*transforms, block) for read in reads_of(part)))
+    return tuple(dict.fromkeys(read for part in (*spec.transforms, spec.interact) for read in reads_of(part)))
 
 
-def check_rules(
-    embed: Embed,
-    transforms: tuple[Transform, ...],
-    block: Block,
-    head: Head,
-    *,
-    reads_of_head: tuple[View | str, ...],
-    shapes: tuple[FieldShape, ...],
-) -> None:
-    """Raise CompositionError if something written is read by nothing that follows."""
-    del embed, shapes
-    for i, transform in enumerate(transforms):
-        after = {read for part in (*transforms[i + 1 :], block) for read in reads_of(part)} | set(reads_of_head)
+def check_rules(spec: "ModelSpec", layout: Layout, reads_of_head: Reads) -> None:
+    """Raise CompositionError, naming both parts, if the spec holds a row of the table."""
+    for i, transform in enumerate(spec.transforms):
+        after = {read for part in (*spec.transforms[i + 1 :], spec.interact) for read in reads_of(part)}
         for written in writes_of(transform):
-            if written not in after:
-                raise unread(transform, block, f"{written} unread")
-    del head
+            if written not in after | set(reads_of_head):
+                raise impossible(written, transform, spec.interact)
+    if "vectors" not in (*reads_of_spec(spec), *reads_of_head):
+        for pool in {h.name: spec.embed.pool_of(h.name) for h in layout.histories}.values():
+            if pool != Mean():
+                raise impossible("pool", pool, spec.interact)
+        if not isinstance(spec.embed.table, Plain):
+            raise impossible("table", spec.embed.table, spec.interact)
+    if not layout.domains:
+        readers = [(part, reads_of(part)) for part in (*spec.transforms, spec.interact)]
+        for part, reads in [*readers, (spec.head, reads_of_head)]:
+            if any(isinstance(read, View) and read.per == "domain" for read in reads):
+                raise impossible("domain", part, None)
 
 
-def unread(part: Part, other: Part, rule: str) -> CompositionError:
-    """Return the error of a row of the table, with both parts' names."""
-    row = IMPOSSIBLE[rule]
-    what = rule.removesuffix(" unread")
-    return CompositionError(
-        f"'{kind_of(type(part))}' writes {what}, and '{kind_of(type(other))}' reads none: {row.reason}. "
-        f"Instead, {row.instead}."
-    )
+def impossible(row: str, part: Part, block: Block | None) -> CompositionError:
+    """Return the error of a row of the table."""
+    entry = IMPOSSIBLE[row]
+    where = f" in front of '{kind_of(type(block))}'" if block is not None else ""
+    return CompositionError(f"'{kind_of(type(part))}'{where} {entry.reason}; {entry.instead}.")

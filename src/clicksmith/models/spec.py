@@ -50,16 +50,16 @@ def shapes_of(spec: ModelSpec, layout: Layout) -> Shapes:
     Raises:
         CompositionError: two parts cannot be combined; the message names both.
     """
-    reads = reads_of_spec(spec.transforms, spec.interact)
+    reads = reads_of_spec(spec)
     shapes = _grow(spec, embedded_shape(spec.embed, layout, reads))
     hidden = spec.interact.out(shapes[-1])
-    wanted = spec.head.reads(hidden) if hasattr(spec.head, "reads") else ()
+    wanted = spec.head.reads(hidden)
     missing = tuple(read for read in wanted if read not in reads)
     if missing:
         reads += missing
         shapes = _grow(spec, embedded_shape(spec.embed, layout, reads))
         hidden = spec.interact.out(shapes[-1])
-    check_rules(spec.embed, spec.transforms, spec.interact, spec.head, reads_of_head=wanted, shapes=shapes)
+    check_rules(spec, layout, wanted)
     return Shapes(reads, shapes, hidden)
 
 

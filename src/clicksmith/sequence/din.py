@@ -1,0 +1,118 @@
+"""Deep Interest Network: every behaviour is weighed against the candidate (Zhou et al., KDD 2018)."""
+
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clicksmith.embed.activation import Activation, Dice, activation
+from clicksmith.embed.sockets import HistoryShape, Pool
+from clicksmith.errors import CompositionError
+from clicksmith.kernels.layers import Linear
+
+
+class DIN(Pool, frozen=True):
+    """Local activation unit; one interest per paired column.
+
+    Columns without a counterpart in the candidate (a time gap) enter the unit and are not summed up.
+    """
+
+    units: tuple[int, ...] = (80, 40)
+    """Hidden widths of the unit."""
+    activation: Activation = "dice"
+    """Activation of the unit's hidden layers."""
+    softmax: bool = False
+    """Normalise the weights to one; the paper does not, to keep the intensity of interest."""
+    dropout: float = 0.0
+    """Dropout after each hidden layer of the unit."""
+
+    def build(self, shape: HistoryShape) -> nn.Module:
+        """Return the unit for a history."""
+        if not shape.paired:
+            raise CompositionError(
+                f"'din' weighs behaviours against the candidate, and none of the columns {', '.join(shape.only)} is "
+                "paired with one of its fields; pair a column in the schema (Behaviour(of=...)), or pool by 'mean'."
+            )
+        if not self.units:
+            raise CompositionError(
+                "'din' has no hidden layer (units=()); give at least one width, such as units=(36,)."
+            )
+        return LocalActivation(shape, self)
+
+
+class LocalActivation(nn.Module):
+    """u(q) = sum_j w(q, e_j) e_j, with w an MLP over [q, e, q - e, q * e].
+
+    The first layer is folded: its blocks for q and q - e act on the candidate once, those for e and q - e on the
+    history once per user; only q * e is multiplied out per pair. The weight keeps the four blocks.
+
+        W [q, e, q - e, q * e] = (W1 + W3) q + (W2 - W3) e + W4 (q * e)
+
+    Shape:
+        keys:  [users, time, paired, dim]; only: [users, time, columns, dim] or None; mask: [users, time]
+        query: [batch, paired, dim]
+        out:   [batch, paired, dim]
+    Cost: per row time * (width * units[0] + units[0] * units[1] + ...), width = paired * dim.
+    Differs from the paper: Dice leaves padding out of its statistics; the scale 1 / sqrt(width) inside the softmax is
+    that of the authors' code.
+    Paper: din, section 4.3.
+    """
+
+    def __init__(self, shape: HistoryShape, options: DIN) -> None:
+        super().__init__()
+        self.width = len(shape.paired) * shape.dim
+        self.softmax = options.softmax
+        widths = (4 * self.width + len(shape.only) * shape.dim, *options.units)
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
+        self.activations = nn.ModuleList(activation(options.activation, width) for width in options.units)
+        self.dropout = nn.Dropout(options.dropout)
+        self.out = Linear(widths[-1], 1)
+
+    def encode(self, keys: Tensor, only: Tensor | None, mask: Tensor) -> dict[str, Tensor]:
+        """Compute a user's part: the keys, and what the first layer makes of them."""
+        flat = keys.flatten(2)  # [users, time, width]
+        _, of_key, of_difference, _, of_only = self._blocks()
+        projected = F.linear(flat, of_key - of_difference, self._first.bias)
+        if only is not None:
+            projected = projected + F.linear(only.flatten(2), of_only)
+        return {"keys": flat, "projected": projected, "mask": mask}
+
+    def read(self, state: dict[str, Tensor], query: Tensor, owner: Tensor | None) -> Tensor:
+        """Return the interests of each candidate: [batch, paired, dim]."""
+        if owner is not None:
+            state = {name: value.index_select(0, owner) for name, value in state.items()}
+        weights = self.weights(state, query.flatten(1))
+        keys = state["keys"]
+        return torch.bmm(weights.to(keys.dtype).unsqueeze(1), keys).squeeze(1).unflatten(1, query.shape[1:])
+
+    def weights(self, state: dict[str, Tensor], query: Tensor) -> Tensor:
+        """Return the weight of each behaviour, 0 at padding: state per row, query [batch, width] -> [batch, time]."""
+        mask = state["mask"]
+        of_query, _, of_difference, of_product, _ = self._blocks()
+        candidate = F.linear(query, of_query + of_difference).unsqueeze(1)  # [batch, 1, units[0]]
+        x = state["projected"] + candidate + F.linear(state["keys"] * query.unsqueeze(1), of_product)
+        for i, act in enumerate(self.activations):
+            if i:
+                x = cast("Linear", self.layers[i])(x)
+            x = self.dropout(act(x, mask) if isinstance(act, Dice) else act(x))
+        scores = self.out(x).squeeze(-1)  # [batch, time]
+        if self.softmax:
+            scores = (scores.float() / self.width**0.5).masked_fill(~mask, torch.finfo(torch.float32).min).softmax(1)
+        return scores.masked_fill(~mask, 0.0)
+
+    @property
+    def _first(self) -> Linear:
+        return cast("Linear", self.layers[0])
+
+    def _blocks(self) -> tuple[Tensor, ...]:
+        d = self.width
+        weight = self._first.weight
+        return (
+            weight[:, :d],
+            weight[:, d : 2 * d],
+            weight[:, 2 * d : 3 * d],
+            weight[:, 3 * d : 4 * d],
+            weight[:, 4 * d :],
+        )
