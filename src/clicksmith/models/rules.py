@@ -5,11 +5,11 @@ refuse shapes of their own accord where their mathematics needs it (a dimension 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from clicksmith.embed.pooling import Mean
 from clicksmith.embed.shape import View
-from clicksmith.embed.sockets import Block, reads_of, writes_of
+from clicksmith.embed.sockets import Transform, reads_of, writes_of
 from clicksmith.embed.table import Plain
 from clicksmith.encode.layout import Layout
 from clicksmith.errors import CompositionError
@@ -72,11 +72,12 @@ def reads_of_spec(spec: "ModelSpec") -> Reads:
 
 def check_rules(spec: "ModelSpec", layout: Layout, reads_of_head: Reads) -> None:
     """Raise CompositionError, naming both parts, if the spec holds a row of the table."""
-    for i, transform in enumerate(spec.transforms):
-        after = {read for part in (*spec.transforms[i + 1 :], spec.interact) for read in reads_of(part)}
-        for written in writes_of(transform):
-            if written not in after | set(reads_of_head):
-                raise impossible(written, transform, spec.interact)
+    _check_written(spec.transforms, spec.interact, reads_of(spec.interact) + reads_of_head)
+    for composer in _nested(spec.interact):
+        transforms = cast("tuple[Transform, ...]", getattr(composer, "transforms", ()))
+        rest = [part for name in composer.__struct_fields__ if name != "transforms" for part in _parts(composer, name)]
+        if transforms and rest:
+            _check_written(transforms, rest[0], tuple(read for part in rest for read in reads_of(part)))
     if "vectors" not in (*reads_of_spec(spec), *reads_of_head):
         for pool in {h.name: spec.embed.pool_of(h.name) for h in layout.histories}.values():
             if pool != Mean():
@@ -90,7 +91,26 @@ def check_rules(spec: "ModelSpec", layout: Layout, reads_of_head: Reads) -> None
                 raise impossible("domain", part, None)
 
 
-def impossible(row: str, part: Part, block: Block | None) -> CompositionError:
+def _check_written(transforms: tuple[Transform, ...], block: Part, reads: Reads) -> None:
+    for i, transform in enumerate(transforms):
+        after = {read for part in transforms[i + 1 :] for read in reads_of(part)} | set(reads)
+        for written in writes_of(transform):
+            if written not in after:
+                raise impossible(written, transform, block)
+
+
+def _parts(part: Part, name: str) -> list[Part]:
+    value = getattr(part, name)
+    return [item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Part)]
+
+
+def _nested(part: Part) -> list[Part]:
+    """Return a part and every part inside it."""
+    inside = [inner for name in part.__struct_fields__ for inner in _parts(part, name)]
+    return [part, *(deeper for inner in inside for deeper in _nested(inner))]
+
+
+def impossible(row: str, part: Part, block: Part | None) -> CompositionError:
     """Return the error of a row of the table."""
     entry = IMPOSSIBLE[row]
     where = f" in front of '{kind_of(type(block))}'" if block is not None else ""

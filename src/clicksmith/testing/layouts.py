@@ -14,7 +14,7 @@ from clicksmith.encode.layout import (
     VectorColumn,
 )
 
-_SLOTS = (Slot("user", 9), Slot("item", 12), Slot("category", 6), Slot("hour", 5))
+_SLOTS = (Slot("user", 40), Slot("item", 12), Slot("category", 6), Slot("hour", 5))
 _IDS = (IdColumn("user", "user", "user"), IdColumn("item", "item", "item"), IdColumn("category", "category", "item"))
 _NUMERIC = (NumericColumn("price", "item"), NumericColumn("age", "user"))
 _PAIRED = (HistoryColumn("item", "item", "item"), HistoryColumn("category", "category", "category"))
