@@ -1,10 +1,11 @@
 """Arguments of a verb from its function's signature (tyro), with every mistake told in one line."""
 
 import contextlib
+import inspect
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import tyro
@@ -28,8 +29,10 @@ def flag(text: str) -> Any:
     return arg(help=text, help_behavior_hint="")
 
 
-def call(function: Callable[..., T], argv: Sequence[str], *, verb: str, about: str) -> T:
-    """Call `function` with the arguments in `argv`.
+def call(
+    function: Callable[..., T], argv: Sequence[str], *, verb: str, about: str, given: Mapping[str, Any] | None = None
+) -> T:
+    """Call `function` with the arguments in `argv`, and with `given` for parameters that are no options.
 
     Raises UsageError for an option that is unknown (naming the nearest), a value that does not fit, or a missing one.
     `--help` prints `about` and the options, and leaves with status 0.
@@ -41,11 +44,16 @@ def call(function: Callable[..., T], argv: Sequence[str], *, verb: str, about: s
     def keep(*args: Any, **options: Any) -> None:
         taken["args"], taken["options"] = args, options
 
-    keep.__signature__ = _signature(function)  # type: ignore[attr-defined]
+    given = given or {}
+    signature = inspect.signature(function, eval_str=True)
+    shown = [p for p in signature.parameters.values() if p.name not in given]
+    keep.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    keep.__annotations__ = {p.name: p.annotation for p in shown} | {"return": None}
+    keep.__name__ = function.__name__
     try:
         with contextlib.redirect_stderr(messages), _wide(any(a in ("-h", "--help") for a in argv)):
             _, rest = tyro.cli(
-                _like(function, keep),
+                keep,
                 args=list(argv),
                 prog=prog,
                 description=about,
@@ -57,36 +65,16 @@ def call(function: Callable[..., T], argv: Sequence[str], *, verb: str, about: s
             raise
         raise UsageError(_sentence(messages.getvalue(), prog)) from None
     if rest:
-        raise UsageError(_unknown(rest, function, prog))
-    return function(*taken["args"], **taken["options"])
+        raise UsageError(_unknown(rest, shown, prog))
+    return function(*taken["args"], **taken["options"], **given)
 
 
-def options_of(function: Callable[..., Any]) -> list[str]:
-    """Return the names of the function's options as typed: `--batch-size`."""
-    keywords = [p.name for p in _signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    return [f"--{name.rstrip('_').replace('_', '-')}" for name in keywords]
-
-
-def _signature(function: Callable[..., Any]) -> Any:
-    import inspect
-
-    return inspect.signature(function, eval_str=True)
-
-
-def _like(function: Callable[..., Any], keep: Callable[..., Any]) -> Callable[..., Any]:
-    import typing
-
-    keep.__annotations__ = {**typing.get_type_hints(function, include_extras=True), "return": None}
-    keep.__doc__ = None
-    keep.__name__ = function.__name__
-    return keep
-
-
-def _unknown(rest: list[str], function: Callable[..., Any], prog: str) -> str:
+def _unknown(rest: list[str], shown: Sequence[inspect.Parameter], prog: str) -> str:
     names = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
     if not names:
         return f"'{rest[0]}' is one argument too many; see `{prog} --help`."
-    known = [*options_of(function), *EXTRA.get(prog.split()[-1], ())]
+    options = [f"--{p.name.replace('_', '-')}" for p in shown if p.kind is p.KEYWORD_ONLY]
+    known = [*options, *EXTRA.get(prog.split()[-1], ())]
     return f"{unknown(names[0], known, f'option of `{prog}`')} See `{prog} --help`."
 
 

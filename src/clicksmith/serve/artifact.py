@@ -6,7 +6,7 @@
     layout.json          the shape of encoded rows
     encoder/             the fitted encoder, plain files
     weights.safetensors  the weights
-    output.json          logit offset and calibration
+    calibrator.json      from logits to calibrated logits: sampling correction, Platt
     metrics.json         what was measured when it was made
     environment.json     versions, processor, seed, settings, data checksums
 
@@ -20,18 +20,18 @@ from typing import Any, TypeVar
 import msgspec
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import Layout
 from clicksmith.errors import ArtifactError, ClicksmithError, UnknownNameError
+from clicksmith.evaluate.calibrator import Calibrator
 from clicksmith.files import atomic_folder
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.schema import Schema
 from clicksmith.serve.environment import Environment, environment, package_version
 from clicksmith.serve.manifest import NAME, verify, write_manifest
-from clicksmith.serve.output import OutputMap
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Artifact:
     model: CTRModel
     encoder: Encoder
     schema: Schema
-    output: OutputMap = field(default_factory=OutputMap)
+    calibrator: Calibrator = Calibrator()
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])
     environment: Environment = field(default_factory=environment)
 
@@ -55,11 +55,12 @@ def save(folder: str | Path, artifact: Artifact) -> None:
         _write(beside / "spec.json", to_plain(artifact.spec))
         _write(beside / "schema.json", artifact.schema)
         _write(beside / "layout.json", artifact.encoder.layout)
-        _write(beside / "output.json", artifact.output)
+        _write(beside / "calibrator.json", artifact.calibrator)
         _write(beside / "metrics.json", artifact.metrics)
         _write(beside / "environment.json", artifact.environment)
         artifact.encoder.save(beside / "encoder")
-        safetensors.torch.save_file(_weights(artifact.model), beside / "weights.safetensors")
+        weights = beside / "weights.safetensors"
+        safetensors.torch.save_file(_weights(artifact.model), weights, metadata={"digest": artifact.model.digest})
         write_manifest(beside, package_version("clicksmith"))
 
 
@@ -82,7 +83,7 @@ def load(folder: str | Path) -> Artifact:
         model=_model(spec, layout, folder / "weights.safetensors"),
         encoder=encoder,
         schema=schema,
-        output=_read(folder / "output.json", OutputMap),
+        calibrator=_read(folder / "calibrator.json", Calibrator),
         metrics=_read(folder / "metrics.json", dict[str, Any]),
         environment=_read(folder / "environment.json", Environment),
     )
@@ -115,10 +116,13 @@ def read_spec(path: Path) -> ModelSpec:
 
 def _model(spec: ModelSpec, layout: Layout, path: Path) -> CTRModel:
     try:
+        with safe_open(path, framework="pt") as file:
+            saved = (file.metadata() or {}).get("digest", "")
         weights = safetensors.torch.load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ArtifactError(f"'{path}' is not a safetensors file ({error}); copy the whole folder again.") from error
     model = CTRModel(spec, layout)
+    model.check_digest(saved)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -1,0 +1,57 @@
+"""`clicksmith evaluate RUN_DIR FILE`: how good is a trained model on these rows?"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional
+
+from clicksmith.cli.parse import call, flag, option
+
+if TYPE_CHECKING:
+    from clicksmith.evaluate.evaluation import Metrics
+
+ABOUT = """Measure a trained model on labelled raw rows, every metric with its interval.
+
+examples:
+  clicksmith evaluate run test.csv
+  clicksmith evaluate run test.csv --json
+  clicksmith evaluate run test.csv --by device --by hour     a table per value of a column"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    return call(evaluate, argv, verb="evaluate", about=ABOUT)
+
+
+def evaluate(
+    run_dir: Annotated[str, Positional, option("RUN_DIR", "what `clicksmith fit` wrote", default="required")],
+    file: Annotated[str, Positional, option("FILE", "labelled raw rows: CSV, TSV or Parquet", default="required")],
+    /,
+    *,
+    json: Annotated[bool, flag("print JSON instead of a table")] = False,
+    by: Annotated[tuple[str, ...], option("COLUMNS", "also measure each value of these columns")] = (),
+    level: Annotated[float, option("SHARE", "confidence level of the intervals", default="0.95")] = 0.95,
+    models: Annotated[tuple[str, ...], option("FILES", "your own model files, if the model is one")] = (),
+) -> int:
+    """Score, measure, print."""
+    from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.show import json_out, out
+    from clicksmith.evaluate.table import metrics_table
+    from clicksmith.serve.predictor import Predictor
+    from clicksmith.serve.scoring import evaluate_file
+
+    load_models(models)
+    metrics = evaluate_file(Predictor.load(run_dir), file, by=by, level=level)
+    if json:
+        json_out(as_json(metrics))
+    else:
+        for name, found in metrics.items():
+            out().print(metrics_table(found, "" if len(metrics) == 1 else name))
+    return 0
+
+
+def as_json(metrics: dict[str, "Metrics"]) -> dict[str, Any]:
+    """Return `{"auc": ..., "rows": ..., "intervals": {...}}`; further outputs of a model stand under their names."""
+    from clicksmith.serve.scoring import plain
+
+    return plain(metrics)

@@ -1,0 +1,167 @@
+"""`clicksmith fit TRAIN`: raw rows to a trained, measured, saved model."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional
+
+from clicksmith.cli.options import edit_spec, option_hints, option_lines, take_dotted, take_sets, typed
+from clicksmith.cli.parse import call, flag, option
+
+if TYPE_CHECKING:
+    from clicksmith.models.register import ModelFunction
+    from clicksmith.models.spec import ModelSpec
+    from clicksmith.run import Run
+
+ABOUT = """Train a model on raw rows: propose a schema, encode, train, calibrate, measure, save, report.
+
+examples:
+  clicksmith fit clicks.csv --label click
+  clicksmith fit train.csv --valid valid.csv --test test.csv --label click --model dcnv2 --out run
+  clicksmith fit clicks.parquet --schema schema.json --model.dim 32 --train.learning-rate 5e-4 --epochs 3
+  clicksmith fit clicks.csv --label click --models my_model.py --model my_model
+
+An interrupted run continues when the same command is given again."""
+
+
+@dataclass(frozen=True)
+class Dotted:
+    """Options of the model, of training, and nested ones, as typed."""
+
+    model: dict[str, str]
+    train: dict[str, str]
+    sets: dict[str, str]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    rest, model = take_dotted(argv, "model")
+    rest, train = take_dotted(rest, "train")
+    rest, sets = take_sets(rest)
+    about = ABOUT + _more_help(rest) if {"-h", "--help"} & set(rest) else ABOUT
+    return call(fit, rest, verb="fit", about=about, given={"dotted": Dotted(model, train, sets)})
+
+
+def fit(
+    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "training rows: CSV, TSV, Parquet, globs", default="required")],
+    /,
+    *,
+    dotted: Dotted,
+    label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
+    schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None,
+    valid: Annotated[str | None, option("FILE", "rows for early stopping and calibration", default="split off")] = None,
+    test: Annotated[str | None, option("FILE", "rows for the final figures", default="split off, unless --valid is given")] = None,
+    split: Annotated[
+        Literal["auto", "random", "time"], option("HOW", "how to split: auto takes time where the schema has one", default="auto")
+    ] = "auto",
+    model: Annotated[str | None, option("NAME", "the backbone", default="finalmlp")] = None,
+    models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
+    out: Annotated[str | None, option("RUN_DIR", "the run folder", default="runs/TRAIN-MODEL-...")] = None,
+    seed: Annotated[int | None, option("N", "makes the run repeatable", default="0")] = None,
+    epochs: Annotated[int | None, option("N", "at most this many passes", default="by data size")] = None,
+    calibration: Annotated[
+        Literal["platt", "isotonic", "none"], option("HOW", "map fitted on valid", default="platt")
+    ] = "platt",
+    cache: Annotated[str | None, option("FOLDER", "keep encoded rows here for the next run")] = None,
+    overwrite: Annotated[bool, flag("replace another run in RUN_DIR")] = False,
+    resume: Annotated[bool, flag("insist that RUN_DIR holds this run unfinished")] = False,
+    quiet: Annotated[bool, flag("no progress")] = False,
+) -> int:
+    """Train, save, and say where everything is."""
+    from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.progress import Progress
+    from clicksmith.cli.show import note
+    from clicksmith.fitting import DEFAULT_MODEL, fit
+
+    own = load_models(models)
+    name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
+    with Progress(quiet=quiet) as progress:
+        run = fit(
+            train[0] if len(train) == 1 else list(train),
+            label=label,
+            schema=schema,
+            valid=valid,
+            test=test,
+            split=split,
+            model=_spec(name, dotted, own),
+            name=name,
+            settings=_settings(dotted.train),
+            out=out,
+            seed=seed,
+            epochs=epochs,
+            calibration=calibration,
+            cache=cache,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
+    _close(run)
+    note(f"\nmodel: {run.path}   report: {run.folder.report}")
+    note(f"next:  clicksmith predict {run.path} NEW_ROWS.csv --out scores.csv")
+    return 0
+
+
+def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelSpec":
+    from clicksmith.models import MODELS
+    from clicksmith.names import lookup
+
+    function = lookup({**MODELS, **own}, name, "model")
+    flat = {key: text for key, text in dotted.sets.items() if "." not in key and key in option_hints(function)}
+    options = typed({**flat, **dotted.model}, option_hints(function), "--model.")
+    nested = {key: text for key, text in dotted.sets.items() if key not in flat}
+    spec = function(**options)
+    return edit_spec(spec, nested) if nested else spec
+
+
+def _settings(texts: dict[str, str]) -> dict[str, Any]:
+    from typing import get_type_hints
+
+    from clicksmith.train.settings import TrainSettings
+
+    return typed(texts, get_type_hints(TrainSettings), "--train.")
+
+
+def _close(run: "Run") -> None:
+    from clicksmith.cli.show import table
+
+    rows: list[list[str]] = []
+    for split, found in run.metrics.items():
+        if not isinstance(found, dict) or "rows" not in found:
+            continue
+        for name in ("auc", "gauc", "logloss", "predicted_over_observed"):
+            if found.get(name) is not None:
+                low, high = found.get("intervals", {}).get(name) or (None, None)
+                between = "" if low is None else f"{low:.4f} – {high:.4f}"
+                rows.append([split, name, f"{found[name]:.4f}", between, f"{found['rows']:,}"])
+    table(["split", "metric", "value", "95% interval", "rows"], rows, numbers=(2, 4))
+    sys.stdout.flush()
+
+
+def _more_help(argv: Sequence[str]) -> str:
+    from clicksmith.models import MODELS
+    from clicksmith.train.settings import TrainSettings
+
+    name = _named(argv)
+    lines = ["", "", f"models: {', '.join(MODELS)}", "(`clicksmith fit --model NAME --help` shows a model's options)"]
+    if name in MODELS:
+        lines += ["", f"options of {name}:", *option_lines(MODELS[name], "--model.")]
+    lines += ["", "options of training:", *option_lines(TrainSettings, "--train.")]
+    return "\n".join(lines)
+
+
+def _named(argv: Sequence[str]) -> str:
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == "--model":
+            return following
+        if word.startswith("--model="):
+            return word.removeprefix("--model=")
+    return ""
+
+
+def default_out(train: str, model: str, identity: str) -> Path:
+    """Return the folder of a run that was given none: the same question has the same folder."""
+    stem = Path(train).name.split(".")[0].replace("*", "") or "rows"
+    return Path("runs") / f"{stem}-{model}-{identity[:8]}"

@@ -1,0 +1,102 @@
+"""`clicksmith predict RUN_DIR FILE`: raw rows to probabilities."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional
+
+from clicksmith.cli.parse import call, option
+from clicksmith.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ABOUT = """Score raw rows with a trained model. The label is not needed; row order is kept; unseen values are scored as such.
+
+examples:
+  clicksmith predict run new.csv --out scores.csv
+  clicksmith predict run 'logs/*.parquet' --out scores.parquet --keep all
+  clicksmith predict run new.csv | head                  CSV on stdout"""
+
+ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    return call(predict, argv, verb="predict", about=ABOUT)
+
+
+def predict(
+    run_dir: Annotated[str, Positional, option("RUN_DIR", "what `clicksmith fit` wrote", default="required")],
+    file: Annotated[str, Positional, option("FILE", "raw rows: CSV, TSV or Parquet, or a glob", default="required")],
+    /,
+    *,
+    out: Annotated[str | None, option("PREDICTIONS", "file to write: .csv, .tsv, .parquet or .jsonl", default="stdout")] = None,
+    keep: Annotated[
+        str | None, option("COLUMNS", "columns to repeat: names with commas, all, or none", default="ids, group, time")
+    ] = None,
+    models: Annotated[tuple[str, ...], option("FILES", "your own model files, if the model is one")] = (),
+) -> int:
+    """Score and write."""
+    target = None if out is None else Path(out)
+    if target is not None and target.suffix not in ENDINGS:
+        raise UsageError(f"--out got '{out}', whose ending says no format; use one of {', '.join(ENDINGS)}.")
+    if target is not None and target.is_dir():
+        raise UsageError(f"--out got '{out}', which is a folder; give a file name.")
+
+    from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.show import note
+    from clicksmith.encode.source import open_source
+    from clicksmith.serve.predictor import Predictor
+
+    load_models(models)
+    predictor = Predictor.load(run_dir)
+    source = open_source(file)
+    rows = write(predictor.predict_frames(source, keep=_kept(keep, source.columns)), target)
+    if target is not None:
+        note(f"{rows:,} rows scored: {target}")
+    return 0
+
+
+def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
+    """Write the pieces one after another, to stdout as CSV if there is no target; return the number of rows."""
+    import sys
+
+    import polars as pl
+
+    from clicksmith.files import atomic_file
+
+    rows = 0
+    if target is None:
+        for i, frame in enumerate(frames):
+            sys.stdout.write(frame.write_csv(include_header=i == 0))
+            rows += frame.height
+        return rows
+    if target.suffix == ".parquet":
+        whole = pl.concat(list(frames))
+        with atomic_file(target) as beside:
+            whole.write_parquet(beside)
+        return whole.height
+    with atomic_file(target) as beside, beside.open("wb") as file:
+        for i, frame in enumerate(frames):
+            if target.suffix == ".jsonl":
+                frame.write_ndjson(file)
+            else:
+                frame.write_csv(file, include_header=i == 0, separator="\t" if target.suffix == ".tsv" else ",")
+            rows += frame.height
+    return rows
+
+
+def _kept(keep: str | None, columns: Sequence[str]) -> list[str] | None:
+    if keep is None:
+        return None
+    if keep in ("all", "none"):
+        return list(columns) if keep == "all" else []
+    names = [name.strip() for name in keep.split(",") if name.strip()]
+    for name in names:
+        if name not in columns:
+            from clicksmith.names import unknown
+
+            raise UsageError(f"--keep: {unknown(name, columns, 'column')}")
+    return names
