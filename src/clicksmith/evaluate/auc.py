@@ -58,10 +58,9 @@ def auc_influence(rows: Scored) -> Influence:
     """
     require_both_classes(rows, "auc")
     placed, weights = placements(rows), rows.row_weights
-    value, influence = 0.0, np.zeros(len(rows))
+    value, influence = auc_of(rows), np.zeros(len(rows))
     for mine in (~rows.labels, rows.labels):
         total, count = weights[mine].sum(), np.count_nonzero(weights[mine])
-        value = float(np.dot(weights[mine], placed[mine]) / total)
         influence[mine] = weights[mine] * (placed[mine] - value) / total * np.sqrt(count / max(count - 1, 1))
     return Influence(value, influence)
 

@@ -77,9 +77,9 @@ def _bins(rows: Scored, bins: int, binning: Binning) -> tuple[Floats, Floats, Fl
     count = np.bincount(number, minlength=bins)[full].astype(np.float64)
     predicted = np.bincount(number, w * rows.probabilities, bins)[full] / weight[full]
     observed = np.bincount(number, w * rows.labels, bins)[full] / weight[full]
-    return count, weight[full], predicted, np.minimum(observed, 1.0)
+    return count, weight[full].astype(np.float64), predicted, np.minimum(observed, 1.0)
 
 
 def _sums(rows: Scored, bins: int, binning: Binning, values: Floats) -> Floats:
     number = bin_numbers(rows.probabilities, bins, binning)
-    return np.bincount(number, values, bins)[np.bincount(number, rows.row_weights, bins) > 0]
+    return np.bincount(number, values, bins)[np.bincount(number, rows.row_weights, bins) > 0].astype(np.float64)

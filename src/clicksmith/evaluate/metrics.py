@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clicksmith.errors import UsageError
-from clicksmith.evaluate import calibration, gauc, logloss, ranking
 from clicksmith.evaluate.auc import auc_influence, auc_of
+from clicksmith.evaluate.calibration import expected_calibration_error, ratio_influence
+from clicksmith.evaluate.gauc import gauc_influence
 from clicksmith.evaluate.interval import Influence, Scale
+from clicksmith.evaluate.logloss import brier_influence, entropy_influence, logloss_influence
+from clicksmith.evaluate.ranking import hit_rate, mrr, ndcg
 from clicksmith.evaluate.scored import Scored
 from clicksmith.names import lookup
 
@@ -43,26 +46,26 @@ def _metric(
 
 METRICS: dict[str, Metric] = {
     "auc": Metric("AUC", "high", auc_of, auc_influence),
-    "gauc": _metric("GAUC", "high", gauc.gauc_influence, groups=True),
-    "gauc_by_clicks": _metric("GAUC by clicks", "high", lambda r: gauc.gauc_influence(r, "clicks"), groups=True),
-    "logloss": _metric("log-loss", "low", logloss.logloss_influence, "positive"),
-    "normalised_entropy": _metric("normalised entropy", "low", logloss.entropy_influence, "positive"),
-    "brier": _metric("Brier score", "low", logloss.brier_influence, "positive"),
-    "predicted_over_observed": _metric("predicted / observed", "one", calibration.ratio_influence, "positive"),
-    "ece": Metric("calibration error", "low", calibration.expected_calibration_error),
+    "gauc": _metric("GAUC", "high", gauc_influence, groups=True),
+    "gauc_by_clicks": _metric("GAUC by clicks", "high", lambda r: gauc_influence(r, "clicks"), groups=True),
+    "logloss": _metric("log-loss", "low", logloss_influence, "positive"),
+    "normalised_entropy": _metric("normalised entropy", "low", entropy_influence, "positive"),
+    "brier": _metric("Brier score", "low", brier_influence, "positive"),
+    "predicted_over_observed": _metric("predicted / observed", "one", ratio_influence, "positive"),
+    "ece": Metric("calibration error", "low", expected_calibration_error),
     "ece_by_mass": Metric(
-        "calibration error, equal mass", "low", lambda r: calibration.expected_calibration_error(r, binning="mass")
+        "calibration error, equal mass", "low", lambda r: expected_calibration_error(r, binning="mass")
     ),
-    "ndcg@10": _metric("NDCG@10", "high", lambda r: ranking.ndcg(r, 10), groups=True),
-    "mrr": _metric("MRR", "high", ranking.mrr, groups=True),
-    "hitrate@10": _metric("HitRate@10", "high", lambda r: ranking.hit_rate(r, 10), groups=True),
+    "ndcg@10": _metric("NDCG@10", "high", lambda r: ndcg(r, 10), groups=True),
+    "mrr": _metric("MRR", "high", mrr, groups=True),
+    "hitrate@10": _metric("HitRate@10", "high", lambda r: hit_rate(r, 10), groups=True),
 }
 """Every metric by name; `ndcg`, `mrr` and `hitrate` also take another cut-off, as in `ndcg@5`."""
 
 _AT_K: dict[str, tuple[str, Callable[[Scored, int], Influence]]] = {
-    "ndcg": ("NDCG", ranking.ndcg),
-    "mrr": ("MRR", ranking.mrr),
-    "hitrate": ("HitRate", ranking.hit_rate),
+    "ndcg": ("NDCG", ndcg),
+    "mrr": ("MRR", mrr),
+    "hitrate": ("HitRate", hit_rate),
 }
 
 
