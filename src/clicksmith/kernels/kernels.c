@@ -249,7 +249,7 @@ EXPORT int64_t cs_merge(const int64_t *rows, const void *grad, int64_t *out_rows
 
 typedef struct {
   float *weight, *m, *v; int32_t *last_step; const int64_t *rows; const float *grad, *counts;
-  int64_t n, dim; float lr, b1, b2, eps, l2, scale, c2; int64_t step; double *sums;
+  int64_t n, dim; float lr, eps, l2, scale, c2; double b1, b2; int64_t step; double *sums;
   const float *replay; const float *decay; int64_t decays; int part, parts;
 } row_args;
 
@@ -291,7 +291,7 @@ EXPORT double cs_square_sum(const int64_t *rows, const float *grad, int64_t n, i
 
 /* ---- optimisers of rows ---------------------------------------------------------------------------------------- */
 /* Steps that a row missed, as dense Adam would have made them with a zero gradient: the sum over the missed steps is a
- * Gauss rule of two nodes in eps/sqrt(v) whose weights depend on the last step only (clicksmith.train.replay). */
+ * Gauss rule of two nodes in eps/sqrt(v) whose weights depend on the last step only (kernels/replay.py). */
 INLINE void replay_row(const row_args *a, int64_t row, int64_t from, int64_t to) {
   const float *c = a->replay + 4 * from;
   int64_t missed = to - from, at = row * a->dim;
@@ -346,7 +346,7 @@ static void flush_block(const void *args, int64_t b) {
 }
 /* Bring rows[n] (or rows 0..n-1 if `rows` is NULL) up to `step`. */
 EXPORT void cs_adam_catch_up(float *weight, float *m, float *v, int32_t *last_step, const int64_t *rows, int64_t n, int64_t dim,
-                             int64_t step, float b2, const float *replay, const float *decay, int64_t decays, int threads) {
+                             int64_t step, double b2, const float *replay, const float *decay, int64_t decays, int threads) {
   row_args a = {.weight = weight, .m = m, .v = v, .last_step = last_step, .rows = rows, .n = n, .dim = dim, .step = step,
                 .b2 = b2, .replay = replay, .decay = decay, .decays = decays, .parts = threads};
   if (rows) run(catch_up_block, &a, threads > 1 ? threads : 1, threads);
@@ -354,7 +354,7 @@ EXPORT void cs_adam_catch_up(float *weight, float *m, float *v, int32_t *last_st
 }
 
 INLINE void adam_values(const row_args *a, int64_t at, int64_t from, int64_t n, float l2) {
-  vf b1 = all(a->b1), b2 = all(a->b2), n1 = all(1 - a->b1), n2 = all(1 - a->b2), scale = all(a->scale), decay = all(l2);
+  vf b1 = all((float)a->b1), b2 = all((float)a->b2), n1 = all((float)(1 - a->b1)), n2 = all((float)(1 - a->b2)), scale = all(a->scale), decay = all(l2);
   vf lr = all(a->lr), c2 = all(a->c2), eps = all(a->eps);
   LANES(j, n) {
     vf w = get(a->weight, at + j, k, 0), g = scale * get(a->grad, from + j, k, 0) + decay * w;
@@ -385,7 +385,7 @@ static void adam_block(const void *args, int64_t b) {
 }
 /* Adam on distinct rows. lr and c2 carry the bias corrections: lr / (1 - b1^t) and 1 / sqrt(1 - b2^t). */
 EXPORT void cs_adam_rows(float *weight, float *m, float *v, int32_t *last_step, const int64_t *rows, const float *grad, const float *counts,
-                         int64_t n, int64_t dim, int64_t step, float lr, float b1, float b2, float eps, float c2, float l2, float scale,
+                         int64_t n, int64_t dim, int64_t step, float lr, double b1, double b2, float eps, float c2, float l2, float scale,
                          const float *replay, const float *decay, int64_t decays, int threads) {
   row_args a = {.weight = weight, .m = m, .v = v, .last_step = last_step, .rows = rows, .grad = grad, .counts = counts, .n = n, .dim = dim,
                 .step = step, .lr = lr, .b1 = b1, .b2 = b2, .eps = eps, .c2 = c2, .l2 = l2, .scale = scale, .replay = replay,
@@ -402,7 +402,7 @@ static void adam_dense_block(const void *args, int64_t b) {
   memset((float *)a->grad + from, 0, (size_t)n * sizeof(float));
 }
 /* Adam on all n values; the gradient is set to zero afterwards. */
-EXPORT void cs_adam_dense(float *weight, float *m, float *v, float *grad, int64_t n, float lr, float b1, float b2, float eps, float c2,
+EXPORT void cs_adam_dense(float *weight, float *m, float *v, float *grad, int64_t n, float lr, double b1, double b2, float eps, float c2,
                           float l2, float scale, int threads) {
   row_args a = {.weight = weight, .m = m, .v = v, .grad = grad, .n = n, .lr = lr, .b1 = b1, .b2 = b2, .eps = eps, .c2 = c2, .l2 = l2,
                 .scale = scale};

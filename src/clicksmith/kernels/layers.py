@@ -1,20 +1,41 @@
 """Dense layers with fast CPU paths; same parameters and results as the torch modules they replace."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
+
+from clicksmith.kernels import dense
 
 Activation = Literal["relu", "sigmoid", "tanh", "prelu", "linear"]
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, initialised Xavier-normal with zero bias as in BARS."""
+    """`nn.Linear`, initialised Xavier-normal with zero bias as in BARS.
+
+    In training on the processor the product is oneDNN's, in bfloat16 under autocast. Layers with few outputs (the last
+    of a model) stay in float32 under autocast, so that logits are not rounded.
+    """
 
     def reset_parameters(self) -> None:
         """Draw the weights."""
         nn.init.xavier_normal_(self.weight)
         if self.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
             nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., inputs] to [..., outputs]."""
+        if self.out_features < dense.NARROW:
+            if not torch.is_autocast_enabled(x.device.type):
+                return super().forward(x)
+            with torch.autocast(x.device.type, enabled=False):
+                return super().forward(x.to(self.weight.dtype))
+        flat = x.flatten(0, -2) if x.dim() > 2 else x
+        if not (self.training and fits(self, flat)):
+            return super().forward(x)
+        out = dense.linear(flat, self)
+        return out.unflatten(0, x.shape[:-1]) if x.dim() > 2 else out
 
 
 class DenseStack(nn.Module):
@@ -50,4 +71,57 @@ class DenseStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, inputs] to [batch, width]."""
-        return self.layers(x)
+        if not (self.training and dense.ready(x)):
+            return self.layers(x)
+        for group in self._groups():
+            x = _fused(x, group)
+        return x
+
+    def _groups(self) -> Iterator[list[nn.Module]]:
+        """Yield the modules of one layer after another, each group headed by its Linear."""
+        group: list[nn.Module] = []
+        for module in self.layers:
+            if isinstance(module, nn.Linear) and group:
+                yield group
+                group = []
+            group.append(module)
+        if group:
+            yield group
+
+
+def _fused(x: Tensor, group: list[nn.Module]) -> Tensor:
+    """Run one layer of a stack, fused where it is Linear (BatchNorm1d) ReLU (Dropout)."""
+    kinds = tuple(type(m) for m in group)
+    drop = group[-1].p if isinstance(group[-1], nn.Dropout) else 0.0
+    plain = kinds[:-1] if kinds[-1] is nn.Dropout else kinds
+    if drop < 1 and fits(cast("nn.Linear", group[0]), x):
+        layer = cast("Linear", group[0])
+        if plain == (Linear, nn.ReLU):
+            return dense.linear(x, layer, relu=True, drop=drop)
+        if plain == (Linear, nn.BatchNorm1d, nn.ReLU) and _normal(norm := cast("nn.BatchNorm1d", group[1])):
+            return dense.norm(dense.linear(x, layer, bias=False), norm, bias=layer.bias, drop=drop)
+    for module in group:
+        x = module(x)
+    return x
+
+
+def fits(layer: nn.Linear, x: Tensor) -> bool:
+    """Return whether the fast product may stand for `layer(x)`: float32 weights, no hooks, enough outputs."""
+    return (
+        dense.ready(x)
+        and layer.out_features >= dense.NARROW
+        and layer.weight.dtype == torch.float32
+        and layer.weight.is_contiguous()
+    )
+
+
+def _normal(norm: nn.BatchNorm1d) -> bool:
+    """Return whether the fused norm computes what this module would: affine, in training, with a fixed momentum."""
+    return norm.training and norm.affine and norm.momentum is not None and norm.weight.dtype == torch.float32
+
+
+def cross(x0: Tensor, x: Tensor, layer: nn.Linear) -> Tensor:
+    """Return x0 * layer(x) + x, the cross layer of DCNv2 (section 3.1, equation 1); all [batch, width]."""
+    if layer.training and fits(layer, x) and x0.shape == x.shape:
+        return dense.cross(x0, x, layer)
+    return x0 * layer(x) + x
