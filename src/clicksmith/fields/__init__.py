@@ -1,0 +1,1 @@
+"""What happens on the field axis: transforms from fields to fields."""

@@ -1,0 +1,1 @@
+"""How fields interact: blocks, the layers that follow them, and the composers that nest them."""

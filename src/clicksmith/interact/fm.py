@@ -1,0 +1,167 @@
+"""Pairwise dot products of the fields' vectors: FM and its kin."""
+
+import torch
+from torch import Tensor, nn
+
+from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
+from clicksmith.embed.sockets import Block
+from clicksmith.errors import CompositionError
+
+
+def pair_sum(vectors: Tensor) -> Tensor:
+    """Return `sum_{i<j} v_i * v_j`, coordinate by coordinate, as ((sum)^2 - sum of squares) / 2.
+
+    Shape:
+        vectors: [batch, fields, dim]
+        out:     [batch, dim]
+    """
+    total = vectors.sum(1)
+    return (total * total - (vectors * vectors).sum(1)) * 0.5
+
+
+class FM(Block, frozen=True):
+    """The second-order term of a factorisation machine (Rendle, ICDM 2010), added to the logit."""
+
+    def out(self, shape: FieldShape) -> HiddenShape:
+        """Give a logit, no vector."""
+        needs_pairs(self, shape)
+        return HiddenShape(0, logit=True)
+
+    def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
+        """Return the module; it has no weights."""
+        return FMBlock()
+
+
+class FMBlock(nn.Module):
+    """`sum_{i<j} <v_i, v_j>`.
+
+    Shape:
+        fields.vectors: [batch, fields, dim]
+        out.logit:      [batch, 1]
+    """
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Sum the dot products of all pairs."""
+        return Hidden(None, pair_sum(fields.vectors).sum(1, keepdim=True))
+
+
+class BiInteraction(Block, frozen=True):
+    """The bi-interaction pooling of NFM: the products of all pairs, added coordinate by coordinate."""
+
+    def out(self, shape: FieldShape) -> HiddenShape:
+        """Give a vector of the fields' dim."""
+        needs_pairs(self, shape)
+        return HiddenShape(shape.dim)
+
+    def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
+        """Return the module; it has no weights."""
+        return BiInteractionBlock()
+
+
+class BiInteractionBlock(nn.Module):
+    """`sum_{i<j} v_i * v_j`.
+
+    Shape:
+        fields.vectors: [batch, fields, dim]
+        out.vector:     [batch, dim]
+    """
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Pool the pairs."""
+        return Hidden(pair_sum(fields.vectors))
+
+
+class FwFM(Block, frozen=True):
+    """FM with a weight per pair of fields (Pan et al., WWW 2018), added to the logit."""
+
+    def out(self, shape: FieldShape) -> HiddenShape:
+        """Give a logit, no vector."""
+        needs_pairs(self, shape)
+        return HiddenShape(0, logit=True)
+
+    def build(self, shape: FieldShape) -> nn.Module:
+        """Return the module."""
+        return FwFMBlock(len(shape.fields))
+
+
+class FwFMBlock(nn.Module):
+    """`sum_{i<j} r_ij <v_i, v_j>`, as one product with the matrix that holds r above its diagonal.
+
+    Shape:
+        fields.vectors: [batch, fields, dim]
+        out.logit:      [batch, 1]
+    Parameters: `weight` [pairs], in the order (0,1), (0,2), ... (1,2), ...
+    """
+
+    pairs: Tensor
+
+    def __init__(self, fields: int) -> None:
+        super().__init__()
+        self.fields = fields
+        rows, columns = torch.triu_indices(fields, fields, 1)
+        self.register_buffer("pairs", rows * fields + columns, persistent=False)
+        self.weight = nn.Parameter(torch.ones(len(self.pairs)))
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Sum the weighted dot products."""
+        vectors = fields.vectors
+        matrix = self.weight.new_zeros(self.fields * self.fields).index_copy(0, self.pairs, self.weight)
+        matrix = matrix.view(self.fields, self.fields).to(vectors.dtype)
+        return Hidden(None, (vectors * (matrix @ vectors)).flatten(1).sum(1, keepdim=True))
+
+
+class FFM(Block, frozen=True):
+    """Field-aware FM (Juan et al., RecSys 2016): each feature has a vector for every other field; added to the logit."""
+
+    dim: int = 8
+    """Length of each of those vectors."""
+
+    def reads(self) -> tuple[View | str, ...]:
+        """Read the field-aware vectors only."""
+        return (self._view(),)
+
+    def out(self, shape: FieldShape) -> HiddenShape:
+        """Give a logit, no vector."""
+        if len(shape.selected(self._view())) < 2:
+            raise CompositionError("'ffm' multiplies pairs of fields, and the data has fewer than 2; use lr.")
+        return HiddenShape(0, logit=True)
+
+    def build(self, shape: FieldShape) -> nn.Module:
+        """Return the module; the vectors live in the view."""
+        return FFMBlock(self._view().name, len(shape.selected(self._view())))
+
+    def _view(self) -> View:
+        return View("field_aware", self.dim, per="pair")
+
+
+class FFMBlock(nn.Module):
+    """`sum_{i<j} <v_{i,j}, v_{j,i}>`.
+
+    Shape:
+        the view:  [batch, fields, fields, dim], [b, i, j] the vector of field i's feature for field j
+        out.logit: [batch, 1]
+    """
+
+    upper: Tensor
+    lower: Tensor
+
+    def __init__(self, view: str, fields: int) -> None:
+        super().__init__()
+        self.view = view
+        rows, columns = torch.triu_indices(fields, fields, 1)
+        self.register_buffer("upper", rows * fields + columns, persistent=False)
+        self.register_buffer("lower", columns * fields + rows, persistent=False)
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Sum the dot products of matching vectors."""
+        table = fields.views[self.view].flatten(1, 2)
+        products = table.index_select(1, self.upper) * table.index_select(1, self.lower)
+        return Hidden(None, products.flatten(1).sum(1, keepdim=True))
+
+
+def needs_pairs(part: Block, shape: FieldShape) -> None:
+    """Raise CompositionError if there are fewer than two fields to multiply."""
+    if len(shape.fields) < 2:
+        raise CompositionError(
+            f"'{type(part).__name__}' multiplies pairs of fields, and the data has {len(shape.fields)}; use dnn or lr."
+        )

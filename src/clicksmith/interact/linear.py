@@ -1,0 +1,70 @@
+"""First order: one weight per feature."""
+
+from torch import Tensor, nn
+
+from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
+from clicksmith.embed.sockets import Block
+
+FIRST_ORDER = View("first_order", 1)
+
+
+class FirstOrder(Block, frozen=True):
+    """The sum of one weight per feature (number x weight for numeric fields), added to the logit."""
+
+    def reads(self) -> tuple[View | str, ...]:
+        """Read the weights only."""
+        return (FIRST_ORDER,)
+
+    def out(self, shape: FieldShape) -> HiddenShape:  # noqa: ARG002
+        """Give a logit, no vector."""
+        return HiddenShape(0, logit=True)
+
+    def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
+        """Return the module; the weights live in the view."""
+        return FirstOrderSum()
+
+
+class FirstOrderSum(nn.Module):
+    """`sum_f w_f`.
+
+    Shape:
+        fields.views["first_order"]: [batch, fields, 1]
+        out.logit: [batch, 1]
+    """
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Sum the weights of each row."""
+        return Hidden(None, fields.views[FIRST_ORDER.name].sum(1))
+
+
+class WeightedVectors(Block, frozen=True):
+    """First order with a weight vector per feature: `sum_f <v_f, e_f>`, the FeLV term of FwFM."""
+
+    dim: int = 16
+    """Length of the weight vectors; that of the fields."""
+
+    def reads(self) -> tuple[View | str, ...]:
+        """Read the vectors and a table of weights for them."""
+        return ("vectors", View("vector_weights", self.dim))
+
+    def out(self, shape: FieldShape) -> HiddenShape:  # noqa: ARG002
+        """Give a logit, no vector."""
+        return HiddenShape(0, logit=True)
+
+    def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
+        """Return the module."""
+        return WeightedVectorsSum()
+
+
+class WeightedVectorsSum(nn.Module):
+    """`sum_f <v_f, e_f>`.
+
+    Shape:
+        fields.vectors, fields.views["vector_weights"]: [batch, fields, dim]
+        out.logit: [batch, 1]
+    """
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Weigh every vector and add up."""
+        weights = fields.views["vector_weights"]
+        return Hidden(None, (fields.vectors * weights).flatten(1).sum(1, keepdim=True))

@@ -1,0 +1,22 @@
+"""DeepFM: a factorisation machine and dense layers on the same vectors (Guo et al., IJCAI 2017)."""
+
+from clicksmith.embed.activation import Activation
+from clicksmith.embed.embedder import Embed
+from clicksmith.interact.compose import Parallel, Stacked
+from clicksmith.interact.fm import FM
+from clicksmith.interact.linear import FirstOrder
+from clicksmith.interact.mlp import MLP
+from clicksmith.models.spec import ModelSpec
+
+
+def deepfm(
+    *,
+    dim: int = 16,
+    units: tuple[int, ...] = (400, 400, 400),
+    activation: Activation = "relu",
+    batch_norm: bool = True,
+    dropout: float = 0.2,
+) -> ModelSpec:
+    """A factorisation machine and dense layers on the same vectors."""
+    mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)
+    return ModelSpec(embed=Embed(dim=dim), interact=Parallel(blocks=(FirstOrder(), FM(), Stacked(then=(mlp,)))))
