@@ -80,6 +80,7 @@ class Columns(nn.Module):
         if self.numbers is not None:
             x = inputs.numeric
             x = self.numbers(x if self.numeric_columns is None else x.index_select(1, self.numeric_columns))
+            x = x if looked_up is None else x.to(looked_up.dtype)  # under autocast rows come in lower precision
             numeric = [x] if len(self.number_runs) == 1 else list(x.split(self.number_sizes, 1))
             at = len(self.id_runs)
             pieces[at:at] = numeric

@@ -1,11 +1,12 @@
 """What cannot be combined: one table, and the check that holds it before anything is built.
 
 The rule is one: what is written is read, and what is read is there. Everything else works; beside these rows, parts
-refuse shapes of their own accord where their mathematics needs it (a dimension that the heads do not divide).
+refuse shapes of their own accord where their mathematics needs it (a dimension that the heads do not divide), and
+branches with transforms of their own check those.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from clicksmith.embed.pooling import Mean
 from clicksmith.embed.shape import View
@@ -73,11 +74,6 @@ def reads_of_spec(spec: "ModelSpec") -> Reads:
 def check_rules(spec: "ModelSpec", layout: Layout, reads_of_head: Reads) -> None:
     """Raise CompositionError, naming both parts, if the spec holds a row of the table."""
     _check_written(spec.transforms, spec.interact, reads_of(spec.interact) + reads_of_head)
-    for composer in _nested(spec.interact):
-        transforms = cast("tuple[Transform, ...]", getattr(composer, "transforms", ()))
-        rest = [part for name in composer.__struct_fields__ if name != "transforms" for part in _parts(composer, name)]
-        if transforms and rest:
-            _check_written(transforms, rest[0], tuple(read for part in rest for read in reads_of(part)))
     if "vectors" not in (*reads_of_spec(spec), *reads_of_head):
         for pool in {h.name: spec.embed.pool_of(h.name) for h in layout.histories}.values():
             if pool != Mean():
@@ -97,17 +93,6 @@ def _check_written(transforms: tuple[Transform, ...], block: Part, reads: Reads)
         for written in writes_of(transform):
             if written not in after:
                 raise impossible(written, transform, block)
-
-
-def _parts(part: Part, name: str) -> list[Part]:
-    value = getattr(part, name)
-    return [item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Part)]
-
-
-def _nested(part: Part) -> list[Part]:
-    """Return a part and every part inside it."""
-    inside = [inner for name in part.__struct_fields__ for inner in _parts(part, name)]
-    return [part, *(deeper for inner in inside for deeper in _nested(inner))]
 
 
 def impossible(row: str, part: Part, block: Part | None) -> CompositionError:

@@ -47,7 +47,7 @@ def exported(model: torch.nn.Module, inputs: Inputs) -> ExportedProgram:
     for leaf in tensors_of(inputs):
         shapes[leaf] = {0: batch}
     with torch.no_grad():
-        return export(model, (inputs,), dynamic_shapes=shapes, strict=False)
+        return export(model, (inputs,), dynamic_shapes=cast("Any", shapes), strict=False)
 
 
 def tensors_of(inputs: Inputs) -> list[torch.Tensor]:
