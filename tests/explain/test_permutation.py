@@ -1,0 +1,163 @@
+"""Permutation importance on scores whose use of every field is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clicksmith.encode.layout import (
+    BagColumn,
+    HistoryColumn,
+    HistoryLayout,
+    IdColumn,
+    Layout,
+    NumericColumn,
+    Slot,
+    VectorColumn,
+)
+from clicksmith.encode.rows import EncodedRows
+from clicksmith.errors import DataError, UnknownNameError, UsageError
+from clicksmith.evaluate.auc import auc
+from clicksmith.explain.permutation import field_names, permutation_importance, shuffled
+
+LAYOUT = Layout(
+    slots=(Slot("ad", 50),),
+    ids=(IdColumn("ad", "ad"), IdColumn("noise", "ad")),
+    numeric=(NumericColumn("price"), NumericColumn("idle")),
+    bags=(BagColumn("tags", "ad", 3),),
+    vectors=(VectorColumn("image", 2),),
+    histories=(
+        HistoryLayout("clicked", (HistoryColumn("ad", "ad", "ad"),), 4),
+        HistoryLayout("seen", (HistoryColumn("ad", "ad", "ad"),), 4),
+    ),
+    domains=4,
+    order=("noise", "ad", "price", "tags", "idle", "image"),
+)
+USED = ("ad", "price", "tags", "image", "clicked", "domain")
+
+
+class Held:
+    """Rows in memory, as a store."""
+
+    layout = LAYOUT
+
+    def __init__(self, all_rows: EncodedRows) -> None:
+        self.all, self.rows, self.largest = all_rows, len(all_rows), 0
+
+    def take(self, row_numbers: np.ndarray) -> EncodedRows:
+        r, a = row_numbers, self.all
+        self.largest = max(self.largest, r.size)
+        return EncodedRows(
+            ids=a.ids[r],
+            numeric=a.numeric[r],
+            bags={k: v[r] for k, v in a.bags.items()},
+            vectors={k: v[r] for k, v in a.vectors.items()},
+            histories=a.histories if a.owner is not None else {k: v[r] for k, v in a.histories.items()},
+            owner=None if a.owner is None else a.owner[r],
+            domain=a.domain[r],  # type: ignore[index]
+            labels=None if a.labels is None else a.labels[r],
+            group=a.group[r],  # type: ignore[index]
+        )
+
+
+def score(rows: EncodedRows) -> np.ndarray:
+    """A score that reads USED and nothing else."""
+    clicked = rows.histories["clicked"][:, :, 0].mean(1)
+    clicked = clicked if rows.owner is None else clicked[rows.owner]
+    assert rows.domain is not None
+    return (
+        rows.ids[:, 0] / 10
+        + rows.numeric[:, 0]
+        + rows.bags["tags"].sum(1) / 50
+        + rows.vectors["image"].sum(1)
+        + clicked / 8
+        + rows.domain / 2
+    )
+
+
+def world(n: int = 1500, *, owned: bool = True) -> Held:
+    random = np.random.default_rng(0)
+    users = 40 if owned else n
+    rows = EncodedRows(
+        ids=random.integers(2, 50, (n, 2)).astype(np.int32),
+        numeric=random.normal(size=(n, 2)).astype(np.float32),
+        bags={"tags": random.integers(0, 50, (n, 3)).astype(np.int32)},
+        vectors={"image": random.normal(size=(n, 2)).astype(np.float32)},
+        histories={name: random.integers(0, 50, (users, 4, 1)).astype(np.int32) for name in ("clicked", "seen")},
+        owner=random.integers(0, users, n).astype(np.int32) if owned else None,
+        domain=random.integers(1, 4, n).astype(np.int32),
+        group=random.integers(0, 30, n),
+    )
+    z = score(rows)
+    labels = random.random(n) < 1 / (1 + np.exp(-(z - z.mean())))
+    return Held(replace(rows, labels=labels[:, None].astype(np.float32)))
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["histories by user", "histories by row"])
+@pytest.mark.parametrize("metric", ["auc", "logloss", "gauc"])
+def test_fields_that_are_used_matter_and_the_others_lose_exactly_nothing(owned: bool, metric: str) -> None:
+    found = permutation_importance(lambda r: score(r) - 7, world(owned=owned), metric=metric, repeats=3, batch_size=400)
+    by_name = {i.field: i for i in found.fields}
+    assert set(by_name) == set(field_names(LAYOUT)) == {*USED, "noise", "idle", "seen"}
+    for name in ("noise", "idle", "seen"):
+        assert (by_name[name].drop, by_name[name].low, by_name[name].high) == (0.0, 0.0, 0.0)
+    assert all(by_name[name].low > 0 for name in USED)
+    assert [i.drop for i in found.fields] == sorted((i.drop for i in found.fields), reverse=True)
+
+
+def test_the_base_is_the_metric_and_batches_bound_the_memory() -> None:
+    store = world()
+    labels = store.all.labels
+    assert labels is not None
+    found = permutation_importance(score, store, fields=["ad"], batch_size=100)
+    assert found.base == auc(labels[:, 0], score(store.all).astype(np.float32))
+    assert store.largest == 100 and found.rows == 1500
+    assert permutation_importance(score, store, fields=["ad"], max_rows=300).rows == 300
+
+
+def test_fields_shuffled_together_lose_more_than_each_alone() -> None:
+    found = permutation_importance(score, world(), fields=["ad", "image", ("ad", "image")])
+    drops = {i.field: i.drop for i in found.fields}
+    assert drops["ad + image"] > max(drops["ad"], drops["image"])
+
+
+def test_the_same_seed_gives_the_same_importance_and_another_another() -> None:
+    one, two, three = (permutation_importance(score, world(300), fields=["ad"], seed=s) for s in (1, 1, 2))
+    assert one == two != three
+
+
+def test_shuffling_changes_the_named_field_only_and_not_its_argument() -> None:
+    held = world(20)
+    rows, donors = held.take(np.arange(10)), held.take(np.arange(10, 20))
+    before = rows.ids.copy()
+    changed = shuffled(rows, donors, LAYOUT, ("noise", "seen"))
+    np.testing.assert_array_equal(rows.ids, before)
+    np.testing.assert_array_equal(changed.ids, np.stack([rows.ids[:, 0], donors.ids[:, 1]], axis=1))
+    np.testing.assert_array_equal(changed.histories["seen"], donors.histories["seen"][donors.owner])
+    np.testing.assert_array_equal(changed.histories["clicked"], rows.histories["clicked"][rows.owner])
+    assert changed.owner is None
+    np.testing.assert_array_equal(changed.numeric, rows.numeric)
+
+
+def test_several_outputs_choose_one_and_missing_labels_are_named() -> None:
+    held = world(400)
+    two = permutation_importance(
+        lambda r: np.stack([score(r), np.zeros(len(r))], axis=1), held, fields=["ad"], repeats=1
+    )
+    assert two.base == permutation_importance(score, held, fields=["ad"], repeats=1).base
+    with pytest.raises(
+        DataError, match=r"^the rows have no labels, so importance cannot be measured; pass labelled rows.$"
+    ):
+        permutation_importance(score, Held(replace(held.all, labels=None)))
+
+
+def test_wrong_requests_say_what_is_right() -> None:
+    held = world(50)
+    with pytest.raises(UnknownNameError, match=r"^no field named 'prize'. Did you mean 'price'\?$"):
+        permutation_importance(score, held, fields=["prize"])
+    with pytest.raises(UsageError, match=r"^'ece' has no analytic interval; choose 'auc' or 'logloss', for example.$"):
+        permutation_importance(score, held, metric="ece")
+    with pytest.raises(UsageError, match=r"^repeats=0, max_rows=100000: at least one shuffle of two rows is needed.$"):
+        permutation_importance(score, held, repeats=0)
+    with pytest.raises(DataError, match=r"^1 rows are too few to shuffle; pass at least two.$"):
+        permutation_importance(score, Held(held.take(np.arange(1))))
