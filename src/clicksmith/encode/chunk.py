@@ -1,0 +1,231 @@
+"""A piece of a table, and how its columns are read: as texts, numbers, lists or vectors. Three kinds give the same answers.
+
+`FrameChunk` reads a polars frame, `RowsChunk` a few rows as Python lists (serving), `TextChunk` (delimited.py) raw text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, number_of, text_of, text_series
+from clicksmith.errors import DataError
+
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+class Cut(Protocol):
+    """How a cell with several values is cut: at `separator`, to `length`; a history keeps its newest, a bag its first."""
+
+    @property
+    def separator(self) -> str: ...  # noqa: D102
+    @property
+    def length(self) -> int: ...  # noqa: D102
+    @property
+    def history(self) -> bool: ...  # noqa: D102
+    @property
+    def reversed(self) -> bool: ...  # noqa: D102
+
+
+class Chunk(Protocol):
+    """Some rows of a table. `where` names it in errors; `first` is the number of its first row in there."""
+
+    rows: int
+    where: str
+    first: int
+
+    def texts(self, column: str) -> Cells:
+        """Return a column as texts, missing values as empty texts."""
+        ...
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """Return a column as contiguous numbers, NaN where missing; text in it is a DataError."""
+        ...
+
+    def grid(self, column: str, cut: Cut) -> Grid:
+        """Return a column of lists or delimited text as texts in rows of `cut.length` places."""
+        ...
+
+    def vectors(self, columns: Sequence[str], dim: int) -> NDArray[np.float32]:
+        """Return vectors [rows, dim] from one array (or text) column or from several numeric ones; zeros where missing."""
+        ...
+
+
+def not_a_number(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
+    """Return the error for a cell that should hold a number."""
+    return DataError(
+        f"{chunk.where} row {chunk.first + row + 1}: column '{column}' holds {value!r}, which is not a finite number. "
+        f'Clean the file, leave the cell empty if the number is missing, or declare Categorical("{column}").'
+    )
+
+
+def places(counts: NDArray[np.int64], cut: Cut) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, for values of cells with these counts one after another: which are kept, and their places in the grid."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    if not cut.history:
+        place = within
+    elif cut.reversed:
+        place = cut.length - 1 - within
+    else:
+        place = cut.length - np.repeat(counts, counts) + within
+    kept = np.flatnonzero((place >= 0) & (place < cut.length))
+    return kept, rows[kept] * cut.length + place[kept]
+
+
+@dataclass
+class FrameChunk:
+    """Rows of a polars frame."""
+
+    frame: pl.DataFrame
+    where: str
+    first: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.frame.height
+
+    def texts(self, column: str) -> Cells:
+        """See `Chunk`."""
+        return text_series(self.frame.get_column(column))
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """See `Chunk`."""
+        series = self.frame.get_column(column)
+        if series.dtype == pl.String:
+            return self._parsed(column, series)
+        if not (series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null)):
+            return RowsChunk({column: series.to_list()}, self.rows, self.where, self.first).numbers(column)
+        values = series.cast(pl.Float64).to_numpy().astype(np.float64)
+        if np.isinf(values).any():
+            row = int(np.flatnonzero(np.isinf(values))[0])
+            raise not_a_number(self, row, column, series[row])
+        return np.ascontiguousarray(values)
+
+    def _parsed(self, column: str, series: pl.Series) -> NDArray[np.float64]:
+        texts = series.fill_null("").str.strip_chars()
+        plain = texts.str.contains(_NUMBER)
+        parsed = pl.select(pl.when(plain).then(texts)).to_series().cast(pl.Float64, strict=False)
+        values = parsed.to_numpy().astype(np.float64)
+        odd = np.isinf(values) | (np.isnan(values) & (plain | ~texts.str.to_lowercase().is_in(list(NO_NUMBER))).to_numpy())
+        for row in np.flatnonzero(odd).tolist():
+            number = number_of(texts[row])
+            if number is None:
+                raise not_a_number(self, row, column, series[row])
+            values[row] = number
+        return np.ascontiguousarray(values)
+
+    def grid(self, column: str, cut: Cut) -> Grid:
+        """See `Chunk`."""
+        series = self.frame.get_column(column)
+        if series.dtype == pl.String:
+            lists = pl.select(pl.when(series.fill_null("") != "").then(series.str.split(cut.separator))).to_series()
+        elif isinstance(series.dtype, pl.Array):
+            lists = series.arr.to_list()
+        elif isinstance(series.dtype, pl.List) or series.dtype == pl.Null:
+            lists = series.cast(pl.List(pl.String)) if series.dtype == pl.Null else series
+        else:
+            lists = pl.select(pl.when(text_series(series) != "").then(pl.concat_list(text_series(series)))).to_series()
+        flat = text_series(lists.filter(lists.list.len() > 0).explode())
+        counts = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        if not cut.history and len(flat):
+            full = (flat != "").to_numpy()
+            rows = np.repeat(np.arange(len(counts)), counts)[full]
+            flat, counts = flat.filter(pl.Series(full)), np.bincount(rows, minlength=len(counts)).astype(np.int64)
+        kept, at = places(counts, cut)
+        return Grid(flat if len(kept) == len(flat) else flat.gather(kept), at, counts)
+
+    def vectors(self, columns: Sequence[str], dim: int) -> NDArray[np.float32]:
+        """See `Chunk`."""
+        series = self.frame.get_column(columns[0])
+        if len(columns) == 1 and isinstance(series.dtype, (pl.Array, pl.List)):
+            lists = series.arr.to_list() if isinstance(series.dtype, pl.Array) else series
+            lens = lists.list.len().to_numpy()
+            there = ~np.isnan(lens.astype(np.float64))
+            if (lens[there] == dim).all():
+                out = np.zeros((self.rows, dim), np.float32)
+                out[there] = lists.drop_nulls().explode().cast(pl.Float32).to_numpy().reshape(-1, dim)
+                return finite(self, columns, out)
+        return RowsChunk(dict(self._lists(columns)), self.rows, self.where, self.first).vectors(columns, dim)
+
+    def _lists(self, columns: Sequence[str]) -> Iterable[tuple[str, list[Any]]]:
+        return ((name, self.frame.get_column(name).to_list()) for name in columns)
+
+
+@dataclass
+class RowsChunk:
+    """A few rows as one Python list per column."""
+
+    columns: dict[str, list[Any]]
+    rows: int
+    where: str
+    first: int = 0
+
+    def texts(self, column: str) -> list[str | None]:
+        """See `Chunk`."""
+        return [value if type(value) is str else text_of(value) for value in self.columns[column]]
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """See `Chunk`."""
+        values = self.columns[column]
+        numbers = [number_of(value) for value in values]
+        if None in numbers:
+            row = numbers.index(None)
+            raise not_a_number(self, row, column, values[row])
+        return np.array(numbers, np.float64)
+
+    def grid(self, column: str, cut: Cut) -> Grid:
+        """See `Chunk`."""
+        flat: list[str | None] = []
+        counts = np.zeros(self.rows, np.int64)
+        for row, cell in enumerate(self.columns[column]):
+            texts = [text_of(value) for value in _values(cell, cut.separator)]
+            texts = texts if cut.history else [t for t in texts if t]
+            flat += texts
+            counts[row] = len(texts)
+        kept, at = places(counts, cut)
+        return Grid([flat[i] for i in kept.tolist()], at, counts)
+
+    def vectors(self, columns: Sequence[str], dim: int) -> NDArray[np.float32]:
+        """See `Chunk`."""
+        if len(columns) > 1 or dim == 1:
+            return np.nan_to_num(np.stack([self.numbers(name) for name in columns], 1)).astype(np.float32)
+        out = np.zeros((self.rows, dim), np.float32)
+        for row, cell in enumerate(self.columns[columns[0]]):
+            values = cell.strip("[] ").replace(",", " ").split() if isinstance(cell, str) else _values(cell, "")
+            numbers = [number_of(value) for value in values]
+            if not numbers:
+                continue
+            if len(numbers) != dim:
+                raise DataError(
+                    f"{self.where} row {self.first + row + 1}: column '{columns[0]}' holds a vector of {len(numbers)} "
+                    f"numbers; its schema says dim={dim}. Correct the schema or the cell."
+                )
+            if None in numbers:
+                raise not_a_number(self, row, columns[0], values[numbers.index(None)])
+            out[row] = cast("list[float]", numbers)
+        return finite(self, columns, out)
+
+
+def _values(cell: Any, separator: str) -> list[Any]:
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+        return []
+    if isinstance(cell, str):
+        return cell.split(separator) if cell else []
+    if isinstance(cell, (int, float, np.number)):
+        return [cell]
+    return list(cell)
+
+
+def finite(chunk: Chunk, columns: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the vectors, or raise DataError if a number in them is NaN or infinite."""
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])
+        raise not_a_number(chunk, row, columns[0], float(vectors[row][~np.isfinite(vectors[row])][0]))
+    return vectors

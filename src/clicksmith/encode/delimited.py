@@ -1,0 +1,200 @@
+"""Reading delimited text with the compiled splitter: blocks of complete rows, several split at a time."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.encode.chunk import Cut, RowsChunk, not_a_number
+from clicksmith.encode.native import LIBRARY, at
+from clicksmith.encode.sniff import Dialect, decoded, open_text
+from clicksmith.encode.texts import Grid, Texts, number_of
+from clicksmith.errors import DataError
+
+BLOCK = 4 << 20
+"""Bytes of text per block; rows longer than this are refused."""
+SKIP, NUMBER, TEXT = 0, 1, 2
+
+
+def threads() -> int:
+    """Return how many threads read and count: the processors this process may use, at most 8."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@dataclass
+class TextChunk:
+    """Rows of a text file, split into cells. Valid until the next group of chunks is read."""
+
+    where: str
+    first: int
+    rows: int
+    text: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    lens: NDArray[np.int32]
+    values: NDArray[np.float64]
+    place: dict[str, int]
+    numeric: frozenset[str]
+
+    def texts(self, column: str) -> Texts:
+        """See `Chunk`."""
+        c = self.place[column]
+        return Texts(self.text, self.starts[:, c], self.lens[:, c])
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """See `Chunk`."""
+        if column not in self.numeric:  # read as text because it is also an id
+            return RowsChunk(self._lists([column]), self.rows, self.where, self.first).numbers(column)
+        return np.ascontiguousarray(self.values[:, self.place[column]])
+
+    def grid(self, column: str, cut: Cut) -> Grid:
+        """See `Chunk`."""
+        assert LIBRARY is not None
+        texts, separator = self.texts(column), np.frombuffer(cut.separator.encode(), np.uint8)
+        starts = np.empty(self.rows * cut.length, np.int64)
+        lens = np.empty(self.rows * cut.length, np.int32)
+        counts = np.empty(self.rows, np.int32)
+        LIBRARY.enc_lists(
+            at(self.text), at(texts.starts), at(texts.lens), self.rows, self.starts.shape[1], at(separator),
+            len(separator), cut.length, cut.reversed, cut.history, at(starts), at(lens), at(counts),
+        )  # fmt: skip
+        return Grid(Texts(self.text, starts, lens), None, counts)
+
+    def vectors(self, columns: Sequence[str], dim: int) -> NDArray[np.float32]:
+        """See `Chunk`."""
+        return RowsChunk(self._lists(columns), self.rows, self.where, self.first).vectors(columns, dim)
+
+    def _lists(self, columns: Sequence[str]) -> dict[str, list[Any]]:
+        return {name: [self.texts(name)[row] for row in range(self.rows)] for name in columns}
+
+
+class _Splitter:
+    """Buffers for one block."""
+
+    def __init__(self, dialect: Dialect, numbers: Sequence[str], texts: Sequence[str], size: int) -> None:
+        self.dialect, self.texts_n, self.numbers = dialect, len(texts), numbers
+        self.buffer = np.empty(size + 64, np.uint8)
+        self.filled = 0
+        self.limit = size // (2 * len(dialect.columns)) + 2
+        names = dialect.columns
+        self.kinds = np.array([NUMBER if n in numbers else TEXT if n in texts else SKIP for n in names], np.int32)
+        self.place = {n: i for i, n in enumerate(numbers)} | {n: i for i, n in enumerate(texts)}
+        self.places = np.array([self.place.get(n, 0) for n in names], np.int32)
+        self._room(min(self.limit, int(1.3 * size / max(1.0, dialect.line)) + 1000))
+
+    def _room(self, rows: int) -> None:
+        self.rows = rows
+        self.values = np.empty((rows, len(self.numbers)), np.float64)
+        self.starts = np.empty((rows, self.texts_n), np.int64)
+        self.lens = np.empty((rows, self.texts_n), np.int32)
+        self.odd = np.empty((rows * len(self.numbers), 3), np.int64)
+        self.report = np.zeros(3, np.int64)
+
+    def split(self, path: Path) -> bool:
+        """Split the buffer; return whether it holds bytes outside ASCII."""
+        assert LIBRARY is not None
+        d, lines = self.dialect, int(np.count_nonzero(self.buffer[: self.filled] == 10)) + 1
+        if lines > self.rows:
+            self._room(lines + 1000)
+        foreign = bool(LIBRARY.enc_foreign(at(self.buffer), self.filled))
+        self.raw = self.buffer[: self.filled].tobytes() if foreign else b""
+        LIBRARY.enc_split(
+            at(self.buffer), self.filled, ord(d.delimiter), len(d.columns), at(self.kinds), at(self.places),
+            len(self.numbers), self.texts_n, self.rows, at(self.values), at(self.starts), at(self.lens), at(self.odd),
+            at(self.report),
+        )  # fmt: skip
+        return foreign
+
+    def chunk(self, path: Path, first: int, before: int) -> TextChunk:
+        """Return the split rows; `first` rows and `before` lines came earlier in the file."""
+        if self.raw:
+            decoded(self.raw, path, before)
+        rows, odd, found = self.report.tolist()
+        d = self.dialect
+        if found:
+            raise DataError(
+                f"{path.name} row {first + rows + 1} has {found} cells where {len(d.columns)} are expected "
+                f"(delimiter {d.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right one."
+            )
+        chunk = TextChunk(
+            path.name, first, rows, self.buffer, self.starts[:rows], self.lens[:rows], self.values[:rows], self.place,
+            frozenset(self.numbers),
+        )  # fmt: skip
+        for flat, start, length in self.odd[:odd].tolist():
+            text = bytes(self.buffer[start : start + length]).decode()
+            row, c = divmod(flat, len(self.numbers))
+            number = number_of(text)
+            if number is None:
+                raise not_a_number(chunk, row, self.numbers[c], text)
+            self.values[row, c] = number
+        return chunk
+
+
+def read_chunks(
+    path: Path, dialect: Dialect, numbers: Sequence[str], texts: Sequence[str], pool: ThreadPoolExecutor
+) -> Iterator[list[TextChunk]]:
+    """Yield the rows of a plain or gzip text file in groups of chunks, in order.
+
+    Raises DataError for a ragged row, bytes that are not UTF-8, text in a numeric column and a damaged archive.
+    """
+    assert LIBRARY is not None
+    splitters = [_Splitter(dialect, numbers, texts, BLOCK) for _ in range(threads())]
+    first, before, rest = 0, int(dialect.header), b""
+    with open_text(path) as file:
+        file.seek(dialect.skip)
+        ended = False
+        while not ended:
+            group: list[_Splitter] = []
+            for splitter in splitters:
+                rest, ended = _fill(splitter, file, rest, path, dialect)
+                if splitter.filled:
+                    group.append(splitter)
+                if ended:
+                    break
+            list(pool.map(lambda s: s.split(path), group))
+            chunks: list[TextChunk] = []
+            for splitter in group:
+                chunk = splitter.chunk(path, first, before)
+                first += chunk.rows
+                before += chunk.rows
+                chunks.append(chunk)
+            if chunks:
+                yield chunks
+
+
+def _fill(splitter: _Splitter, file: IO[bytes], rest: bytes, path: Path, dialect: Dialect) -> tuple[bytes, bool]:
+    """Fill a buffer with complete rows; return what is left over, and whether the file has ended."""
+    assert LIBRARY is not None
+    view = memoryview(splitter.buffer)
+    n = len(rest)
+    view[:n] = rest
+    ended = False
+    try:
+        while n < BLOCK and not ended:
+            got = cast("io.BufferedReader", file).readinto(view[n:BLOCK])
+            n += got
+            ended = not got
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"'{path}' cannot be decompressed: {error}. Check that it is complete.") from error
+    if ended:
+        if n and splitter.buffer[n - 1] != 10:
+            splitter.buffer[n] = 10
+            n += 1
+        splitter.filled = n
+        return b"", True
+    whole = LIBRARY.enc_whole(at(splitter.buffer), n, ord(dialect.delimiter))
+    if whole == 0:
+        raise DataError(
+            f"{path.name}: a row is longer than {BLOCK >> 20} MiB, or a quote is never closed. Check the file's quotes."
+        )
+    splitter.filled = whole
+    return bytes(view[whole:n]), False

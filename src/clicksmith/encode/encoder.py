@@ -1,0 +1,322 @@
+"""The encoder: fitted on training rows only, the same object in training and in serving. Raw rows in, ids out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.encode.arrays import ArrayWriter, Arrays, writing
+from clicksmith.encode.assemble import Share, assemble
+from clicksmith.encode.chunk import Chunk, FrameChunk, RowsChunk
+from clicksmith.encode.delimited import threads
+from clicksmith.encode.dictionary import FIND, Dictionary
+from clicksmith.encode.fitted import Fitted, Finisher
+from clicksmith.encode.fitting import Pass, Progress, SideRows, fit_pass, read_side
+from clicksmith.encode.frames import columns_of, frame_of
+from clicksmith.encode.layout import Layout
+from clicksmith.encode.numbers import Moments, bucket_counts, gives_id
+from clicksmith.encode.numbers import fitted as fitted_scale
+from clicksmith.encode.recipe import TableRecipe, check_columns, recipes
+from clicksmith.encode.rows import EncodedRows
+from clicksmith.encode.source import Source, open_source
+from clicksmith.encode.spool import Spool
+from clicksmith.encode.store import Store, finish_store
+from clicksmith.encode.table import TableReader
+from clicksmith.encode.vocabulary import Vocabulary, extended, merged, of_counts
+from clicksmith.errors import NotFittedError, SchemaError
+from clicksmith.files import atomic_folder
+from clicksmith.names import unknown
+from clicksmith.schema.columns import Multimodal
+from clicksmith.schema.schema import Schema
+
+FEW = 256
+"""Up to this many rows are read as Python lists: quicker than columns."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side table, encoded: row 0 stands for unknown keys."""
+
+    recipe: TableRecipe
+    keys: Dictionary
+    share: Share
+    arrays: Arrays
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Maps raw rows to ids with what `fit` found. It is a value: `merge` and `extend` return another one.
+
+    rows: training rows it was fitted on
+    """
+
+    schema: Schema
+    fitted: Fitted
+    moments: dict[str, Moments]
+    recipes: tuple[TableRecipe, ...]
+    sides: dict[str, Side]
+    tables: dict[str, Any]
+    rows: int
+
+    @staticmethod
+    def fit(
+        schema: Schema,
+        source: Any,
+        *,
+        tables: Mapping[str, Any] | None = None,
+        root: str | Path = ".",
+        progress: Progress | None = None,
+    ) -> Encoder:
+        """Fit on training rows: anything `open_source` takes. `tables` replaces side tables' files; paths start at `root`.
+
+        Raises DataError for data that contradict the schema; the message names file, row, column and value.
+        """
+        return _fit(schema, source, tables, Path(root), None, progress)[0]
+
+    @staticmethod
+    def fit_encode(
+        schema: Schema,
+        source: Any,
+        folder: str | Path,
+        *,
+        tables: Mapping[str, Any] | None = None,
+        root: str | Path = ".",
+        progress: Progress | None = None,
+    ) -> tuple[Encoder, Store]:
+        """Fit, and write the encoded rows to `folder`, reading the source once."""
+        encoder, store = _fit(schema, source, tables, Path(root), Path(folder), progress)
+        assert store is not None
+        return encoder, store
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the encoded rows."""
+        return self.fitted.layout
+
+    def counts(self, slot: str) -> NDArray[np.int64]:
+        """Return how often training met each id of a slot: [rows]; 0 for padding, values too rare for unseen."""
+        if slot not in self.fitted.vocabularies:
+            raise NotFittedError(f"the encoder has no slot '{slot}'; it has {', '.join(self.fitted.vocabularies)}.")
+        return self.fitted.vocabularies[slot].training_counts
+
+    def values(self, slot: str) -> list[str]:
+        """Return the values of a slot as texts; value i has id i + 2."""
+        if slot not in self.fitted.vocabularies:
+            raise NotFittedError(f"the encoder has no slot '{slot}'; it has {', '.join(self.fitted.vocabularies)}.")
+        return self.fitted.vocabularies[slot].values.to_list()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides what a row is encoded to."""
+        state = hashlib.sha256(self.schema.digest.encode())
+        state.update(msgspec.json.encode(self.fitted.scales, order="sorted"))
+        for slot, v in self.fitted.vocabularies.items():
+            state.update(slot.encode())
+            state.update(np.ascontiguousarray(v.values.text).tobytes())
+            state.update(np.ascontiguousarray(v.values.ends).tobytes())
+        for name, side in self.sides.items():
+            state.update(name.encode())
+            for key in sorted(side.arrays):
+                state.update(np.ascontiguousarray(side.arrays[key]).tobytes())
+        return state.hexdigest()
+
+    def encode(self, frame: Any, *, labels: bool = False) -> EncodedRows:
+        """Encode a polars, pandas or Arrow table, a dict (one row) or a list of dicts. Order is kept.
+
+        `labels` also reads labels, weight, time and group. Columns the schema does not name are ignored.
+        Raises DataError naming the column that is absent, or row, column and value that do not fit.
+        """
+        reader, finisher = self._with_targets if labels else self._without_targets
+        columns, rows = columns_of(frame, FEW)
+        if columns is not None:
+            check_columns(self.recipes[0].columns(labels), columns, "the rows")
+            chunk: Chunk = RowsChunk(columns, rows, "the rows")
+            raw = reader.read_rows(chunk)
+        else:
+            table = frame_of(frame)
+            check_columns(self.recipes[0].columns(labels), table.columns, "the frame")
+            chunk = FrameChunk(table, "the frame")
+            raw = reader.read([chunk], FIND)[0]
+        return self._assembled(finisher.finish(raw))
+
+    def stream(self, source: Any, *, labels: bool = False) -> Iterator[EncodedRows]:
+        """Encode a source piece by piece, in order, without writing anything."""
+        for arrays in self._encoded(open_source(source), labels):
+            yield self._assembled(arrays)
+
+    def encode_to(
+        self, source: Any, folder: str | Path, *, labels: bool = True, progress: Progress | None = None
+    ) -> Store:
+        """Encode a source into a store at `folder`, which appears only when it is complete."""
+        opened, done = open_source(source), 0
+        with atomic_folder(Path(folder)) as beside, writing(beside) as writer:
+            for arrays in self._encoded(opened, labels):
+                _append_log(writer, arrays)
+                done += len(arrays["ids"])
+                if progress is not None:
+                    progress(done, max(done, opened.rows_hint))
+            self.finish(writer)
+        return Store.open(folder)
+
+    def merge(self, other: Encoder) -> Encoder:
+        """Return the encoder that a fit on both parts' rows would give; ids are numbered anew."""
+        if self.schema != other.schema:
+            raise SchemaError("encoders of different schemas cannot be merged; fit both with one schema.")
+        vocabularies = {s: merged(v, other.fitted.vocabularies[s]) for s, v in self.fitted.vocabularies.items()}
+        moments = {name: m.merge(other.moments[name]) for name, m in self.moments.items()}
+        return _combined(self, moments, vocabularies, self.rows + other.rows, refit=True)
+
+    def extend(self, source: Any, *, tables: Mapping[str, Any] | None = None) -> Encoder:
+        """Return an encoder that also knows the source's values: old ids and scales stay, new values are appended."""
+        old = replace(self, tables={**self.tables, **(tables or {})})
+        opened = {name: open_source(table) for name, table in old.tables.items()}
+        found = fit_pass(self.schema, self.recipes, open_source(source), opened)
+        vocabularies = {s: extended(v, found.fitted.vocabularies[s]) for s, v in self.fitted.vocabularies.items()}
+        moments = {name: m.merge(found.moments[name]) for name, m in self.moments.items()}
+        return _combined(old, moments, vocabularies, self.rows + found.rows, refit=False)
+
+    def save(self, folder: str | Path, *, rare: bool = True) -> None:
+        """Write the encoder as a folder of plain files. Without `rare` it is smaller and cannot be merged or extended."""
+        from clicksmith.encode.saved import save
+
+        save(self, Path(folder), rare=rare)
+
+    @staticmethod
+    def load(folder: str | Path, *, verify: bool = True, root: str | Path = ".") -> Encoder:
+        """Read an encoder. Raises ArtifactError for a folder that is none, is damaged, or is of a newer version."""
+        from clicksmith.encode.saved import load
+
+        return load(Path(folder), verify=verify, root=Path(root))
+
+    def _encoded(self, source: Source, labels: bool) -> Iterator[Arrays]:
+        reader, finisher = self._with_targets if labels else self._without_targets
+        check_columns(self.recipes[0].columns(labels), source.columns, source.name)
+        with ThreadPoolExecutor(threads()) as pool:
+            for group in source.chunks(*reader.columns()):
+                for chunk, raw in zip(group, reader.read(group, FIND, pool), strict=True):
+                    yield finisher.finish(raw)
+
+    def _assembled(self, arrays: Arrays) -> EncodedRows:
+        return assemble(self.layout, arrays, self._share, self._side_arrays)
+
+    def finish(self, writer: ArrayWriter) -> None:
+        """Write what a store needs besides the rows of the log."""
+        finish_store(writer, self.layout, self._share, self._side_arrays, self.digest)
+
+    @cached_property
+    def _side_arrays(self) -> dict[str, tuple[Share, Arrays]]:
+        return {name: (side.share, side.arrays) for name, side in self.sides.items()}
+
+    @cached_property
+    def _share(self) -> Share:
+        finisher = self._without_targets[1]
+        return Share(finisher.id_columns, finisher.numeric_columns)
+
+    @cached_property
+    def _with_targets(self) -> tuple[TableReader, Finisher]:
+        return self._tools(targets=True)
+
+    @cached_property
+    def _without_targets(self) -> tuple[TableReader, Finisher]:
+        return self._tools(targets=False)
+
+    def _tools(self, targets: bool) -> tuple[TableReader, Finisher]:
+        dictionaries = {slot: v.dictionary for slot, v in self.fitted.vocabularies.items()}
+        links = {
+            on: {name: s.keys for name, s in self.sides.items() if s.recipe.on == on} for on in self.recipes[0].links
+        }
+        reader = TableReader(self.schema, self.recipes[0], dictionaries, links, targets=targets)
+        return reader, Finisher(self.fitted, self.recipes[0], self.fitted.ids)
+
+
+def _fit(
+    schema: Schema,
+    data: Any,
+    tables: Mapping[str, Any] | None,
+    root: Path,
+    folder: Path | None,
+    progress: Progress | None,
+) -> tuple[Encoder, Store | None]:
+    source, given = open_source(data), side_tables(schema, tables or {}, root)
+    opened = {name: open_source(table) for name, table in given.items()}
+    plan = recipes(schema, source.columns, {name: table.columns for name, table in opened.items()})
+    if folder is None:
+        found = fit_pass(schema, plan, source, opened, None, progress)
+        return _made(found, plan, given), None
+    with atomic_folder(folder) as beside, Spool(beside / "raw.tmp") as spool, writing(beside) as writer:
+        found = fit_pass(schema, plan, source, opened, spool.append, progress)
+        encoder = _made(found, plan, given)
+        finisher = Finisher(found.fitted, plan[0], found.ids)
+        for arrays in ahead(finisher.finish, spool.pieces()):
+            _append_log(writer, arrays)
+        encoder.finish(writer)
+    return encoder, Store.open(folder)
+
+
+def _made(found: Pass, plan: tuple[TableRecipe, ...], tables: dict[str, Any]) -> Encoder:
+    sides = {name: _side(found.fitted, side, found.ids) for name, side in found.sides.items()}
+    return Encoder(found.fitted.schema, found.fitted, found.moments, plan, sides, tables, found.rows)
+
+
+def _side(fitted: Fitted, rows: SideRows, ids: Mapping[str, NDArray[np.int32]]) -> Side:
+    finisher = Finisher(fitted, rows.recipe, ids)
+    share = Share(finisher.id_columns, finisher.numeric_columns)
+    return Side(rows.recipe, rows.keys, share, finisher.finish(rows.raw))
+
+
+def _combined(
+    old: Encoder, moments: dict[str, Moments], vocabularies: dict[str, Vocabulary], rows: int, *, refit: bool
+) -> Encoder:
+    schema = old.schema
+    numbers = {c.name: c for recipe in old.recipes for c in recipe.numbers}
+    scales = {n: fitted_scale(c, moments[n]) for n, c in numbers.items()} if refit else old.fitted.scales
+    if refit:
+        for name, column in numbers.items():
+            if gives_id(column):
+                counts = bucket_counts(column, scales[name], moments[name])
+                vocabularies[name] = of_counts(vocabularies[name].keep, counts)
+    fitted = Fitted(schema, vocabularies, scales)
+    dictionaries = {slot: v.dictionary for slot, v in vocabularies.items()}
+    sides: dict[str, Side] = {}
+    for recipe in old.recipes[1:]:
+        table = read_side(schema, recipe, open_source(old.tables[recipe.name]), dictionaries, FIND)
+        sides[recipe.name] = _side(fitted, table, fitted.ids)
+    return Encoder(schema, fitted, moments, old.recipes, sides, old.tables, rows)
+
+
+def _append_log(writer: ArrayWriter, arrays: Arrays) -> None:
+    writer.append({f"log:{name}": array for name, array in arrays.items()})
+
+
+def side_tables(schema: Schema, given: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Return the side tables and vector files of a schema: those given, else their paths below `root`."""
+    found: dict[str, Any] = {table.name: given.get(table.name, root / table.path) for table in schema.tables}
+    for column in schema.fields:
+        if isinstance(column, Multimodal) and column.file is not None:
+            found[column.name] = given.get(column.name, root / column.file)
+    odd = sorted(set(given) - set(found))
+    if odd:
+        raise SchemaError(unknown(odd[0], found, "side table"))
+    return found
+
+
+def ahead(work: Callable[[Arrays], Arrays], pieces: Iterable[Arrays]) -> Iterator[Arrays]:
+    """Yield work(piece) in order, computed a few pieces ahead."""
+    with ThreadPoolExecutor(threads()) as pool:
+        waiting: deque[Future[Arrays]] = deque()
+        for piece in pieces:
+            waiting.append(pool.submit(work, piece))
+            if len(waiting) > threads():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

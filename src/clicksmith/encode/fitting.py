@@ -1,0 +1,186 @@
+"""One pass over the training rows: count values, sum numbers, and (if asked) keep the raw rows for encoding them after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.encode.arrays import Arrays
+from clicksmith.encode.chunk import RowsChunk
+from clicksmith.encode.delimited import threads
+from clicksmith.encode.dictionary import COUNT, NUMBER, Dictionary, new_dictionary
+from clicksmith.encode.fitted import Fitted
+from clicksmith.encode.numbers import Moments, Scale, bucket_counts, fitted, tally
+from clicksmith.encode.recipe import TableRecipe, check_columns, history_columns, keeps, slot_of
+from clicksmith.encode.source import Source
+from clicksmith.encode.table import TableReader
+from clicksmith.encode.vocabulary import Vocabulary, of_counts, settle
+from clicksmith.errors import DataError
+from clicksmith.schema.columns import Numeric
+from clicksmith.schema.schema import Schema
+
+Progress = Callable[[int, int], None]
+"""Called with rows done and rows expected (about)."""
+
+
+@dataclass
+class SideRows:
+    """A side table in raw arrays: row 0 stands for unknown keys, row i for the i-th key."""
+
+    recipe: TableRecipe
+    keys: Dictionary
+    raw: Arrays
+    met: NDArray[np.int64]
+    """How many rows of the log refer to each row."""
+
+
+@dataclass
+class Pass:
+    """What a pass over the log found."""
+
+    fitted: Fitted
+    moments: dict[str, Moments]
+    ids: dict[str, NDArray[np.int32]]
+    """Id by code of the pass, by slot."""
+    sides: dict[str, SideRows]
+    rows: int
+    reader: TableReader = field(repr=False)
+
+
+def fit_pass(
+    schema: Schema,
+    recipes: tuple[TableRecipe, ...],
+    source: Source,
+    tables: Mapping[str, Source],
+    keep: Callable[[Arrays], None] | None = None,
+    progress: Progress | None = None,
+) -> Pass:
+    """Read the log once, counting; hand the raw rows to `keep`. Raises DataError for data that contradict the schema."""
+    settings = keeps(schema)
+    dictionaries = {slot: new_dictionary(k.buckets) for slot, k in settings.items()}
+    moments = {c.name: Moments() for recipe in recipes for c in recipe.numbers}
+    for moment in moments.values():
+        moment.counts = {}
+    log = recipes[0]
+    sides = {r.name: read_side(schema, r, tables[r.name], dictionaries, NUMBER) for r in recipes[1:]}
+    reader = TableReader(schema, log, dictionaries, links_of(log, sides))
+    check_columns(log.columns(), source.columns, source.name)
+    rows = 0
+    with ThreadPoolExecutor(threads()) as pool:
+        for group in source.chunks(*reader.columns()):
+            raws = reader.read(group, COUNT, pool)
+            list(pool.map(lambda i: _tally(log, i, raws, moments), range(len(log.numbers))))
+            for raw in raws:
+                for name, side in sides.items():
+                    side.met += np.bincount(raw[f"side/{name}"], minlength=len(side.met))
+                rows += len(raw["codes"])
+                if keep is not None:
+                    keep(raw)
+            if progress is not None:
+                progress(rows, max(rows, source.rows_hint))
+    if rows == 0:
+        raise DataError(f"{source.name} has columns but no rows.")
+    for label in reader.labels:
+        label.check_classes(source.name)
+    for side in sides.values():
+        _weigh(schema, side, dictionaries, moments)
+    return _settled(schema, recipes, dictionaries, moments, sides, rows, reader)
+
+
+def _settled(
+    schema: Schema,
+    recipes: tuple[TableRecipe, ...],
+    dictionaries: Mapping[str, Dictionary],
+    moments: dict[str, Moments],
+    sides: dict[str, SideRows],
+    rows: int,
+    reader: TableReader,
+) -> Pass:
+    settings = keeps(schema)
+    numbers = {c.name: c for recipe in recipes for c in recipe.numbers}
+    scales: dict[str, Scale] = {name: fitted(column, moments[name]) for name, column in numbers.items()}
+    blanks = dict.fromkeys(settings, 0)
+    for column, count in reader.blanks.items():
+        blanks[slot_of(schema, column)] += count
+    vocabularies: dict[str, Vocabulary] = {}
+    ids: dict[str, NDArray[np.int32]] = {}
+    for slot, keep in settings.items():
+        if slot in numbers:
+            counts = bucket_counts(numbers[slot], scales[slot], moments[slot])
+            vocabularies[slot] = of_counts(keep, counts)
+        else:
+            vocabularies[slot], ids[slot] = settle(keep, dictionaries[slot], blanks[slot])
+    return Pass(Fitted(schema, vocabularies, scales), moments, ids, sides, rows, reader)
+
+
+def _tally(recipe: TableRecipe, i: int, raws: list[Arrays], moments: dict[str, Moments]) -> None:
+    column = recipe.numbers[i]
+    for raw in raws:
+        tally(column, moments[column.name], np.ascontiguousarray(raw["numbers"][:, i]))
+
+
+def links_of(log: TableRecipe, sides: Mapping[str, SideRows]) -> dict[str, dict[str, Dictionary]]:
+    """Return the keys of the side tables by the column of the log that they are joined on."""
+    return {on: {name: s.keys for name, s in sides.items() if s.recipe.on == on} for on in log.links}
+
+
+def read_side(
+    schema: Schema, recipe: TableRecipe, source: Source, dictionaries: Mapping[str, Dictionary], grow: int
+) -> SideRows:
+    """Read a side table whole. Raises DataError if a key appears twice."""
+    check_columns(recipe.columns(), source.columns, source.name)
+    reader = TableReader(schema, recipe, dictionaries, {}, targets=False)
+    keys = new_dictionary()
+    pieces = [reader.read([_nothing(recipe)], grow)[0]]
+    for group in source.chunks(*reader.columns()):
+        for chunk, raw in zip(group, reader.read(group, grow), strict=True):
+            known = len(keys)
+            codes = np.empty(chunk.rows, np.int32)
+            cells = chunk.texts(recipe.key)
+            keys.codes(cells, NUMBER, codes)
+            if len(keys) - known != chunk.rows:
+                fresh = np.zeros(chunk.rows, np.bool_)
+                fresh[np.unique(codes, return_index=True)[1]] = True
+                row = int(np.flatnonzero(~fresh | (codes <= known))[0])
+                raise DataError(
+                    f"{chunk.where} row {chunk.first + row + 1}: the key '{recipe.key}' is {cells[row]!r} again. "
+                    "A side table has one row per key; drop the others."
+                )
+            pieces.append(raw)
+    raw = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return SideRows(recipe, keys, raw, np.zeros(len(keys) + 1, np.int64))
+
+
+def _nothing(recipe: TableRecipe) -> RowsChunk:
+    return RowsChunk({name: [None] for name in recipe.columns()}, 1, recipe.name)
+
+
+def _weigh(
+    schema: Schema, side: SideRows, dictionaries: Mapping[str, Dictionary], moments: Mapping[str, Moments]
+) -> None:
+    """Count a side table's values as often as the log refers to them, as if it had been joined."""
+    recipe, raw, met = side.recipe, side.raw, side.met
+    for c, column in enumerate(recipe.ids):
+        dictionaries[slot_of(schema, column.name)].weigh(raw["codes"][:, c], met)
+    for bag in recipe.bags:
+        codes = raw[f"bag/{bag.name}"]
+        dictionaries[slot_of(schema, bag.name)].weigh(codes.reshape(-1), np.repeat(met, codes.shape[1]))
+    for b in recipe.histories:
+        codes = raw[f"history/{b.name}"]
+        for k, column in enumerate(history_columns(schema, b)):
+            flat = codes[:, :, k].reshape(-1)
+            dictionaries[column.slot].weigh(flat, np.repeat(met, codes.shape[1]))
+    for i, column in enumerate(recipe.numbers):
+        _weigh_numbers(column, moments[column.name], raw["numbers"][:, i], met)
+
+
+def _weigh_numbers(column: Numeric, moments: Moments, values: NDArray[np.float64], met: NDArray[np.int64]) -> None:
+    step = 1 << 16
+    for start in range(0, len(values), step):
+        part = met[start : start + step]
+        tally(column, moments, np.repeat(values[start : start + step], part))
+

@@ -1,0 +1,91 @@
+"""Tables of other libraries as polars frames or as lists of a few rows, without importing those libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from clicksmith.encode.texts import text_of
+from clicksmith.errors import DataError
+
+
+def frame_of(data: Any) -> pl.DataFrame:
+    """Return a polars, pandas or Arrow table, or a list of dicts, as a polars frame. Integers stay integers."""
+    if isinstance(data, pl.DataFrame):
+        return data
+    if isinstance(data, pl.LazyFrame):
+        return data.collect()
+    if _is_pandas(data):
+        _unique([str(name) for name in data.columns])
+        return pl.DataFrame([_series(str(name), data[name]) for name in data.columns])
+    if isinstance(data, (Mapping, list)):
+        columns, _ = columns_of(data)
+        return pl.DataFrame([_listed(name, values) for name, values in columns.items()])
+    if hasattr(data, "__arrow_c_stream__"):
+        _unique(list(getattr(data, "column_names", [])))
+        return pl.DataFrame(data)
+    raise DataError(
+        f"a {type(data).__name__} is not a table. Give a path, a polars, pandas or Arrow table, or a list of dicts."
+    )
+
+
+def columns_of(data: Any, most: int | None = None) -> tuple[dict[str, list[Any]], int] | tuple[None, int]:
+    """Return a table as Python lists by column, and its rows; None for the lists if it has more than `most` rows."""
+    if isinstance(data, Mapping):
+        return {str(name): [value] for name, value in data.items()}, 1
+    if isinstance(data, list):
+        if not all(isinstance(row, Mapping) for row in data):
+            raise DataError("a list of rows must hold dicts, one per row, column name -> value.")
+        if most is not None and len(data) > most:
+            return None, len(data)
+        names = dict.fromkeys(name for row in data for name in row)
+        if any(len(row) != len(names) for row in data):
+            for i, row in enumerate(data):
+                absent = [name for name in names if name not in row]
+                if absent:
+                    raise DataError(
+                        f"row {i + 1} of the list has no '{absent[0]}', which other rows have. "
+                        "Give every row the same columns; use None where a value is missing."
+                    )
+        return {str(name): [row[name] for row in data] for name in names}, len(data)
+    rows = data.height if isinstance(data, pl.DataFrame) else len(data) if _is_pandas(data) else -1
+    if rows < 0 or (most is not None and rows > most):
+        return None, rows
+    if isinstance(data, pl.DataFrame):
+        return data.to_dict(as_series=False), rows
+    _unique([str(name) for name in data.columns])
+    return {str(name): column.tolist() for name, column in data.items()}, rows
+
+
+def _is_pandas(data: Any) -> bool:
+    return type(data).__module__.split(".")[0] == "pandas" and hasattr(data, "columns")
+
+
+def _unique(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"the frame has {names.count(name)} columns named '{name}'. Give each column its own name.")
+
+
+def _series(name: str, column: Any) -> pl.Series:
+    if column.dtype.kind in "iufb" and type(column.dtype).__module__.startswith("numpy"):
+        return pl.Series(name, column.to_numpy())
+    return _listed(name, column.tolist())
+
+
+def _listed(name: str, values: list[Any]) -> pl.Series:
+    cleaned = [None if isinstance(v, float) and v != v else v for v in values]
+    cleaned = [v.tolist() if type(v).__module__ == "numpy" and hasattr(v, "tolist") else v for v in cleaned]
+    cleaned = [list(v) if isinstance(v, tuple) else v for v in cleaned]
+    kinds = {type(v) for v in cleaned if v is not None}
+    if len(kinds) <= 1 and kinds <= {str, bool, list}:
+        return pl.Series(name, cleaned, strict=False, dtype=pl.String if kinds == {str} else None)
+    if kinds == {int} and all(v is None or -(1 << 63) <= v < 1 << 63 for v in cleaned):
+        return pl.Series(name, cleaned, dtype=pl.Int64)
+    if kinds == {float}:
+        return pl.Series(name, cleaned, dtype=pl.Float64)
+    if list in kinds:
+        raise DataError(f"column '{name}' mixes lists and single values. Use one kind in the whole column.")
+    return pl.Series(name, [None if v is None else text_of(v) for v in cleaned], dtype=pl.String)

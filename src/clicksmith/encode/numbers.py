@@ -1,0 +1,214 @@
+"""Statistics of a numeric column, exact and independent of the order of rows, and the scales made from them.
+
+Sums are kept as integers in units of 2^-1074, of which every float64 is a multiple: no rounding, so that the merge of two
+parts equals the whole. Squares are rounded to float64 once, each by itself. Quantiles come from counts of values cut to
+12 bits after the leading one (whole numbers are exact up to 8192), so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.encode.native import LIBRARY, at
+from clicksmith.errors import DataError
+from clicksmith.schema.columns import Numeric
+
+Floats = NDArray[np.float64]
+_CUT = 40
+_LOW = (1 << 32) - 1
+
+
+class Moments(msgspec.Struct, forbid_unknown_fields=True):
+    """Exact sums of a column; `counts` are counts of buckets (log_square) or of cut values (quantile)."""
+
+    count: int = 0
+    missing: int = 0
+    total: str = "0"
+    squares: str = "0"
+    low: float = math.inf
+    high: float = -math.inf
+    counts: dict[int, int] = {}
+
+    def add(self, values: Floats) -> None:
+        """Add the values of a contiguous column; NaN counts as missing."""
+        acc = np.zeros((2, 2048, 2), np.int64)
+        limits, count = np.array([self.low, self.high]), np.zeros(1, np.int64)
+        if LIBRARY is not None:
+            LIBRARY.enc_sum(at(values), len(values), 1, at(acc[0]), at(acc[1]), at(limits), at(count))
+        else:
+            _sum(values, acc, limits, count)
+        self.low, self.high = float(limits[0]), float(limits[1])
+        self.count += int(count[0])
+        self.missing += len(values) - int(count[0])
+        self.total = hex(int(self.total, 0) + _whole(acc[0]))
+        self.squares = hex(int(self.squares, 0) + _whole(acc[1]))
+
+    def tally(self, buckets: NDArray[np.int64]) -> None:
+        """Count buckets."""
+        values, counts = np.unique(buckets, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            self.counts[value] = self.counts.get(value, 0) + count
+
+    def merge(self, other: Moments) -> Moments:
+        """Return the moments of both parts together."""
+        counts = dict(self.counts)
+        for value, count in other.counts.items():
+            counts[value] = counts.get(value, 0) + count
+        return Moments(
+            count=self.count + other.count,
+            missing=self.missing + other.missing,
+            total=hex(int(self.total, 0) + int(other.total, 0)),
+            squares=hex(int(self.squares, 0) + int(other.squares, 0)),
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            counts=dict(sorted(counts.items())),
+        )
+
+    @property
+    def mean(self) -> float:
+        """The mean of the values that are there, 0 if there are none."""
+        return float(Fraction(int(self.total, 0), self.count << 1074)) if self.count else 0.0
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation; 1 if all values are equal."""
+        if not self.count:
+            return 1.0
+        mean = Fraction(int(self.total, 0), self.count << 1074)
+        variance = Fraction(int(self.squares, 0), self.count << 1074) - mean * mean
+        root = math.sqrt(max(0.0, float(variance)))
+        return root if root > 1e-12 * max(1.0, abs(self.low), abs(self.high)) else 1.0
+
+
+def _whole(acc: NDArray[np.int64]) -> int:
+    total = 0
+    for e in np.flatnonzero(acc.any(1)).tolist():
+        total += (int(acc[e, 0]) + (int(acc[e, 1]) << 32)) << (e - 1)
+    return total
+
+
+def _sum(values: Floats, acc: NDArray[np.int64], limits: Floats, count: NDArray[np.int64]) -> None:
+    values = values[~np.isnan(values)]
+    if len(values):
+        limits[:] = min(limits[0], values.min()), max(limits[1], values.max())
+    count[0] = len(values)
+    with np.errstate(over="ignore"):
+        squares = np.minimum(values * values, np.finfo(np.float64).max)
+    for part, x in enumerate((values, squares)):
+        bits = x.view(np.int64)
+        e, m = bits >> 52 & 2047, bits & ((1 << 52) - 1)
+        m, e = np.where(e > 0, m | 1 << 52, m), np.maximum(e, 1)
+        sign = np.where(bits < 0, -1, 1)
+        np.add.at(acc[part, :, 0], e, sign * (m & _LOW))
+        np.add.at(acc[part, :, 1], e, sign * (m >> 32))
+
+
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a fitted scale needs, frozen when the encoder is fitted (`extend` leaves it)."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+    fill: float | None = None
+    """What stands for a missing number before scaling; None leaves it missing."""
+    edges: tuple[float, ...] = ()
+
+
+def gives_id(column: Numeric) -> bool:
+    """Return whether the column's scale gives an id instead of a number."""
+    return column.scale in ("quantile", "log_square")
+
+
+def bent(values: Floats) -> Floats:
+    """Return sign(x) ln(1 + |x|)."""
+    return np.copysign(np.log1p(np.abs(values)), values)
+
+
+def tally(column: Numeric, moments: Moments, values: Floats) -> None:
+    """Enter a contiguous column of raw numbers, NaN where missing."""
+    moments.add(bent(values) if column.scale == "log" else values)
+    there = values[~np.isnan(values)]
+    if column.scale == "quantile":
+        moments.tally(_cut(there))
+    elif column.scale == "log_square":
+        moments.tally(log_square(there))
+
+
+def fitted(column: Numeric, moments: Moments) -> Scale:
+    """Return the scale of a column from its moments."""
+    mean = moments.mean
+    if column.missing == "zero":
+        fill: float | None = 0.0
+    elif column.missing == "mean":
+        fill = math.copysign(math.expm1(abs(mean)), mean) if column.scale == "log" else mean
+    else:
+        fill = None
+    if column.scale in ("standard", "log"):
+        return Scale(mean=mean, deviation=moments.deviation, fill=fill)
+    return Scale(fill=fill, edges=_edges(moments, column.bins) if column.scale == "quantile" else ())
+
+
+def log_square(values: Floats) -> NDArray[np.int64]:
+    """Return floor(ln(x)^2) for x > 2, else int(x): the rule behind every number of BARS."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        large = np.floor(np.log(np.maximum(values, 1.0)) ** 2)
+    small = np.trunc(np.clip(values, -(2.0**62), 2.0**62))
+    return np.where(values > 2, large, small).astype(np.int64)
+
+
+def buckets(column: Numeric, scale: Scale, values: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the bucket of every number of a column that gives ids, and which are missing (and not filled)."""
+    missing = np.isnan(values)
+    values = np.where(missing, 0.0 if scale.fill is None else scale.fill, values)
+    if column.scale == "log_square":
+        found = log_square(values)
+    else:
+        found = np.searchsorted(np.array(scale.edges), values, side="right").astype(np.int64)
+    return found, missing & (scale.fill is None)
+
+
+def bucket_counts(column: Numeric, scale: Scale, moments: Moments) -> dict[str, int]:
+    """Return how often each bucket occurred in training; the empty text stands for missing."""
+    counts: dict[str, int] = {}
+    for key, count in moments.counts.items():
+        value = key if column.scale == "log_square" else int(np.searchsorted(scale.edges, _lower(key), side="right"))
+        counts[str(value)] = counts.get(str(value), 0) + count
+    if moments.missing:
+        name = ""
+        if scale.fill is not None:
+            name = str(buckets(column, scale, np.array([np.nan]))[0][0])
+        counts[name] = counts.get(name, 0) + moments.missing
+    return counts
+
+
+def refuse_missing(column: Numeric, values: Floats, where: str, first: int) -> None:
+    """Raise DataError if the column must not have missing numbers and has one."""
+    if column.missing == "refuse" and np.isnan(values).any():
+        row = first + int(np.flatnonzero(np.isnan(values))[0]) + 1
+        raise DataError(
+            f"{where} row {row}: column '{column.name}' is empty, and its schema says missing=\"refuse\". "
+            'Fill the cell or declare missing="embed", "mean" or "zero".'
+        )
+
+
+def _cut(values: Floats) -> NDArray[np.int64]:
+    bits = (values + 0.0).view(np.int64) >> _CUT
+    return np.where(bits < 0, ~(bits & 0x7FFFFF), bits)
+
+
+def _lower(key: int) -> float:
+    bits = key << _CUT if key >= 0 else (~key << _CUT) | (1 << _CUT) - 1 | -(1 << 63)
+    return float(np.array(bits, np.int64).view(np.float64))
+
+
+def _edges(moments: Moments, bins: int) -> tuple[float, ...]:
+    keys = sorted(moments.counts)
+    below = np.cumsum([moments.counts[key] for key in keys])
+    if not keys:
+        return ()
+    cuts = np.searchsorted(below, below[-1] * np.arange(1, bins) / bins, side="left") + 1
+    return tuple(_lower(keys[i]) for i in np.unique(cuts[cuts < len(keys)]).tolist())

@@ -1,0 +1,161 @@
+"""From the schema to what is read from each table: which columns, as what, and where they go in the layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from clicksmith.encode.layout import (
+    BagColumn,
+    HistoryColumn,
+    HistoryLayout,
+    IdColumn,
+    Layout,
+    NumericColumn,
+    Slot,
+    VectorColumn,
+)
+from clicksmith.encode.numbers import gives_id
+from clicksmith.encode.vocabulary import Keep
+from clicksmith.errors import DataError
+from clicksmith.names import unknown
+from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Multimodal, Numeric, Time
+from clicksmith.schema.schema import Schema, SideTable
+
+DOMAIN = "(domain)"
+"""The dictionary of the domain column; not a slot of the layout."""
+
+
+class TableRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is read from one table: the log (name "") or a side table."""
+
+    name: str = ""
+    key: str = ""
+    on: str = ""
+    ids: tuple[Categorical, ...] = ()
+    numbers: tuple[Numeric, ...] = ()
+    bags: tuple[Bag, ...] = ()
+    histories: tuple[Behaviour, ...] = ()
+    vectors: tuple[Multimodal, ...] = ()
+    links: tuple[str, ...] = ()
+    """Columns of the log that side tables are joined on."""
+    labels: tuple[Label, ...] = ()
+    group: str | None = None
+    domain: str | None = None
+    time: Time | None = None
+    weight: str | None = None
+
+    def columns(self, labels: bool = True) -> list[str]:
+        """Return the columns that are read, each once; `labels` covers what only targets need."""
+        names = [c.name for c in (*self.ids, *self.numbers, *self.bags)]
+        names += [name for b in self.histories for name in (b.name, *(s.name for s in b.sides))]
+        names += [name for v in self.vectors for name in (v.columns or (v.name,))]
+        names += [*self.links, *([self.key] if self.key else []), *([self.domain] if self.domain else [])]
+        if labels:
+            names += [label.name for label in self.labels]
+            names += [n for n in (self.group, self.weight, self.time.name if self.time else None) if n]
+        return list(dict.fromkeys(names))
+
+
+def slot_of(schema: Schema, name: str) -> str:
+    """Return the slot (the owner of the vocabulary) of a field."""
+    column = schema.column(name)
+    return getattr(column, "share", None) or name
+
+
+def keeps(schema: Schema) -> dict[str, Keep]:
+    """Return the settings of every dictionary, in the order of the layout's slots; the domain's last."""
+    found: dict[str, Keep] = {}
+    for c in schema.fields:
+        if isinstance(c, Categorical) and c.share is None:
+            found[c.name] = Keep(c.min_count, c.max_size, c.buckets)
+        elif isinstance(c, Bag) and c.share is None:
+            found[c.name] = Keep(c.min_count, c.max_size)
+        elif isinstance(c, Numeric) and gives_id(c):
+            found[c.name] = Keep(c.min_count)
+    for side in (s for b in schema.behaviours for s in b.sides if s.of is None):
+        found[side.name] = Keep()
+    if schema.domain is not None:
+        found[DOMAIN] = Keep()
+    return found
+
+
+def history_columns(schema: Schema, behaviour: Behaviour) -> tuple[HistoryColumn, ...]:
+    """Return the columns of a behaviour sequence, the item first."""
+    item = HistoryColumn(behaviour.name, slot_of(schema, behaviour.of), behaviour.of)
+    sides = (HistoryColumn(s.name, slot_of(schema, s.of) if s.of else s.name, s.of) for s in behaviour.sides)
+    return (item, *sides)
+
+
+def layout_of(schema: Schema, rows: dict[str, int]) -> Layout:
+    """Return the layout of a schema whose dictionaries have these rows."""
+    ids = [c for c in schema.fields if isinstance(c, Categorical) or (isinstance(c, Numeric) and gives_id(c))]
+    numeric = [c for c in schema.fields if isinstance(c, Numeric) and not gives_id(c)]
+    bags = [c for c in schema.fields if isinstance(c, Bag)]
+    vectors = [c for c in schema.fields if isinstance(c, Multimodal)]
+    return Layout(
+        slots=tuple(Slot(name, rows[name]) for name in rows if name != DOMAIN),
+        ids=tuple(IdColumn(c.name, slot_of(schema, c.name), c.role) for c in ids),
+        numeric=tuple(NumericColumn(c.name, c.role) for c in numeric),
+        bags=tuple(BagColumn(c.name, slot_of(schema, c.name), c.max_length, c.role) for c in bags),
+        vectors=tuple(VectorColumn(c.name, c.dim, c.role) for c in vectors),
+        histories=tuple(HistoryLayout(b.name, history_columns(schema, b), b.max_length) for b in schema.behaviours),
+        labels=tuple(label.name for label in schema.labels),
+        domains=rows.get(DOMAIN, 0),
+        order=schema.field_names,
+    )
+
+
+def recipes(schema: Schema, log: Collection[str], tables: dict[str, Collection[str]]) -> tuple[TableRecipe, ...]:
+    """Return the recipe of the log and of every side table, given the columns they have.
+
+    A column is taken from the log if the log has it, else from the side table that has it.
+    """
+    left: dict[str, TableRecipe] = {}
+    for table in schema.tables:
+        left[table.name] = _side(schema, table, set(tables[table.name]) - set(log))
+    claimed = {n for r in left.values() for n in r.columns() if n != r.key}
+    own = _fields(schema, lambda names: not claimed & set(names))
+    vectors = tuple(v for v in own.vectors if v.file is None)
+    for v in (v for v in own.vectors if v.file is not None):
+        left[v.name] = TableRecipe(name=v.name, key=v.by or "", on=v.by or "", vectors=(v,))
+    main = msgspec.structs.replace(
+        own,
+        vectors=vectors,
+        links=tuple(dict.fromkeys(r.on for r in left.values())),
+        labels=schema.labels,
+        group=schema.group,
+        domain=schema.domain,
+        time=schema.time,
+        weight=schema.weight,
+    )
+    return (main, *(r for r in left.values() if r.columns() != [r.key]))
+
+
+def _side(schema: Schema, table: SideTable, has: set[str]) -> TableRecipe:
+    found = _fields(schema, lambda names: set(names) <= has)
+    return msgspec.structs.replace(found, name=table.name, key=table.key, on=table.on or table.key)
+
+
+def _fields(schema: Schema, wanted: Callable[[list[str]], bool]) -> TableRecipe:
+    fields = schema.fields
+    return TableRecipe(
+        ids=tuple(c for c in fields if isinstance(c, Categorical) and wanted([c.name])),
+        numbers=tuple(c for c in fields if isinstance(c, Numeric) and wanted([c.name])),
+        bags=tuple(c for c in fields if isinstance(c, Bag) and wanted([c.name])),
+        histories=tuple(b for b in schema.behaviours if wanted([b.name, *(s.name for s in b.sides)])),
+        vectors=tuple(c for c in fields if isinstance(c, Multimodal) and wanted(list(c.columns or (c.name,)))),
+    )
+
+
+def check_columns(needed: Collection[str], there: Collection[str], where: str) -> None:
+    """Raise DataError naming the columns that are not there."""
+    absent = [name for name in needed if name not in there]
+    if absent:
+        hint = unknown(absent[0], there, "column")
+        more = f" (and {len(absent) - 1} more: {', '.join(absent[1:6])})" if len(absent) > 1 else ""
+        raise DataError(
+            f"{where}: {hint}{more} The schema declares it: rename the column, add it (with empty cells where it is "
+            "not known), or change the schema."
+        )

@@ -1,0 +1,131 @@
+"""Looking at the beginning of a delimited text file: delimiter, header, and what is plainly wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+import polars as pl
+
+from clicksmith.encode.texts import NUMBER
+from clicksmith.errors import DataError, StorageError
+
+_DELIMITERS = "\t,;|"
+_HEAD = 1 << 18
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written."""
+
+    delimiter: str
+    columns: tuple[str, ...]
+    header: bool
+    skip: int
+    """Bytes before the first row: a byte-order mark and the header line."""
+    line: float
+    """Mean bytes per line at the beginning."""
+
+
+def open_text(path: Path) -> IO[bytes]:
+    """Open a plain or gzip text file for reading bytes."""
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return path.open("rb", buffering=0)
+
+
+def check_file(path: Path) -> None:
+    """Raise if `path` is not a file with something in it."""
+    if path.is_dir():
+        raise StorageError(f"'{path}' is a folder, not a file. Name the file in it, or several as '{path}/*.csv'.")
+    if not path.exists():
+        raise StorageError(f"there is no file '{path}'. Check the path; relative paths start at '{Path.cwd()}'.")
+    if path.stat().st_size == 0:
+        raise DataError(f"'{path}' is empty: it has neither header nor rows.")
+
+
+def head(path: Path) -> bytes:
+    """Return the beginning of a text file, decompressed."""
+    try:
+        if path.suffix == ".zst":
+            frame = pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, infer_schema=False)
+            lines = frame.head(200).collect().to_series()
+            return ("\n".join(lines.fill_null("").to_list()) + "\n").encode()
+        with open_text(path) as file:
+            return file.read(_HEAD)
+    except (pl.exceptions.PolarsError, gzip.BadGzipFile, EOFError) as error:
+        raise DataError(f"'{path}' cannot be decompressed: {str(error).splitlines()[0]}. Check that it is complete.") from error
+
+
+def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Dialect:
+    """Find out how a text file is written; `columns` are the names for a file without header."""
+    check_file(path)
+    start = head(path)
+    mark = 3 if start.startswith(b"\xef\xbb\xbf") else 0
+    cut = start[mark:] if len(start) < _HEAD else start[mark : start.rfind(b"\n") + 1]
+    text = decoded(cut, path, 0)
+    lines = [line for line in text.splitlines() if line][:100]
+    if not lines:
+        raise DataError(f"'{path}' is empty: it has neither header nor rows.")
+    delimiter = delimiter or _delimiter(lines)
+    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    first = next(row for row in rows if row)
+    mean = len(cut) / max(1, cut.count(b"\n"))
+    if columns is not None and list(first) != list(columns):
+        if len(columns) != len(first):
+            raise DataError(
+                f"{path.name}: {len(columns)} column names were given, but the first row has {len(first)} cells "
+                f"(delimiter {delimiter!r}). Give one name per cell."
+            )
+        return Dialect(delimiter, tuple(columns), False, mark, mean)
+    _check_header(path, first, delimiter)
+    if sum(1 for row in rows if row) < 2:
+        raise DataError(f"'{path}' has a header but no rows.")
+    names = tuple(name or f"column_{i + 1}" for i, name in enumerate(first))
+    end = cut.index(b"\n") + 1
+    while cut[:end].count(b'"') % 2:
+        end = cut.index(b"\n", end) + 1
+    return Dialect(delimiter, names, True, mark + end, mean)
+
+
+def decoded(raw: bytes, path: Path, before: int) -> str:
+    """Return bytes as UTF-8 text, or raise DataError naming the line; `before` lines came earlier."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = before + raw[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path.name} line {line}: byte 0x{raw[error.start]:02x} is not UTF-8 text. Convert the file, for example "
+            f"with 'iconv -f latin1 -t utf8 {path.name}'."
+        ) from None
+
+
+def _delimiter(lines: list[str]) -> str:
+    best, share = ",", 0.0
+    for delimiter in _DELIMITERS:
+        counts = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+        if counts[0] > 1:
+            agree = sum(count == counts[0] for count in counts) / len(counts)
+            if agree > share:
+                best, share = delimiter, agree
+    return best
+
+
+def _check_header(path: Path, names: list[str], delimiter: str) -> None:
+    numbers = [name for name in names if NUMBER.fullmatch(name.strip())]
+    if numbers and names != [str(i) for i in range(len(names))]:
+        raise DataError(
+            f"{path.name}: the first line holds {numbers[0]!r}, a number, where a column name is expected. "
+            "If the file has no header, give the names of its columns."
+        )
+    for name in names:
+        if name and names.count(name) > 1:
+            raise DataError(
+                f"{path.name}: column '{name}' appears {names.count(name)} times in the header (delimiter "
+                f"{delimiter!r}). Give each column its own name."
+            )

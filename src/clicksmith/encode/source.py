@@ -1,0 +1,202 @@
+"""Where rows come from: text files, Parquet, Arrow, frames; one or many; read in pieces, larger than memory."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from clicksmith.encode.chunk import Chunk, FrameChunk
+from clicksmith.encode.delimited import read_chunks, threads
+from clicksmith.encode.frames import frame_of
+from clicksmith.encode.native import LIBRARY
+from clicksmith.encode.sniff import Dialect, check_file, decoded, open_text, sniff
+from clicksmith.errors import DataError
+from clicksmith.identity import digest, file_digest
+
+ROWS = 65_536
+"""Rows per piece where the format does not decide it."""
+_PARQUET = (".parquet", ".pq")
+_ARROW = (".arrow", ".feather", ".ipc")
+
+
+class Source:
+    """A table in files or in memory.
+
+    name: what errors call it; columns: the names of its columns
+    """
+
+    def __init__(self, name: str, columns: Sequence[str], files: Sequence[_File], frame: pl.DataFrame | None) -> None:
+        self.name, self.columns = name, list(columns)
+        self._files, self._frame = list(files), frame
+
+    @property
+    def rows_hint(self) -> int:
+        """About how many rows there are (exactly, except for text)."""
+        return self._frame.height if self._frame is not None else sum(file.rows_hint for file in self._files)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the content (the bytes of the files, the values of a frame), never of a date."""
+        if self._frame is not None:
+            return _frame_digest(self._frame)
+        parts = [[file.path.suffix, list(file.columns), file_digest(file.path)] for file in self._files]
+        return digest(["files", parts])
+
+    def batches(self, columns: Sequence[str] | None = None, size: int = ROWS) -> Iterator[pl.DataFrame]:
+        """Yield frames of up to `size` rows, in order. Cells of text files are String; empty ones are null."""
+        wanted = self.columns if columns is None else list(columns)
+        if self._frame is not None:
+            for start in range(0, max(1, self._frame.height), size):
+                yield self._frame.select(wanted).slice(start, size)
+            return
+        for file in self._files:
+            yield from file.batches(wanted, size)
+
+    def chunks(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[list[Chunk]]:
+        """Yield groups of chunks, in order; a group's chunks hold until the next group is asked for.
+
+        `numbers` are the columns read with `Chunk.numbers`, `texts` all others that are read.
+        """
+        wanted = [*numbers, *texts]
+        if self._frame is not None:
+            first = 0
+            for frame in self.batches(wanted):
+                yield [FrameChunk(frame, self.name, first)]
+                first += frame.height
+            return
+        with ThreadPoolExecutor(threads()) as pool:
+            for file in self._files:
+                yield from file.chunks(numbers, texts, pool)
+
+
+class _File:
+    """One file."""
+
+    def __init__(self, path: Path, columns: Sequence[str] | None, delimiter: str | None) -> None:
+        self.path = path
+        self.dialect: Dialect | None = None
+        check_file(path)
+        try:
+            if path.suffix in _PARQUET:
+                self.columns = tuple(pl.read_parquet_schema(path))
+                self.rows_hint = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+            elif path.suffix in _ARROW:
+                self.columns = tuple(pl.read_ipc_schema(path))
+                self.rows_hint = int(pl.scan_ipc(path).select(pl.len()).collect().item())
+            else:
+                self.dialect = sniff(path, columns, delimiter)
+                self.columns = self.dialect.columns
+                packed = path.suffix in (".gz", ".zst")
+                self.rows_hint = int(path.stat().st_size * (3.5 if packed else 1) / self.dialect.line) + 1
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"'{path}' is not a {path.suffix} file: {str(error).splitlines()[0]}.") from error
+        if self.dialect is None and self.rows_hint == 0:
+            raise DataError(f"'{path}' has columns but no rows.")
+
+    def batches(self, columns: list[str], size: int) -> Iterator[pl.DataFrame]:
+        first = 0
+        try:
+            for frame in self._scan().select(columns).collect_batches(chunk_size=size, maintain_order=True, lazy=True):
+                for start in range(0, frame.height, size):
+                    yield frame.slice(start, size)
+                first += frame.height
+        except pl.exceptions.PolarsError as error:
+            if self.dialect is not None:
+                _explain(self.path, self.dialect)
+            raise DataError(f"{self.path.name} (about row {first}): {str(error).splitlines()[0]}.") from error
+
+    def chunks(self, numbers: Sequence[str], texts: Sequence[str], pool: ThreadPoolExecutor) -> Iterator[list[Chunk]]:
+        if self.dialect is not None and LIBRARY is not None and self.path.suffix != ".zst":
+            yield from read_chunks(self.path, self.dialect, numbers, texts, pool)  # type: ignore[misc]
+            return
+        first = 0
+        for frame in self.batches([*numbers, *texts], ROWS):
+            yield [FrameChunk(frame, self.path.name, first)]
+            first += frame.height
+
+    def _scan(self) -> pl.LazyFrame:
+        if self.dialect is None:
+            return pl.scan_parquet(self.path) if self.path.suffix in _PARQUET else pl.scan_ipc(self.path)
+        names = list(self.dialect.columns)
+        return pl.scan_csv(
+            self.path,
+            separator=self.dialect.delimiter,
+            has_header=self.dialect.header,
+            schema=dict.fromkeys(names, pl.String),
+            infer_schema=False,
+        )
+
+
+def open_source(data: Any, *, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Source:
+    """Open a path, a pattern, a list of them, a folder's files by pattern, or a polars, pandas or Arrow table.
+
+    `columns` are the names for text files without a header; the delimiter is found out unless given.
+
+    Raises:
+        StorageError: there is no such file, or it is a folder.
+        DataError: the file is empty, has no rows, is not what its name says, or has duplicate columns.
+    """
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, (str, Path)) or (isinstance(data, (list, tuple)) and data and _all_paths(data)):
+        paths = [path for item in ([data] if isinstance(data, (str, Path)) else data) for path in _found(item)]
+        files = [_File(path, columns, delimiter) for path in paths]
+        for file in files[1:]:
+            if set(file.columns) != set(files[0].columns):
+                odd = sorted(set(file.columns) ^ set(files[0].columns))
+                raise DataError(
+                    f"'{file.path}' and '{files[0].path}' have different columns: {', '.join(odd[:5])} "
+                    "is in one of them only. Files read together need the same columns."
+                )
+        return Source(str(data) if len(files) > 1 else files[0].path.name, files[0].columns, files, None)
+    frame = frame_of(data)
+    if frame.height == 0:
+        raise DataError("the frame has no rows.")
+    return Source("the frame", frame.columns, [], frame)
+
+
+def _all_paths(items: Sequence[Any]) -> bool:
+    return all(isinstance(item, (str, Path)) for item in items)
+
+
+def _found(item: str | Path) -> list[Path]:
+    text = str(item)
+    if not glob.has_magic(text) or Path(text).exists():
+        return [Path(text)]
+    found = sorted(Path(path) for path in glob.glob(text))  # noqa: PTH207 - absolute patterns too
+    if not found:
+        raise DataError(f"no file matches '{text}'. Check the pattern; relative ones start at '{Path.cwd()}'.")
+    return found
+
+
+def _explain(path: Path, dialect: Dialect) -> None:
+    """Look for the row that polars stumbled over and raise its error."""
+    if path.suffix == ".zst":
+        return
+    with open_text(path) as file:
+        text = decoded(file.read(), path, 0)
+    for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=dialect.delimiter)):
+        if row and len(row) != len(dialect.columns):
+            raise DataError(
+                f"{path.name} row {number + 1 - dialect.header} has {len(row)} cells where {len(dialect.columns)} are "
+                f"expected (delimiter {dialect.delimiter!r}). Mend the row, quote cells that hold the delimiter, or "
+                "name the right one."
+            )
+
+
+def _frame_digest(frame: pl.DataFrame) -> str:
+    state = hashlib.sha256(repr([(name, str(kind)) for name, kind in frame.schema.items()]).encode())
+    for start in range(0, frame.height, ROWS):
+        piece = io.BytesIO()
+        frame.slice(start, ROWS).rechunk().write_ipc(piece, compat_level=pl.CompatLevel.oldest())
+        state.update(piece.getbuffer())
+    return state.hexdigest()

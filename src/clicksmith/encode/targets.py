@@ -1,0 +1,118 @@
+"""Reading what only losses and metrics see: labels, weights, times, groups."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from clicksmith.encode.chunk import Chunk
+from clicksmith.encode.dictionary import NUMBER, Dictionary, new_dictionary
+from clicksmith.encode.hashing import hashes
+from clicksmith.encode.texts import number_of
+from clicksmith.errors import DataError
+from clicksmith.schema.columns import Label, Time
+
+_WORDS = {"true": 1.0, "false": 0.0}
+
+
+class LabelReader:
+    """Reads one label column and remembers which values it met."""
+
+    def __init__(self, label: Label) -> None:
+        self.label = label
+        self.met: set[float] = set()
+        self._dictionary: Dictionary = new_dictionary()
+        self._values = np.zeros(1, np.float32)
+
+    def read(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Return the labels of a chunk. Raises DataError naming the row of a bad one."""
+        name = self.label.name
+        codes = np.zeros(chunk.rows, np.int32)
+        known = len(self._dictionary)
+        self._dictionary.codes(chunk.texts(name), NUMBER, codes)
+        if len(self._dictionary) > known:
+            numbers = np.arange(known, len(self._dictionary), dtype=np.int32)
+            texts = self._dictionary.pick(numbers).to_list()
+            values = [self._value(text) for text in texts]
+            for code, (text, value) in enumerate(zip(texts, values, strict=True), known + 1):
+                if value is None:
+                    raise self._bad(chunk, int(np.flatnonzero(codes == code)[0]), text)
+            self._values = np.append(self._values, np.array(values, np.float32))
+            self.met |= {v for v in values if v is not None}
+        return self._values[codes]
+
+    def _value(self, text: str) -> float | None:
+        if self.label.positive is not None:
+            return float(text == self.label.positive) if text else None
+        number = _WORDS.get(text.lower(), number_of(text))
+        if number is None or math.isnan(number):
+            return None
+        return number if self.label.task != "binary" or number in (0.0, 1.0) else None
+
+    def _bad(self, chunk: Chunk, row: int, text: str) -> DataError:
+        name, where = self.label.name, f"{chunk.where} row {chunk.first + row + 1}"
+        if not text:
+            return DataError(f"{where}: the label '{name}' is empty. Every row to learn from needs a label; drop the row.")
+        if self.label.task == "binary":
+            return DataError(
+                f"{where}: the label '{name}' is {text!r}; a label is 0 or 1. "
+                f'Correct it, or name the word that means 1: Label("{name}", positive="...").'
+            )
+        return DataError(f"{where}: the label '{name}' is {text!r}, which is not a finite number. Correct or drop the row.")
+
+    def check_classes(self, where: str) -> None:
+        """Raise DataError if a binary label had one value only."""
+        if self.label.task == "binary" and len(self.met) == 1:
+            only = int(next(iter(self.met)))
+            raise DataError(
+                f"{where}: the label '{self.label.name}' is {only} in every row; a model needs both 0 and 1 to learn from. "
+                "Check the label column and how the rows were chosen."
+            )
+
+
+def read_weight(chunk: Chunk, name: str) -> NDArray[np.float32]:
+    """Return the weights of a chunk: numbers, not negative."""
+    values = chunk.numbers(name)
+    bad = np.flatnonzero(~(values >= 0))
+    if len(bad):
+        held = "nothing" if math.isnan(values[bad[0]]) else f"{values[bad[0]]:g}"
+        raise DataError(
+            f"{chunk.where} row {chunk.first + int(bad[0]) + 1}: the weight '{name}' holds {held}; "
+            "a weight is a number of 0 or more. Fill or correct it."
+        )
+    return values.astype(np.float32)
+
+
+def read_group(chunk: Chunk, name: str) -> NDArray[np.int64]:
+    """Return a number per row that is equal for equal values: 63 bits of the value's hash, the same in every file."""
+    return (hashes(chunk.texts(name)) >> np.uint64(1)).astype(np.int64)
+
+
+def read_time(chunk: Chunk, time: Time) -> NDArray[np.float64]:
+    """Return the times of a chunk in seconds."""
+    if time.unit != "text":
+        return chunk.numbers(time.name) / (1000.0 if time.unit == "ms" else 1.0)
+    cells = chunk.texts(time.name)
+    texts = cells.to_list() if isinstance(cells, pl.Series) else [cells[i] for i in range(chunk.rows)]
+    known = {text: _seconds(text or "") for text in set(texts)}
+    for row, text in enumerate(texts):
+        if known[text] is None:
+            raise DataError(
+                f"{chunk.where} row {chunk.first + row + 1}: the time '{time.name}' is {text!r}, which is not a date and "
+                'time such as 2026-11-24T10:00:00. Correct it, or declare Time(unit="s") or "ms" for numbers.'
+            )
+    return np.array([known[text] for text in texts], np.float64)
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return math.nan
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

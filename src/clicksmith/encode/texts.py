@@ -1,0 +1,165 @@
+"""Cells as text: one canonical text per value, so that a CSV, a frame and a JSON row give the same ids.
+
+An integer is its digits, exactly; a float that is a whole number is that integer (pandas makes floats of integer columns
+with holes); booleans are "true" and "false"; a missing value (None, NaN, an empty text) is the empty text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NO_NUMBER = frozenset({"", "nan", "na", "null", "none"})
+"""Texts (in any case) that mean a missing number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Cells as places in a block of bytes; a length of -1 is "nothing here" (padding).
+
+    Shape:
+        text: bytes as uint8
+        starts: [n] int64, lens: [n] int32; views with any stride, the same for both
+    """
+
+    text: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    lens: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return self.starts.shape[0]
+
+    def __getitem__(self, row: int) -> str:
+        start = int(self.starts[row])
+        return bytes(self.text[start : start + int(self.lens[row])]).decode()
+
+
+Cells = Texts | pl.Series | Sequence[str | None]
+"""A column of texts. In a series or a list, None is "nothing here"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Several texts per row, laid out in rows of `length` places: `cells[i]` lies at `places[i]`.
+
+    places: [n] int64, or None if the cells fill the grid one by one
+    counts: [rows] int, values in each cell before it was cut
+    """
+
+    cells: Cells
+    places: NDArray[np.int64] | None
+    counts: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Texts one after another: text i ends at `ends[i]`."""
+
+    text: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return self.ends.shape[0]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each text starts."""
+        return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]]) if len(self.ends) else self.ends
+
+    def to_list(self) -> list[str]:
+        """Return the texts."""
+        whole, ends = self.text.tobytes(), self.ends.tolist()
+        return [whole[a:b].decode() for a, b in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+
+    def texts(self) -> Texts:
+        """Return them as cells."""
+        starts = self.starts
+        return Texts(self.text, starts, (self.ends - starts).astype(np.int32))
+
+
+def pack(texts: Sequence[str]) -> Packed:
+    """Pack texts one after another."""
+    joined = "".join(texts)
+    whole = joined.encode()
+    if len(whole) == len(joined):
+        lens = np.fromiter(map(len, texts), np.int64, len(texts))
+        return Packed(np.frombuffer(whole, np.uint8), np.cumsum(lens))
+    lens = np.fromiter((len(t.encode()) for t in texts), np.int64, len(texts))
+    return Packed(np.frombuffer(whole, np.uint8), np.cumsum(lens))
+
+
+def texts_of(cells: pl.Series | Sequence[str | None]) -> Texts:
+    """Return a series or a list as places in a block of bytes."""
+    if not isinstance(cells, pl.Series):
+        packed = pack([cell or "" for cell in cells])
+        texts = packed.texts()
+        for i, cell in enumerate(cells):
+            if cell is None:
+                texts.lens[i] = -1
+        return texts
+    lens = cells.str.len_bytes()
+    blank = lens.null_count() > 0
+    sizes = lens.fill_null(0).to_numpy().astype(np.int64)
+    whole = (cells.str.join("", ignore_nulls=True).item() or "").encode() if len(cells) else b""
+    texts = Packed(np.frombuffer(whole, np.uint8), np.cumsum(sizes)).texts()
+    if blank:
+        texts.lens[lens.is_null().to_numpy()] = -1
+    return texts
+
+
+def text_of(value: Any) -> str:
+    """Return the canonical text of one value."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        if math.isnan(number):
+            return ""
+        return str(int(number)) if number.is_integer() else repr(number)
+    text = str(value)
+    return "" if text in ("NaT", "<NA>") else text
+
+
+def text_series(series: pl.Series) -> pl.Series:
+    """Return a column of any scalar type as canonical texts, missing values as empty texts."""
+    if series.dtype == pl.String:
+        return series.fill_null("")
+    if series.dtype.is_integer() or series.dtype in (pl.Categorical, pl.Enum):
+        return series.cast(pl.String).fill_null("")
+    if series.dtype == pl.Null:
+        return pl.Series(series.name, [""] * len(series), dtype=pl.String)
+    values = series.unique()
+    texts = pl.Series([text_of(v) for v in values.to_list()], dtype=pl.String)
+    return series.replace_strict(values, texts, default="", return_dtype=pl.String)
+
+
+def number_of(value: Any) -> float | None:
+    """Return one value as a finite float, NaN if it is missing, or None if it is not a finite number."""
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in NO_NUMBER:
+            return math.nan
+        if not NUMBER.fullmatch(text):
+            return None
+        value = text
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan if str(value) in ("NaT", "<NA>") else None
+    return None if math.isinf(number) else number
