@@ -30,7 +30,7 @@ CHECKS: tuple[Check, ...] = (
     scoring.check_double_precision_agrees,
     scoring.check_runs_in_bfloat16,
     scoring.check_shared_histories_score_alike,
-    learning.check_every_parameter_gets_gradient,
+    learning.check_every_parameter_matters,
     learning.check_unseen_rows_are_trained,
     learning.check_gradients_touch_only_rows_looked_up,
     learning.check_overfits_32_rows,

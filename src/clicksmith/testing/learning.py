@@ -9,6 +9,7 @@ from torch import Tensor
 from clicksmith.batch.batch import Inputs
 from clicksmith.embed.rows import row_stores
 from clicksmith.encode.layout import UNSEEN
+from clicksmith.models.spec import CTRModel
 from clicksmith.testing.subject import Subject, click_loss, require
 
 
@@ -26,16 +27,31 @@ def check_unseen_rows_are_trained(subject: Subject) -> None:
                 require(bool(row.any()), f"the unseen row of slot '{column.slot}' gets no gradient at unseen_rate=0.5")
 
 
-def check_every_parameter_gets_gradient(subject: Subject) -> None:
-    """Nothing is built that nothing reads."""
+def check_every_parameter_matters(subject: Subject) -> None:
+    """Nothing is built that nothing reads: every parameter gets a gradient, or at least moves a logit.
+
+    Weights are nudged first, so that those that start at zero do not hide the ones behind them. A bias in front of a
+    batch normalisation has the gradient zero by its mathematics, and moves logits in evaluation.
+    """
     model, batch = subject.model().train(), subject.batch(32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
     click_loss(model(batch.inputs).logits, batch.targets.labels).backward()
-    dead = [
-        name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not bool(p.grad.any()))
-    ]
-    require(not dead, f"no gradient reaches {', '.join(dead)}")
     broken = [name for name, p in model.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
     require(not broken, f"the gradient of {', '.join(broken)} is not finite")
+    still = [(name, p) for name, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    dead = [name for name, p in still if p.requires_grad and not _moves(model.eval(), p, batch.inputs)]
+    require(not dead, f"no gradient reaches {', '.join(dead)}, and changing it changes no logit")
+
+
+@torch.no_grad()
+def _moves(model: CTRModel, parameter: torch.nn.Parameter, inputs: Inputs) -> bool:
+    before = model(inputs).logits
+    parameter.add_(1.0)
+    after = model(inputs).logits
+    parameter.sub_(1.0)
+    return not torch.equal(before, after)
 
 
 class RecordedRows:

@@ -1,0 +1,76 @@
+"""Dice and the activations by name (specification of DIN, acceptance test 5)."""
+
+import typing
+
+import pytest
+import torch
+
+from clicksmith.embed.activation import Activation, Dice, activation
+
+
+def test_dice_equals_the_loops_of_the_paper():
+    dice, x = Dice(3).double(), torch.randn(7, 3, dtype=torch.float64)
+    torch.nn.init.normal_(dice.alpha)
+    out = dice(x)
+    for j in range(3):
+        column = x[:, j]
+        mean = sum(column) / 7
+        variance = sum((v - mean) ** 2 for v in column) / 7
+        for i in range(7):
+            p = 1 / (1 + torch.exp(-(x[i, j] - mean) / (variance + 1e-8) ** 0.5))
+            torch.testing.assert_close(out[i, j], p * x[i, j] + (1 - p) * dice.alpha[j] * x[i, j])
+
+
+def test_dice_with_slope_one_is_the_identity():
+    dice, x = Dice(4), torch.randn(9, 4)
+    torch.nn.init.ones_(dice.alpha)
+    torch.testing.assert_close(dice(x), x)
+
+
+@pytest.mark.parametrize("scale", [0.5, 30.0])
+def test_the_gate_does_not_change_under_scaling_and_shifting(scale):
+    x = torch.randn(50, 2, dtype=torch.float64)
+    dice, moved = Dice(2).double(), Dice(2).double()
+    torch.testing.assert_close(dice(x) / x, moved(scale * x + 3) / (scale * x + 3), rtol=1e-5, atol=1e-6)
+
+
+def test_a_constant_input_is_halved():
+    torch.testing.assert_close(Dice(1)(torch.full((5, 1), 3.0)), torch.full((5, 1), 1.5))
+
+
+def test_padding_does_not_enter_the_statistics():
+    x, mask = torch.randn(4, 5, 2), torch.rand(4, 5) < 0.5
+    poisoned = torch.where(mask.unsqueeze(-1), x, torch.tensor(1e6))
+    first, second = Dice(2), Dice(2)
+    torch.testing.assert_close(first(x, mask)[mask], second(poisoned, mask)[mask])
+    torch.testing.assert_close(first.mean, second.mean)
+    assert not torch.allclose(first.mean, torch.zeros(2))
+
+
+def test_a_batch_of_padding_alone_moves_nothing():
+    dice = Dice(2)
+    out = dice(torch.randn(2, 3, 2), torch.zeros(2, 3, dtype=torch.bool))
+    assert out.isfinite().all() and torch.equal(dice.mean, torch.zeros(2))
+
+
+def test_moving_averages_reach_the_moments_of_the_data_and_evaluation_uses_them():
+    torch.manual_seed(0)
+    dice = Dice(1, momentum=0.1)
+    for _ in range(200):
+        dice(3 + 2 * torch.randn(500, 1))
+    assert float(dice.mean) == pytest.approx(3, abs=0.1)
+    assert float(dice.variance) == pytest.approx(4, abs=0.3)
+    dice.eval()
+    x = torch.tensor([[3.0], [9.0]])
+    torch.testing.assert_close(dice(x)[1:], dice(x[1:]))
+
+
+def test_a_far_turning_point_makes_it_a_rectifier():
+    dice = Dice(1).eval()
+    dice.variance.fill_(1e-12)
+    torch.testing.assert_close(dice(torch.tensor([[-2.0], [3.0]])), torch.tensor([[0.0], [3.0]]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", typing.get_args(Activation))
+def test_every_named_activation_keeps_the_shape(name):
+    assert activation(name, 3)(torch.randn(4, 5, 3)).shape == (4, 5, 3)
