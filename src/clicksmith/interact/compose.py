@@ -141,7 +141,7 @@ class Parallel(Block, frozen=True):
         groups = {h.groups for h in hidden if h.width}
         if len(groups) > 1:
             raise CompositionError(
-                f"Parallel joins blocks of {' and '.join(map(str, sorted(groups)))} groups; put Copies around all of it."
+                f"Parallel joins blocks of {' and '.join(map(str, sorted(groups)))} groups; put Copies around all."
             )
         return HiddenShape(
             sum(h.width for h in hidden),

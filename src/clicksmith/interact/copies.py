@@ -32,7 +32,8 @@ class Copies(Block, frozen=True):
                 "gives no vector" if not hidden.width else "gives groups already" if hidden.groups > 1 else "count < 1"
             )
             raise CompositionError(
-                f"Copies of '{kind_of(type(self.block))}', count={self.count}: {what}; copy a block that gives one vector."
+                f"Copies of '{kind_of(type(self.block))}', count={self.count}: {what}; "
+                "copy a block that gives one vector, at least once."
             )
         return HiddenShape(hidden.width, hidden.logit, self.count)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, cross
 
 
 class _CrossLayer(Layer, frozen=True):
@@ -102,7 +102,10 @@ class CrossStack(nn.Module):
         """Cross [batch, width] with itself."""
         crossed = x
         for linear in cast("Iterable[nn.Module]", self.maps):
-            crossed = torch.addcmul(crossed, x, linear(crossed))
+            if isinstance(linear, Linear):
+                crossed = cross(x, crossed, linear)
+            else:
+                crossed = torch.addcmul(crossed, x, linear(crossed))
         return crossed
 
 

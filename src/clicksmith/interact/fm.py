@@ -111,7 +111,7 @@ class FwFMBlock(nn.Module):
 
 
 class FFM(Block, frozen=True):
-    """Field-aware FM (Juan et al., RecSys 2016): each feature has a vector for every other field; added to the logit."""
+    """Field-aware FM (Juan et al., RecSys 2016): a vector per feature and other field; into the logit."""
 
     dim: int = 8
     """Length of each of those vectors."""

@@ -1,6 +1,6 @@
 """First order: one weight per feature."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
 from clicksmith.embed.sockets import Block

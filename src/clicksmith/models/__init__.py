@@ -6,24 +6,48 @@ from typing import Any
 
 from clicksmith.models.autoint import autoint
 from clicksmith.models.autoint_plus import autoint_plus
+from clicksmith.models.dcn import dcn
 from clicksmith.models.dcnv2 import dcnv2
 from clicksmith.models.deepfm import deepfm
+from clicksmith.models.din import din
 from clicksmith.models.dnn import dnn
+from clicksmith.models.dualmlp import dualmlp
+from clicksmith.models.ffm import ffm
+from clicksmith.models.fgcnn import fgcnn
+from clicksmith.models.fibinet import fibinet
 from clicksmith.models.finalmlp import finalmlp
 from clicksmith.models.fm import fm
+from clicksmith.models.fwfm import fwfm
+from clicksmith.models.ipnn import ipnn
 from clicksmith.models.lr import lr
+from clicksmith.models.nfm import nfm
+from clicksmith.models.opnn import opnn
 from clicksmith.models.spec import ModelSpec
+from clicksmith.models.wide_deep import wide_deep
+from clicksmith.models.xdeepfm import xdeepfm
 from clicksmith.names import lookup, unknown
 
 MODELS: dict[str, Callable[..., ModelSpec]] = {
     "lr": lr,
     "fm": fm,
+    "ffm": ffm,
+    "fwfm": fwfm,
     "dnn": dnn,
+    "wide_deep": wide_deep,
     "deepfm": deepfm,
+    "nfm": nfm,
+    "ipnn": ipnn,
+    "opnn": opnn,
+    "dcn": dcn,
     "dcnv2": dcnv2,
+    "xdeepfm": xdeepfm,
     "autoint": autoint,
     "autoint_plus": autoint_plus,
+    "fibinet": fibinet,
+    "fgcnn": fgcnn,
+    "dualmlp": dualmlp,
     "finalmlp": finalmlp,
+    "din": din,
 }
 """Functions of keyword options with published defaults, by name."""
 
