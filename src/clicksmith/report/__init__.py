@@ -1,0 +1,19 @@
+"""One self-contained HTML page about a run, a ranking or a data set."""
+
+from clicksmith.report.curves import curves_of
+from clicksmith.report.data import (
+    Bar,
+    ColumnProfile,
+    Curves,
+    Distribution,
+    Ranking,
+    ReportData,
+    Series,
+    distribution_of,
+)
+from clicksmith.report.page import page
+
+__all__ = [
+    "Bar", "ColumnProfile", "Curves", "Distribution", "Ranking", "ReportData", "Series",
+    "curves_of", "distribution_of", "page",
+]  # fmt: skip

@@ -1,0 +1,138 @@
+"""`page`: one self-contained HTML file. It asks for nothing outside itself, and its content policy forbids it to."""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+
+from clicksmith.evaluate.evaluation import Metrics
+from clicksmith.report import charts, tables
+from clicksmith.report.data import ReportData
+from clicksmith.report.svg import percent
+
+TILES = ("auc", "gauc", "logloss", "predicted_over_observed")
+
+
+def page(data: ReportData) -> str:
+    """Return the report as HTML. Every text of `data` is escaped, column names included."""
+    style = files("clicksmith.report").joinpath("page.css").read_text("utf-8")
+    script = files("clicksmith.report").joinpath("page.js").read_text("utf-8")
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
+    sections = [(key, title, body) for key, title, body in _sections(data) if body]
+    links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
+    main = "".join(
+        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{escape(title)}</h2>{body}</section>'
+        for key, title, body in sections
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{escape(data.title)}</title><style>{style}</style></head><body>"
+        f'<a class="skip" href="#main">skip to the content</a>{_header(data)}<nav aria-label="sections">{links}</nav>'
+        f'<main id="main">{main}</main><footer>written by Clicksmith {escape(data.created)}</footer>'
+        f'<div id="tip" role="status" aria-live="polite" hidden></div><script>{script}</script></body></html>\n'
+    )
+
+
+def _header(data: ReportData) -> str:
+    subtitle = f"<p>{escape(data.subtitle)}</p>" if data.subtitle else ""
+    tiles = ""
+    if data.metrics:
+        split, metrics = list(data.metrics.items())[-1]
+        tiles = f'<div class="tiles">{"".join(_tiles(split, metrics, data.possible))}</div>'
+    return f"<header><h1>{escape(data.title)}</h1>{subtitle}{tiles}</header>"
+
+
+def _tiles(split: str, metrics: Metrics, possible: dict[str, float]) -> Iterable[str]:
+    for name in TILES:
+        if name not in metrics.values:
+            continue
+        found = metrics.values[name]
+        title = tables.metric_named(name).title
+        below = "" if found.low is None else f"{metrics.level:.0%} within {found.low:.4f}\u00a0–\u00a0{found.high:.4f}"
+        if name in possible:
+            below = f"of a possible {possible[name]:.4f} · {below}"
+        yield _tile(f"{title} · {split}", f"{found.value:.4f}", below)
+    yield _tile(
+        f"rows · {split}", f"{metrics.rows:,}", f"{metrics.clicks:,} clicks, {percent(metrics.clicks / metrics.rows)}"
+    )
+
+
+def _tile(name: str, value: str, below: str) -> str:
+    name, value, below = escape(name), escape(value), escape(below)
+    return f'<div class="tile"><span>{name}</span><strong>{value}</strong><small>{below}</small></div>'
+
+
+def _sections(data: ReportData) -> Iterable[tuple[str, str, str]]:
+    notes = [*data.notes, *(f"{split}: {note}" for split, m in data.metrics.items() for note in m.notes)]
+    yield "notes", "Notes", f"<ul>{''.join(f'<li>{escape(n)}</li>' for n in notes)}</ul>" if notes else ""
+    yield "metrics", "Metrics", _metrics(data.metrics)
+    yield "training", "Training", _grid(charts.line_chart(c) for c in data.curves if any(s.points for s in c.series))
+    yield "quality", "Predictions", _grid(_quality(data))
+    yield "importance", "Importance", _grid(charts.bar_chart(r) for r in data.rankings if r.bars)
+    yield "slices", "Slices", _slices(data.metrics)
+    yield "data", "Data", tables.profile_table(data.profile) if data.profile else ""
+    yield "settings", "Settings", tables.settings_table(data.settings, "settings") if data.settings else ""
+    yield (
+        "environment",
+        "Environment",
+        tables.settings_table(data.environment, "environment") if data.environment else "",
+    )
+
+
+def _metrics(metrics: dict[str, Metrics]) -> str:
+    if not metrics:
+        return ""
+    lines = "".join(f"<li>{escape(tables.counts_line(split, m))}</li>" for split, m in metrics.items())
+    level = next(iter(metrics.values())).level
+    text = f"The small figures are {level:.0%} confidence intervals. ↑ higher is better, ↓ lower, → 1 nearer to one."
+    note = f'<p class="note">{text}</p>'
+    return f'{tables.metrics_tables(metrics)}{note}<ul class="note">{lines}</ul>'
+
+
+def _quality(data: ReportData) -> Iterable[charts.Chart]:
+    for split, metrics in list(data.metrics.items())[-1:]:
+        if len(metrics.reliability) > 1:
+            yield charts.calibration_chart(metrics.reliability, metrics.level, split)
+    if any(d.roc for d in data.distributions.values()):
+        yield charts.roc_chart(data.distributions)
+    for split, distribution in list(data.distributions.items())[-1:]:
+        yield charts.histogram_chart(distribution, split)
+
+
+def _slices(metrics: dict[str, Metrics]) -> str:
+    parts: list[str] = []
+    for split, found in metrics.items():
+        for column in dict.fromkeys(s.column for s in found.slices):
+            rows = [s for s in found.slices if s.column == column]
+            parts.append(f"<h3>{escape(column)} <small>{escape(split)}</small></h3>{tables.slices_table(rows, column)}")
+    return "".join(parts)
+
+
+def _grid(found: Iterable[charts.Chart]) -> str:
+    figures = "".join(_figure(chart) for chart in found)
+    return f'<div class="grid">{figures}</div>' if figures else ""
+
+
+def _figure(chart: charts.Chart) -> str:
+    key = "".join(f'<span class="key"><i class="{tone}"></i>{escape(name)}</span>' for tone, name in chart.key)
+    key = f'<span class="keys">{key}</span>' if key else ""
+    note = f'<p class="note">{escape(chart.note)}</p>' if chart.note else ""
+    numbers = tables.table(
+        chart.head, [[_numeric(text) for text in row] for row in chart.rows], f"{chart.title}, numbers"
+    )
+    return (
+        f"<figure><figcaption><b>{escape(chart.title)}</b>{key}</figcaption>{chart.image}{note}"
+        f"<details><summary>numbers</summary>{numbers}</details></figure>"
+    )
+
+
+def _numeric(text: str) -> tables.Cell:
+    try:
+        return tables.Cell(text, float(text.rstrip("%").replace(",", "")))
+    except ValueError:
+        return tables.Cell(text)
