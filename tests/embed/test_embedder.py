@@ -204,7 +204,7 @@ def test_a_pool_can_be_chosen_per_history():
     embed = Embed(dim=4, pools=(PoolOf(history="carts", pool=Sum()),))
     kinds = [reader.pool.reduce for reader in embedder(embed).readers]
     assert kinds == ["mean", "sum"]
-    with pytest.raises(UnknownNameError, match="no history named 'cart'. Did you mean 'carts'?"):
+    with pytest.raises(UnknownNameError, match=r"no history named 'cart'\. Did you mean 'carts'\?"):
         embedder(Embed(pools=(PoolOf(history="cart", pool=Sum()),)))
 
 
