@@ -85,6 +85,7 @@ def calibration_chart(bins: Sequence[Bin], level: float, split: str = "") -> Cha
         parts.append(f'<line class="whisker {tone}" x1="{px}" x2="{px}" y1="{y.at(b.low)}" y2="{y.at(b.high)}"/>')
         parts.append(svg.mark(px, py, tip, f"dot {tone}", 4.5))
     note = f"{len(bins) - outside} of {len(bins)} groups of rows lie on the diagonal within their {level:.0%} interval"
+    note += "; the red ones do not" if outside else ""
     rows = tuple(
         (f"{b.rows:,}", svg.percent(b.predicted), svg.percent(b.observed), svg.percent(b.low), svg.percent(b.high))
         for b in bins
@@ -156,9 +157,9 @@ def bar_chart(ranking: Ranking, most: int = 25) -> Chart:
     """Return bars with intervals, best first; beyond `most` only in the table."""
     bars = ranking.bars[:most]
     ends = [v for b in bars for v in (0.0, b.value, b.low or 0.0, b.high or 0.0)]
-    width, left, pitch = 600, 170, 24
+    width, left, pitch = 480, 152, 24
     high, low = max(ends) or 1e-9, min(ends)
-    axis = svg.Axis(low, high, left, width - 76, (), svg.number)
+    axis = svg.Axis(low, high, left, width - 70, (), svg.number)
     zero = axis.at(0)
     parts: list[str] = []
     for i, bar in enumerate(bars):
@@ -167,7 +168,7 @@ def bar_chart(ranking: Ranking, most: int = 25) -> Chart:
         tip = f"{bar.name}: {svg.number(bar.value)}{interval}"
         start, stop = sorted((zero, axis.at(bar.value)))
         certain = bar.low is None or bar.low > 0
-        name = svg.escape(svg.shorten(bar.name, 22))
+        name = svg.escape(svg.shorten(bar.name, 20))
         parts.append(f'<text class="name" x="{left - 8}" y="{y + 13}" text-anchor="end">{name}</text>')
         shape = f'x="{start}" y="{y + 2}" width="{max(stop - start, 1):g}" height="{pitch - 9}" rx="2"'
         tone = "c1" if certain else "faint"

@@ -67,7 +67,10 @@
     if (filter && filter.matches("input.filter")) {
       filter.addEventListener("input", () => {
         const words = filter.value.toLowerCase().split(/\s+/);
-        for (const row of body.rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+        for (const row of body.rows) {
+          const text = [...row.cells].map((cell) => cell.textContent).join("\n").toLowerCase();
+          row.hidden = !words.every((word) => text.includes(word));
+        }
       });
     }
   }

@@ -53,18 +53,18 @@ def _tiles(split: str, metrics: Metrics, possible: dict[str, float]) -> Iterable
             continue
         found = metrics.values[name]
         title = tables.metric_named(name).title
-        below = "" if found.low is None else f"{metrics.level:.0%} within {found.low:.4f}\u00a0–\u00a0{found.high:.4f}"
+        below = [] if found.low is None else [f"{metrics.level:.0%}: {found.low:.4f} – {found.high:.4f}"]
         if name in possible:
-            below = f"of a possible {possible[name]:.4f} · {below}"
-        yield _tile(f"{title} · {split}", f"{found.value:.4f}", below)
+            below.append(f"of a possible {possible[name]:.4f}")
+        yield _tile(f"{title} · {split}", f"{found.value:.4f}", *below)
     yield _tile(
         f"rows · {split}", f"{metrics.rows:,}", f"{metrics.clicks:,} clicks, {percent(metrics.clicks / metrics.rows)}"
     )
 
 
-def _tile(name: str, value: str, below: str) -> str:
-    name, value, below = escape(name), escape(value), escape(below)
-    return f'<div class="tile"><span>{name}</span><strong>{value}</strong><small>{below}</small></div>'
+def _tile(name: str, value: str, *below: str) -> str:
+    lines = "".join(f"<small>{escape(line)}</small>" for line in below)
+    return f'<div class="tile"><span>{escape(name)}</span><strong>{escape(value)}</strong>{lines}</div>'
 
 
 def _sections(data: ReportData) -> Iterable[tuple[str, str, str]]:

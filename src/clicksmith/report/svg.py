@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 400, 256
-LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 60, 22, 12, 44
 
 
 @dataclass(frozen=True, slots=True)

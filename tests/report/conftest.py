@@ -1,0 +1,41 @@
+"""A report with every part filled in."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from clicksmith.evaluate import evaluate, scored
+from clicksmith.report import Bar, ColumnProfile, Ranking, ReportData, curves_of, distribution_of
+
+
+@pytest.fixture(scope="session")
+def report_of() -> Callable[..., ReportData]:
+    """Function from a name to a report with that name wherever a text comes from the user's data."""
+    return full
+
+
+def full(name: str = "price") -> ReportData:
+    """A report with every part filled in; `name` stands wherever a text comes from the user's data."""
+    random = np.random.default_rng(0)
+    logits = random.normal(-2, 1, 2000)
+    labels, groups = random.random(2000) < 1 / (1 + np.exp(-logits)), random.integers(0, 60, 2000)
+    slices = {name: np.array([name, "b", "c"])[random.integers(0, 3, 2000)]}
+    found = evaluate(labels, logits=logits, groups=groups, slices=slices)
+    log = [
+        {"epoch": e, "loss": 0.5 / e, "valid": {"auc": 0.7 + 0.1 * e - 0.025 * e * e, name: 1.0 * e}}
+        for e in (1, 2, 3, 4)
+    ]
+    return ReportData(
+        title=f"deepfm on {name}",
+        subtitle=name,
+        metrics={"valid": found, "test": found},
+        possible={"auc": 0.9},
+        curves=curves_of(log),
+        distributions={"test": distribution_of(scored(labels, logits=logits))},
+        rankings=(Ranking(name, (Bar(name, 0.02, 0.01, 0.03), Bar("noise", -0.001, -0.002, 0.001)), name),),
+        profile=(ColumnProfile(name, "categorical", 12, 0.25, name, name), ColumnProfile("empty", "numeric")),
+        notes=(name,),
+        settings={"train": {"rate": 0.001, name: [1, 2]}},
+        environment={"python": name},
+    )
