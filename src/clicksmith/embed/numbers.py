@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from clicksmith.embed.sockets import Numbers
+from clicksmith.kernels.scale import scaled
 
 
 class Scaled(Numbers, frozen=True):
@@ -36,9 +37,4 @@ class ScaledNumbers(nn.Module):
 
     def forward(self, numeric: Tensor) -> Tensor:
         """Map [batch, columns] to [batch, columns, dim]."""
-        x = numeric.to(self.weight.dtype).unsqueeze(-1)
-        absent = x.isnan()
-        scaled = x.nan_to_num() * self.weight
-        if self.bias is not None:
-            scaled = scaled + self.bias
-        return torch.where(absent, self.missing, scaled)
+        return scaled(numeric, self.weight, self.missing, self.bias)

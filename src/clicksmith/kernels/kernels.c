@@ -119,7 +119,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 1; }
+EXPORT int64_t cs_version(void) { return 2; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -173,10 +173,13 @@ EXPORT void cs_number(const int32_t *ids, const int64_t *offsets, int64_t *rows,
 
 #define PARTS 64 /* merge: rows are dealt to parts by their hash; a part merges its own rows in order of position */
 typedef struct {
-  const int64_t *rows; const void *grad; int64_t *out_rows; float *out_grad; int64_t n, dim; int half;
+  const int64_t *rows; const void *grad; int64_t *out_rows; float *out_grad; int64_t n, dim, columns, stride; int half;
   uint32_t *order; int64_t (*count)[PARTS]; int64_t *start, *found;
 } merge_args;
 
+INLINE int64_t grad_of(const merge_args *a, uint32_t at) { /* gradient of position `at`: rows of `columns` vectors, `stride` apart */
+  return a->columns == 1 ? at * a->stride : (int64_t)(at / (uint32_t)a->columns) * a->stride + (int64_t)(at % (uint32_t)a->columns) * a->dim;
+}
 INLINE int part_of(int64_t row) { return (int)(mix((uint64_t)row) >> 58); }
 
 static void merge_count(const void *args, int64_t b) {
@@ -201,18 +204,18 @@ INLINE void merge_part(const merge_args *a, int64_t p, int half) {
   for (int64_t i = 0; i < n; i++) {
     if (i + 12 < n) {
       __builtin_prefetch(a->rows + order[i + 12]);
-      __builtin_prefetch((const char *)a->grad + (int64_t)order[i + 12] * dim * bytes);
+      __builtin_prefetch((const char *)a->grad + grad_of(a, order[i + 12]) * bytes);
     }
-    int64_t at = order[i], row = a->rows[at], slot = (int64_t)(mix((uint64_t)row) >> 8) & (size - 1);
+    int64_t from = grad_of(a, order[i]), row = a->rows[order[i]], slot = (int64_t)(mix((uint64_t)row) >> 8) & (size - 1);
     while (table[slot] >= 0 && out_rows[table[slot]] != row) slot = (slot + 1) & (size - 1);
     if (table[slot] < 0) {
       table[slot] = (int32_t)found;
       out_rows[found] = row;
-      LANES(j, dim) put(out, found * dim + j, k, 0, get(a->grad, at * dim + j, k, half));
+      LANES(j, dim) put(out, found * dim + j, k, 0, get(a->grad, from + j, k, half));
       found++;
     } else {
       int64_t to = (int64_t)table[slot] * dim;
-      LANES(j, dim) put(out, to + j, k, 0, get(out, to + j, k, 0) + get(a->grad, at * dim + j, k, half));
+      LANES(j, dim) put(out, to + j, k, 0, get(out, to + j, k, 0) + get(a->grad, from + j, k, half));
     }
   }
   free(table);
@@ -226,13 +229,13 @@ static void merge_pack(const void *args, int64_t p) { /* parts are moved togethe
   const merge_args *a = args;
   for (int64_t i = a->start[p] + a->found[p]; i < a->start[p + 1]; i++) a->out_rows[i] = -1;
 }
-/* Sum gradients of equal rows: out_rows[n] (-1 in gaps) and out_grad[n, dim]. Returns the positions used, -1 if out of memory. */
+/* Sum gradients of equal rows; grad is [n / columns, columns, dim], its first axis `stride` apart. Gives out_rows[n] (-1 in gaps) and out_grad[n, dim]. Returns the positions used, -1 if out of memory. */
 EXPORT int64_t cs_merge(const int64_t *rows, const void *grad, int64_t *out_rows, float *out_grad, int64_t n, int64_t dim,
-                        int half, int threads) {
+                        int64_t columns, int64_t stride, int half, int threads) {
   int64_t start[PARTS + 1], found[PARTS], (*count)[PARTS] = calloc(BLOCKS, sizeof *count), at = 0;
   uint32_t *order = malloc((size_t)(n + 1) * sizeof *order);
   if (!count || !order) { free(count); free(order); return -1; }
-  merge_args a = {rows, grad, out_rows, out_grad, n, dim, half, order, count, start, found};
+  merge_args a = {rows, grad, out_rows, out_grad, n, dim, columns, stride, half, order, count, start, found};
   run(merge_count, &a, BLOCKS, threads);
   for (int p = 0; p < PARTS; p++) {
     start[p] = at;
@@ -287,6 +290,71 @@ EXPORT double cs_square_sum(const int64_t *rows, const float *grad, int64_t n, i
   run(norm_block, &a, BLOCKS, threads);
   for (int b = 0; b < BLOCKS; b++) total += sums[b];
   return total;
+}
+
+/* ---- numbers times vectors -------------------------------------------------------------------------------------- */
+typedef struct {
+  const float *x, *weight, *missing, *bias; const void *grad; void *out; float *sums; int64_t n, columns, dim, stride; int half;
+} scale_args;
+
+INLINE void scale_span(const scale_args *a, int64_t first, int64_t last, int half) {
+  for (int64_t i = first; i < last; i++)
+    for (int64_t c = 0; c < a->columns; c++) {
+      float x = a->x[i * a->columns + c];
+      int64_t at = c * a->dim, to = (i * a->columns + c) * a->dim;
+      if (x != x) LANES(j, a->dim) put(a->out, to + j, k, half, get(a->missing, at + j, k, 0));
+      else if (a->bias) LANES(j, a->dim) put(a->out, to + j, k, half, x * get(a->weight, at + j, k, 0) + get(a->bias, at + j, k, 0));
+      else LANES(j, a->dim) put(a->out, to + j, k, half, x * get(a->weight, at + j, k, 0));
+    }
+}
+static void scale_block(const void *args, int64_t b) {
+  const scale_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) scale_span(a, first, last, 1); else scale_span(a, first, last, 0);
+}
+/* out[i, c] = x[i, c] * weight[c] + bias[c] (bias may be NULL), or missing[c] where x is NaN; vectors of length dim. */
+EXPORT void cs_scale_forward(const float *x, const float *weight, const float *missing, const float *bias, void *out, int64_t n,
+                             int64_t columns, int64_t dim, int half, int threads) {
+  scale_args a = {.x = x, .weight = weight, .missing = missing, .bias = bias, .out = out, .n = n, .columns = columns, .dim = dim, .half = half};
+  run(scale_block, &a, BLOCKS, threads);
+}
+INLINE void scale_back_span(const scale_args *a, int64_t b, int64_t first, int64_t last, int half) {
+  int64_t size = a->columns * a->dim;
+  float *dw = a->sums + b * 3 * size, *dm = dw + size, *db = dm + size;
+  memset(dw, 0, (size_t)size * 3 * sizeof(float));
+  for (int64_t i = first; i < last; i++)
+    for (int64_t c = 0; c < a->columns; c++) {
+      float x = a->x[i * a->columns + c];
+      int64_t at = c * a->dim, from = i * a->stride + at;
+      if (x != x) LANES(j, a->dim) put(dm, at + j, k, 0, get(dm, at + j, k, 0) + get(a->grad, from + j, k, half));
+      else
+        LANES(j, a->dim) {
+          vf g = get(a->grad, from + j, k, half);
+          put(dw, at + j, k, 0, get(dw, at + j, k, 0) + x * g);
+          put(db, at + j, k, 0, get(db, at + j, k, 0) + g);
+        }
+    }
+}
+static void scale_back_block(const void *args, int64_t b) {
+  const scale_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) scale_back_span(a, b, first, last, 1); else scale_back_span(a, b, first, last, 0);
+}
+/* Gradients of weight, missing and bias, one after another in into[3, columns, dim]; grad's first axis is `stride` apart. */
+EXPORT int cs_scale_backward(const float *x, const void *grad, float *into, int64_t n, int64_t columns, int64_t dim, int64_t stride,
+                             int half, int threads) {
+  int64_t size = 3 * columns * dim;
+  float *sums = malloc((size_t)BLOCKS * size * sizeof(float));
+  if (!sums) return -1;
+  scale_args a = {.x = x, .grad = grad, .sums = sums, .n = n, .columns = columns, .dim = dim, .stride = stride, .half = half};
+  run(scale_back_block, &a, BLOCKS, threads);
+  for (int64_t j = 0; j < size; j++) {
+    double total = 0;
+    for (int b = 0; b < BLOCKS; b++) total += sums[b * size + j];
+    into[j] = (float)total;
+  }
+  free(sums);
+  return 0;
 }
 
 /* ---- optimisers of rows ---------------------------------------------------------------------------------------- */

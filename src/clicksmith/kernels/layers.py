@@ -120,8 +120,8 @@ def _normal(norm: nn.BatchNorm1d) -> bool:
     return norm.training and norm.affine and norm.momentum is not None and norm.weight.dtype == torch.float32
 
 
-def cross(x0: Tensor, x: Tensor, layer: nn.Linear) -> Tensor:
+def cross(x0: Tensor, x: Tensor, layer: nn.Module) -> Tensor:
     """Return x0 * layer(x) + x, the cross layer of DCNv2 (section 3.1, equation 1); all [batch, width]."""
-    if layer.training and fits(layer, x) and x0.shape == x.shape:
+    if isinstance(layer, Linear) and layer.training and fits(layer, x) and x0.shape == x.shape:
         return dense.cross(x0, x, layer)
-    return x0 * layer(x) + x
+    return torch.addcmul(x, x0, layer(x))

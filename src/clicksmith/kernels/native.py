@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-VERSION = 1
+VERSION = 2
 
 # name -> (result, arguments); p pointer, i int64, n int, f float, u uint64
 _SIGNATURES = {
     "cs_version": ("i", ""),
     "cs_lookup": ("n", "ppppiiiiiinn"),
     "cs_number": ("", "pppiin"),
-    "cs_merge": ("i", "ppppiinn"),
+    "cs_merge": ("i", "ppppiiiinn"),
     "cs_add": ("", "pppiin"),
     "cs_square_sum": ("d", "ppiin"),
     "cs_adam_catch_up": ("", "pppppiiidppin"),
@@ -27,6 +27,8 @@ _SIGNATURES = {
     "cs_adam_dense": ("", "ppppifddffffn"),
     "cs_adagrad_rows": ("", "pppppiiffffn"),
     "cs_sgd_rows": ("", "ppppiifffn"),
+    "cs_scale_forward": ("", "pppppiiinn"),
+    "cs_scale_backward": ("n", "pppiiiinn"),
     "cs_norm_forward": ("n", "ppiipppppffppfunn"),
     "cs_norm_backward": ("n", "ppppiipppppfnn"),
     "cs_drop": ("", "pifunn"),

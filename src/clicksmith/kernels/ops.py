@@ -123,18 +123,24 @@ def merge(rows: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     Rows of -1 are dropped, and may stand in gaps of the answer. The order depends on the rows only, so results have
     the same bits for any number of threads.
     """
-    rows, grad = rows.flatten(), grad.reshape(-1, grad.shape[-1]).contiguous()
-    kernels = native_for(rows, grad)
+    dim, columns, stride = grad.shape[-1], 1, grad.shape[-1]
+    if grad.dim() == 3 and grad.stride()[1:] == (dim, 1) and not grad.is_contiguous():
+        columns, stride = grad.shape[1], grad.stride(0)  # some columns of a wider tensor: read where they are
+    else:
+        grad = grad.reshape(-1, dim).contiguous()
+    rows = rows.flatten()
+    kernels = native_for(rows) if grad.device == rows.device and grad.dtype in _KNOWN else None
     if kernels is None or rows.numel() >= 2**32:
+        grad = grad.reshape(-1, dim)
         kept = rows >= 0
         unique, inverse = torch.unique(rows[kept], return_inverse=True)
         wide = torch.float64 if grad.dtype == torch.float64 else torch.float32
-        sums = torch.zeros((unique.shape[0], grad.shape[1]), dtype=wide, device=grad.device)
+        sums = torch.zeros((unique.shape[0], dim), dtype=wide, device=grad.device)
         return unique, sums.index_add_(0, inverse, grad[kept].to(wide))
-    out_rows, sums = torch.empty_like(rows), torch.empty(grad.shape, dtype=torch.float32)
+    out_rows, sums = torch.empty_like(rows), torch.empty((rows.shape[0], dim), dtype=torch.float32)
     used = kernels.cs_merge(
-        rows.data_ptr(), grad.data_ptr(), out_rows.data_ptr(), sums.data_ptr(), rows.shape[0], grad.shape[1],
-        grad.dtype == torch.bfloat16, torch.get_num_threads(),
+        rows.data_ptr(), grad.data_ptr(), out_rows.data_ptr(), sums.data_ptr(), rows.shape[0], dim, columns,
+        stride, grad.dtype == torch.bfloat16, torch.get_num_threads(),
     )  # fmt: skip
     if used < 0:
         raise MemoryError("no memory to merge the gradients of embedding rows; use a smaller batch.")
