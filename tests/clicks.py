@@ -11,11 +11,11 @@ import polars as pl
 
 
 def clicks(rows: int = 600, seed: int = 0) -> pl.DataFrame:
-    """Make impressions: the user's kind and the ad's kind decide the click; price and hour help a little."""
+    """Make impressions: a third of the ads and half of the users click more; price helps a little."""
     random = np.random.default_rng(seed)
     user, ad = random.integers(0, 40, rows), random.integers(0, 25, rows)
     price = np.round(random.lognormal(3, 1, rows), 2)
-    logit = 2.5 * ((user % 4) == (ad % 4)) - 1.5 + 0.3 * (price > 20)
+    logit = 2.5 * (ad % 3 == 0) + 1.5 * (user % 2) - 2 + 0.5 * (price > 20)
     click = random.random(rows) < 1 / (1 + np.exp(-logit))
     history = ["|".join(f"a{x}" for x in random.integers(0, 25, random.integers(0, 6))) for _ in range(rows)]
     return pl.DataFrame(

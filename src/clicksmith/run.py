@@ -3,7 +3,7 @@
     run.json           what was asked: identity, model, settings, seed, data checksums, state
     model/             the artefact
     metrics.json       {"train": ..., "valid": {"auc": ...}, "test": ...}
-    predictions/       labels, logits and probabilities of valid and test, in row order (Parquet)
+    predictions/       logits and labels of valid and test in row order: a metric can be added later
     schema.json        the schema, and reasons.json why it was proposed so
     log.jsonl          one line per epoch
     report.html        the page
@@ -40,7 +40,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Content checksum by split; a split taken off the training file has none of its own."""
     split: str
     """How valid and test were made."""
-    calibrate: bool = True
+    calibration: str = "platt"
     packages: dict[str, str] = {}
     done: bool = False
 
@@ -78,6 +78,21 @@ class RunFolder:
         return self.path / "log.jsonl"
 
     @property
+    def schema(self) -> Path:
+        """What the columns mean."""
+        return self.path / "schema.json"
+
+    @property
+    def reasons(self) -> Path:
+        """Why the schema was proposed so."""
+        return self.path / "reasons.json"
+
+    @property
+    def importance(self) -> Path:
+        """How much each field helps."""
+        return self.path / "importance.json"
+
+    @property
     def training(self) -> Path:
         """Checkpoints; removed when the run is done."""
         return self.path / "training"
@@ -93,8 +108,8 @@ class RunFolder:
         return self.path / "report.html"
 
     def predictions(self, split: str) -> Path:
-        """Labels, logits and probabilities of a split."""
-        return self.path / "predictions" / f"{split}.parquet"
+        """Logits and labels of a split, see `clicksmith.evaluate.Predictions`."""
+        return self.path / "predictions" / split
 
     def read_record(self) -> RunRecord | None:
         """Return what the run was asked, or None in a folder without run."""
@@ -104,6 +119,12 @@ class RunFolder:
             return msgspec.json.decode(self.record.read_bytes(), type=RunRecord)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise ArtifactError(f"'{self.record}' is damaged ({error}); remove the folder and fit again.") from error
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return one entry per epoch."""
+        if not self.log.exists():
+            return []
+        return [msgspec.json.decode(line) for line in self.log.read_bytes().splitlines() if line]
 
     def write_record(self, record: RunRecord) -> None:
         """Write what the run was asked."""
@@ -153,7 +174,7 @@ def clear(folder: RunFolder) -> None:
 
     for name in ("model", "predictions", "training"):
         shutil.rmtree(folder.path / name, ignore_errors=True)
-    for name in ("run.json", "metrics.json", "log.jsonl", "report.html"):
+    for name in ("run.json", "metrics.json", "importance.json", "log.jsonl", "report.html"):
         (folder.path / name).unlink(missing_ok=True)
 
 
@@ -188,15 +209,9 @@ class Run:
 
     def predictor(self) -> "Predictor":
         """Return the trained model, ready to score raw rows."""
-        from clicksmith.serve.predictor import Predictor
+        from clicksmith.serve.predictor import load
 
-        return Predictor.load(self.folder.model)
-
-    def log(self) -> list[dict[str, Any]]:
-        """Return one entry per epoch."""
-        if not self.folder.log.exists():
-            return []
-        return [msgspec.json.decode(line) for line in self.folder.log.read_bytes().splitlines() if line]
+        return load(self.folder.model)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,14 +1,11 @@
 """`clicksmith evaluate RUN_DIR FILE`: how good is a trained model on these rows?"""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional
 
 from clicksmith.cli.parse import call, flag, option
-
-if TYPE_CHECKING:
-    from clicksmith.evaluate.evaluation import Metrics
 
 ABOUT = """Measure a trained model on labelled raw rows, every metric with its interval.
 
@@ -37,21 +34,14 @@ def evaluate(
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.show import json_out, out
     from clicksmith.evaluate.table import metrics_table
-    from clicksmith.serve.predictor import Predictor
-    from clicksmith.serve.scoring import evaluate_file
+    from clicksmith.serve.predictor import load
+    from clicksmith.serve.scoring import evaluate_rows, plain
 
     load_models(models)
-    metrics = evaluate_file(Predictor.load(run_dir), file, by=by, level=level)
+    metrics = evaluate_rows(load(run_dir), file, by=by, level=level)
     if json:
-        json_out(as_json(metrics))
+        json_out(plain(metrics))
     else:
         for name, found in metrics.items():
             out().print(metrics_table(found, "" if len(metrics) == 1 else name))
     return 0
-
-
-def as_json(metrics: dict[str, "Metrics"]) -> dict[str, Any]:
-    """Return `{"auc": ..., "rows": ..., "intervals": {...}}`; further outputs of a model stand under their names."""
-    from clicksmith.serve.scoring import plain
-
-    return plain(metrics)

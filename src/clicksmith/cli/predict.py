@@ -48,10 +48,10 @@ def predict(
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.show import note
     from clicksmith.encode.source import open_source
-    from clicksmith.serve.predictor import Predictor
+    from clicksmith.serve.predictor import load
 
     load_models(models)
-    predictor = Predictor.load(run_dir)
+    predictor = load(run_dir)
     source = open_source(file)
     rows = write(predictor.predict_frames(source, keep=_kept(keep, source.columns)), target)
     if target is not None:

@@ -28,9 +28,9 @@ def report(
 ) -> int:
     """Write the page."""
     from clicksmith.cli.show import note
+    from clicksmith.fitting.page import write_page
     from clicksmith.run import Run
 
-    run = Run.open(run_dir)
-    target = run.write_report(None if out is None else Path(out))
+    target = write_page(Run.open(run_dir).folder, None if out is None else Path(out))
     note(f"report: {target}")
     return 0

@@ -1,6 +1,8 @@
 """`Predictor`: raw rows in, probabilities out, by the encoder and weights of one artefact."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,34 +13,40 @@ import torch
 from numpy.typing import NDArray
 
 from clicksmith.batch.batch import batch_of
+from clicksmith.encode.encoder import FEW
 from clicksmith.encode.rows import EncodedRows
-from clicksmith.encode.source import open_source
+from clicksmith.encode.source import Source, open_source
+from clicksmith.encode.store import Store
 from clicksmith.schema import Categorical, Schema
-from clicksmith.serve.artifact import Artifact, load
+from clicksmith.serve import artifact as artifacts
+from clicksmith.serve.artifact import Artifact
 
 ROWS = 8192
-"""Rows scored at once. Training-time evaluation uses the same number, so that both give the same bits."""
+"""Rows scored at once, in training-time evaluation and in serving alike, so that both give the same bits."""
 
 Raw = Any
-"""A row as a dict, a list of such rows, a polars, pandas or pyarrow frame, or the path of a file."""
+"""A row as a dict, a list of such rows, a polars, pandas or Arrow table, a path or several."""
+
+
+def load(path: str | Path) -> "Predictor":
+    """Read an artefact, or the run folder that holds one, after checking every file of it. Raises ArtifactError."""
+    return Predictor(artifacts.load(path))
 
 
 class Predictor:
-    """A trained model that scores raw rows. It is read-only and safe to share between threads."""
+    """A trained model that scores raw rows. It is not changed by scoring, so threads may share it.
+
+    A label is neither needed nor read, columns the schema does not name are ignored, and values that training never
+    saw are scored as unseen. Missing columns and values that do not fit raise a DataError that names them.
+    """
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
         self._model = artifact.model.eval()
         self._encoder = artifact.encoder
-        self._single = sum(task.width for task in artifact.spec.tasks) == 1
-
-    @staticmethod
-    def load(path: str | Path) -> "Predictor":
-        """Read an artefact, or the run folder that holds one, after checking every file of it.
-
-        Raises ArtifactError.
-        """
-        return Predictor(load(path))
+        self._tasks = artifact.spec.tasks
+        self.outputs = sum(task.width for task in self._tasks)
+        """Number of logits per row."""
 
     @property
     def schema(self) -> Schema:
@@ -46,80 +54,80 @@ class Predictor:
         return self.artifact.schema
 
     def predict(self, rows: Raw) -> NDArray[np.float64]:
-        """Return probabilities in row order: [rows], or [rows, outputs] for a model with several outputs.
-
-        A label column is not needed and not read; values never seen in training are scored as unseen.
-
-        Raises DataError: a column that the schema names is missing, or a value does not fit its column.
-        """
-        pieces = [self.probabilities(self.logits(part)) for part in self.encoded(rows)]
-        return np.concatenate(pieces) if pieces else self.probabilities(np.zeros((0, self.outputs), np.float32))
+        """Return probabilities in row order: [rows], or [rows, outputs] for a model with several outputs."""
+        if isinstance(rows, Mapping) or (isinstance(rows, list) and 0 < len(rows) <= FEW):
+            return self.probabilities(self.logits(self._encoder.encode(rows)))
+        with self.encoded(rows) as store:
+            return self.probabilities(self.logits_of(store))
 
     def predict_frame(self, rows: Raw, *, keep: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the kept columns with the column `probability` (one per output) behind them, in row order.
+        """Return the kept columns and behind them `probability` (one column per output), in row order.
 
-        `keep` names columns of the data; None keeps the key columns (see `keys`).
+        `keep` names columns of the data; None keeps what names a row (see `keys`).
         """
         return pl.concat(list(self.predict_frames(rows, keep=keep)), how="vertical")
 
     def predict_frames(self, rows: Raw, *, keep: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Give `predict_frame` in pieces, for data larger than memory; there is at least one piece."""
-        source = open_source(_as_frame(rows))
-        kept = list(self.keys(source.columns) if keep is None else keep)
-        columns = list(dict.fromkeys([*self._encoder.columns_of(source), *kept]))
-        empty = True
-        for frame in source.batches(columns, ROWS):
-            encoded = self._encoder.encode(frame, labels=False)
-            yield frame.select(kept).with_columns(self._named(self.probabilities(self.logits(encoded))))
-            empty = False
-        if empty:
-            nothing = pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in kept})
-            yield nothing.with_columns(self._named(self.probabilities(np.zeros((0, self.outputs), np.float32))))
+        """Give `predict_frame` in pieces, for data larger than memory."""
+        source = open_source([rows] if isinstance(rows, Mapping) else rows)
+        kept = self.keys(source.columns) if keep is None else list(keep)
+        with self.encoded(source) as store:
+            logits = self.logits_of(store)
+        if not kept:
+            yield pl.DataFrame(self._named(self.probabilities(logits)))
+            return
+        start = 0
+        for frame in source.batches(kept):
+            stop = start + frame.height
+            yield frame.with_columns(self._named(self.probabilities(logits[start:stop])))
+            start = stop
 
     def keys(self, columns: Sequence[str]) -> list[str]:
-        """Return which of the columns name a row: ids of user and item, group, time, and columns not used."""
+        """Return which of the columns name a row: ids of user and item, group, domain, time, and columns not used."""
         schema = self.schema
         named = {c.name for c in schema.fields if isinstance(c, Categorical) and c.role in ("user", "item")}
         named |= {name for name in (schema.group, schema.domain, *schema.ignored) if name}
         named |= {schema.time.name} if schema.time else set()
         return [name for name in columns if name in named]
 
-    def encoded(self, rows: Raw, *, labels: bool = False) -> Iterator[EncodedRows]:
-        """Give raw rows encoded, at most `ROWS` at a time."""
-        if isinstance(rows, Mapping):
-            rows = [rows]
-        if isinstance(rows, list) and len(rows) <= ROWS:
-            yield self._encoder.encode(rows, labels=labels)
-            return
-        source = open_source(_as_frame(rows))
-        for frame in source.batches(self._encoder.columns_of(source, labels=labels), ROWS):
-            yield self._encoder.encode(frame, labels=labels)
+    @contextmanager
+    def encoded(self, rows: Raw, *, labels: bool = False) -> Iterator[Store]:
+        """Encode rows into a store that lasts as long as the `with` block; files go through the disk, piece by piece."""
+        if isinstance(rows, list) and not rows:
+            yield Store.of(nothing(self._encoder.layout), self._encoder.layout)
+        elif isinstance(rows, (str, Path, Source)) or (isinstance(rows, list) and isinstance(rows[0], (str, Path))):
+            with tempfile.TemporaryDirectory(prefix="clicksmith-") as folder:
+                yield self._encoder.encode_to(open_source(rows), Path(folder) / "rows", labels=labels)
+        else:
+            yield Store.of(self._encoder.encode(rows, labels=labels), self._encoder.layout)
 
-    @property
-    def outputs(self) -> int:
-        """Number of logits per row."""
-        return sum(task.width for task in self.artifact.spec.tasks)
+    def logits_of(self, store: Store) -> NDArray[np.float32]:
+        """Return the model's own logits of encoded rows, before calibration: [rows, outputs]."""
+        logits = np.empty((store.rows, self.outputs), np.float32)
+        for start in range(0, store.rows, ROWS):
+            logits[start : start + ROWS] = self.logits(store.slice(start, start + ROWS))
+        return logits
 
     def logits(self, rows: EncodedRows) -> NDArray[np.float32]:
-        """Return the model's own logits of encoded rows, before offset and calibration: [rows, outputs]."""
+        """Return the model's own logits of at most `ROWS` encoded rows: [rows, outputs]."""
         with torch.inference_mode():
             return self._model(batch_of(shared(rows)).inputs).logits.float().numpy()
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Map logits [rows, outputs] to what `predict` returns."""
         shown = self.artifact.calibrator.probabilities(logits)
-        return shown[:, 0] if self._single else shown
+        return shown[:, 0] if self.outputs == 1 else shown
 
     def _named(self, probabilities: NDArray[np.float64]) -> list[pl.Series]:
-        if self._single:
+        if self.outputs == 1:
             return [pl.Series("probability", probabilities)]
-        names = [t.name if t.width == 1 else f"{t.name}_{i}" for t in self.artifact.spec.tasks for i in range(t.width)]
+        names = [t.name if t.width == 1 else f"{t.name}_{i}" for t in self._tasks for i in range(t.width)]
         return [pl.Series(f"probability_{name}", probabilities[:, i]) for i, name in enumerate(names)]
 
 
 def shared(rows: EncodedRows) -> EncodedRows:
-    """Return the rows with one history where all rows have the same, so that a user's part is computed once."""
-    if len(rows) < 2 or not rows.histories or rows.owner is not None:
+    """Return the rows with one history where all of a few rows have the same: a user's part is then computed once."""
+    if not 1 < len(rows) < ROWS or not rows.histories or rows.owner is not None:
         return rows
     if any((history != history[:1]).any() for history in rows.histories.values()):
         return rows
@@ -127,7 +135,13 @@ def shared(rows: EncodedRows) -> EncodedRows:
     return replace(rows, histories=one, owner=np.zeros(len(rows), np.int32))
 
 
-def _as_frame(rows: Raw) -> Any:
-    if isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows):
-        return pl.DataFrame(rows, infer_schema_length=None, strict=False)
-    return rows
+def nothing(layout: Any) -> EncodedRows:
+    """Return no rows of a layout."""
+    return EncodedRows(
+        ids=np.zeros((0, len(layout.ids)), np.int32),
+        numeric=np.zeros((0, len(layout.numeric)), np.float32),
+        bags={c.name: np.zeros((0, c.length), np.int32) for c in layout.bags},
+        vectors={c.name: np.zeros((0, c.dim), np.float32) for c in layout.vectors},
+        histories={h.name: np.zeros((0, h.length, len(h.columns)), np.int32) for h in layout.histories},
+        domain=np.zeros(0, np.int32) if layout.domains else None,
+    )

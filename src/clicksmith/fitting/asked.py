@@ -1,0 +1,83 @@
+"""What `fit` was asked, completed by what the data suggest: schema, model spec, settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clicksmith.embed.sockets import Task
+from clicksmith.encode.source import open_source
+from clicksmith.errors import SchemaError, UsageError
+from clicksmith.models import model_spec
+from clicksmith.models.spec import ModelSpec
+from clicksmith.names import unknown
+from clicksmith.schema import Schema
+from clicksmith.schema.infer import infer
+from clicksmith.train.settings import TrainSettings, default_settings
+
+DEFAULT_MODEL = "finalmlp"
+"""The backbone when none is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedSchema:
+    """A schema, where its side tables lie, and why it was proposed so (empty if it was given)."""
+
+    schema: Schema
+    root: Path = Path()
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+    suspects: tuple[str, ...] = ()
+
+
+def schema_for(train: Any, label: str | None, schema: Schema | str | Path | None) -> AskedSchema:
+    """Return the given schema, or the one proposed from the training rows.
+
+    Raises UsageError: neither label nor schema is given, or they name different labels.
+    """
+    if schema is None:
+        if label is None:
+            columns = open_source(train).columns
+            raise UsageError(f"which column is to be predicted? Give --label NAME; there are: {', '.join(columns[:20])}.")
+        proposal = infer(train, label=label)
+        return AskedSchema(proposal.schema, Path(), dict(proposal.reasons), tuple(str(s) for s in proposal.suspects))
+    found = schema if isinstance(schema, Schema) else Schema.load(schema)
+    root = Path() if isinstance(schema, Schema) else Path(schema).parent
+    names = [column.name for column in found.labels]
+    if label is not None and label not in names:
+        raise UsageError(f"--label {label}: {unknown(label, names, 'label in the schema')}")
+    return AskedSchema(found, root)
+
+
+def spec_for(model: str | ModelSpec, options: Mapping[str, Any] | None, schema: Schema) -> ModelSpec:
+    """Return the spec with one task per label of the schema."""
+    if isinstance(model, ModelSpec):
+        if options:
+            raise UsageError("options belong to a backbone named by text; the model given is a ModelSpec already.")
+        spec = model
+    else:
+        spec = model_spec(model, **(options or {}))
+    for label in schema.labels:
+        if label.task != "binary":
+            raise SchemaError(f"label '{label.name}' is of task '{label.task}'; `fit` trains binary labels.")
+    if spec.tasks != (Task("label"),):
+        return spec
+    return msgspec.structs.replace(spec, tasks=tuple(Task(label.name) for label in schema.labels))
+
+
+def settings_for(
+    settings: TrainSettings | Mapping[str, Any] | None, rows: int, *, epochs: int | None, seed: int | None
+) -> TrainSettings:
+    """Return complete settings: the given ones, what is not given by data size."""
+    if isinstance(settings, TrainSettings):
+        whole = settings
+    else:
+        whole = default_settings(rows)
+        names = TrainSettings.__struct_fields__
+        for name in settings or {}:
+            if name not in names:
+                raise UsageError(unknown(name, names, "training setting"))
+        whole = msgspec.structs.replace(whole, **dict(settings or {}))
+    changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    return msgspec.structs.replace(whole, **changes)

@@ -1,0 +1,197 @@
+"""`fit`: raw rows to a finished run folder, resumable at every step."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.store import Store
+from clicksmith.errors import DataError, UsageError
+from clicksmith.evaluate.calibrator import Calibrator, fit_calibrator, negative_sampling
+from clicksmith.evaluate.predictions import Predictions
+from clicksmith.fitting.asked import DEFAULT_MODEL, AskedSchema, schema_for, settings_for, spec_for
+from clicksmith.fitting.page import rank_fields, write_page
+from clicksmith.fitting.split import How, Parts, parts_of
+from clicksmith.identity import digest
+from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.parts import to_plain
+from clicksmith.run import Run, RunFolder, RunRecord, begin, claimed, write_json
+from clicksmith.schema import Schema
+from clicksmith.serve.artifact import Artifact, save
+from clicksmith.serve.environment import environment
+from clicksmith.serve.predictor import Predictor
+from clicksmith.serve.scoring import measure, plain, predictions_of
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train as train_model
+
+Calibration = Literal["platt", "isotonic", "none"]
+
+
+def fit(
+    train: Any,
+    *,
+    label: str | None = None,
+    schema: Schema | str | Path | None = None,
+    valid: Any = None,
+    test: Any = None,
+    split: How = "auto",
+    model: str | ModelSpec = DEFAULT_MODEL,
+    options: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    settings: TrainSettings | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    calibration: Calibration = "platt",
+    cache: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Any = None,
+) -> Run:
+    """Train a model on raw rows and leave a run folder: artefact, metrics, predictions, log, report.
+
+    Called again with the same arguments it continues an interrupted run, and returns a finished one at once.
+
+    Args:
+        train: path, pattern, list of paths, or a polars, pandas or Arrow table; `valid` and `test` likewise.
+        label: the column to predict; the schema's if there is one.
+        schema: what the columns mean; proposed from `train` if not given.
+        valid: rows for early stopping and calibration. Taken off `train` if not given, and `test` with it.
+        test: rows that are only measured.
+        split: how rows are taken off: "time" by the schema's time column, "random", "auto" by time where there is one.
+        model: name of a backbone, or a spec; `options` are the backbone's.
+        name: what the run calls the model; its name if not given.
+        settings: of training, whole or some of them; what is not given is chosen by data size.
+        out: the run folder; made of names and the run's identity if not given.
+        calibration: the map fitted on the validation rows.
+        cache: a folder in which encoded rows are kept for further runs on the same data.
+        overwrite: replace another run in `out`.
+        resume: insist that `out` holds this run half done.
+        progress: see `clicksmith.train.trainer.train`; also told the steps before and after training.
+
+    Raises:
+        DataError, SchemaError, CompositionError, UsageError, DivergedError, StorageError: as their names say.
+    """
+    asked = schema_for(train, label, schema)
+    seed = 0 if seed is None else seed
+    parts = parts_of(train, valid, test, schema=asked.schema, how=split, seed=seed)
+    spec = spec_for(model, options, asked.schema)
+    whole = settings_for(settings, parts.train.rows_hint, epochs=epochs, seed=seed)
+    record = RunRecord(
+        model=name or (model if isinstance(model, str) else "own"),
+        spec=to_plain(spec),
+        settings=msgspec.to_builtins(whole),
+        seed=seed,
+        schema=asked.schema.digest,
+        data=parts.fingerprints(),
+        split=parts.how,
+        calibration=calibration,
+    )
+    path = Path(out) if out is not None else default_out(parts, record)
+    with claimed(path, overwrite=overwrite) as folder:
+        if resume and folder.read_record() is None:
+            raise UsageError(f"there is no run to resume in '{path}'; leave out --resume.")
+        if begin(folder, record, overwrite=overwrite) == "done":
+            return Run.open(path)
+        job = _Job(folder, record, asked, parts, spec, whole, None if cache is None else Path(cache), progress)
+        job.run()
+    return Run.open(path)
+
+
+def default_out(parts: Parts, record: RunRecord) -> Path:
+    """Return the folder of a run that was given none: the same question has the same folder."""
+    stem = Path(parts.train.name).name.split(".")[0].replace("*", "").replace("the frame", "frame") or "rows"
+    return Path("runs") / f"{stem}-{record.model}-{record.identity[:8]}"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run that is being made."""
+
+    folder: RunFolder
+    record: RunRecord
+    asked: AskedSchema
+    parts: Parts
+    spec: ModelSpec
+    settings: TrainSettings
+    cache: Path | None
+    progress: Any
+
+    def run(self) -> None:
+        """Encode, train, calibrate, measure, save; each step leaves what the next run can go on from."""
+        write_json(self.folder.schema, self.asked.schema)
+        write_json(self.folder.reasons, {"reasons": self.asked.reasons, "suspects": self.asked.suspects})
+        encoder, stores = self._encoded()
+        model = CTRModel(self.spec, encoder.layout)
+        result = train_model(
+            model, stores["train"], stores["valid"], self.settings, run_dir=self.folder.training, progress=self.progress
+        )
+        artifact = Artifact(
+            spec=self.spec,
+            model=model.eval(),
+            encoder=encoder,
+            schema=self.asked.schema,
+            environment=environment(seed=self.record.seed, settings=self.record.settings, data=self.record.data),
+        )
+        self._finish(artifact, stores)
+
+    def _encoded(self) -> tuple[Encoder, dict[str, Store]]:
+        """Encode every part, or open what an earlier run left."""
+        root = self.folder.encoded if self.cache is None else self.cache
+        fingerprints = self.parts.fingerprints()
+        home = root / digest([self.asked.schema.digest, fingerprints["train"]])[:16]
+        sources = {"train": self.parts.train, "valid": self.parts.valid, "test": self.parts.test}
+        fitted = home / "encoder"
+        if fitted.is_dir() and (home / "train").is_dir():
+            encoder = Encoder.load(fitted)
+            stores = {"train": Store.open(home / "train")}
+        else:
+            encoder, store = Encoder.fit_encode(
+                self.asked.schema, self.parts.train, home / "train", root=self.asked.root
+            )
+            encoder.save(fitted)
+            stores = {"train": store}
+        for name, source in sources.items():
+            if name == "train" or source is None:
+                continue
+            place = home / f"{name}-{fingerprints[name][:16]}"
+            stores[name] = Store.open(place) if place.is_dir() else encoder.encode_to(source, place)
+        return encoder, stores
+
+    def _finish(self, artifact: Artifact, stores: dict[str, Store]) -> None:
+        """Calibrate on valid, measure valid and test, write everything; the record says last that the run is done."""
+        predictor = Predictor(artifact)
+        measured = {name: predictions_of(predictor, stores[name], self._origin(name)) for name in stores if name != "train"}
+        calibrator, notes = self._calibrator(measured["valid"])
+        metrics: dict[str, Any] = {}
+        for name, predictions in measured.items():
+            metrics[name] = plain(measure(predictions, calibrator))
+            predictions.save(self.folder.predictions(name))
+        metrics |= {"notes": notes} if notes else {}
+        save(self.folder.model, replace(artifact, calibrator=calibrator, metrics=metrics))
+        write_json(self.folder.metrics, metrics)
+        rank_fields(self.folder, predictor, stores["valid"])
+        write_page(self.folder)
+        self.folder.write_record(msgspec.structs.replace(self.record, done=True))
+        for left in (self.folder.training, self.folder.encoded):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _calibrator(self, predictions: Predictions) -> tuple[Calibrator, list[str]]:
+        """Return the correction for sampled negatives, then the map fitted on the validation rows."""
+        rate = self.settings.negative_rate
+        calibrator = Calibrator((negative_sampling(rate),)) if rate < 1 else Calibrator()
+        if self.record.calibration == "none" or len(predictions.outputs) > 1:
+            return calibrator, []
+        rows = predictions.scored()
+        try:
+            fitted = fit_calibrator(rows.with_scores(calibrator.apply(rows.scores)), self.record.calibration)
+        except DataError as error:
+            return calibrator, [f"not calibrated: {error}"]
+        return Calibrator((*calibrator.steps, *fitted.steps)), []
+
+    def _origin(self, name: str) -> dict[str, str]:
+        return {"run": self.record.identity, "split": name, "data": self.record.data.get(name, "")}

@@ -1,0 +1,105 @@
+"""The HTML page of a run, from what lies in its folder."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from clicksmith.encode.layout import Layout
+from clicksmith.encode.store import Store
+from clicksmith.errors import ArtifactError, DataError
+from clicksmith.evaluate.calibrator import Calibrator
+from clicksmith.evaluate.predictions import Predictions
+from clicksmith.explain.permutation import Importances, permutation_importance
+from clicksmith.files import write_bytes
+from clicksmith.report import Bar, ColumnProfile, Ranking, ReportData, curves_of, distribution_of, page
+from clicksmith.run import RunFolder, write_json
+from clicksmith.schema import Schema
+from clicksmith.serve.environment import Environment
+from clicksmith.serve.predictor import Predictor
+from clicksmith.serve.scoring import measure
+
+T = TypeVar("T")
+
+IMPORTANCE_ROWS = 10_000
+"""Validation rows behind the ranking of a run's page: enough to see the order, quick enough for every run."""
+
+
+class Reasons(msgspec.Struct, frozen=True):
+    """Why a schema was proposed so."""
+
+    reasons: dict[str, str] = {}
+    suspects: tuple[str, ...] = ()
+
+
+def rank_fields(folder: RunFolder, predictor: Predictor, valid: Store) -> None:
+    """Write how much each field helps on validation rows; where that is not defined, nothing is written."""
+    try:
+        found = permutation_importance(predictor.logits, valid, repeats=2, max_rows=IMPORTANCE_ROWS)
+    except DataError:
+        return
+    write_json(folder.importance, found)
+
+
+def write_page(folder: RunFolder, target: Path | None = None) -> Path:
+    """Write the page of a finished run to `target`, else into its folder; return the path."""
+    record = folder.read_record()
+    if record is None:
+        raise ArtifactError(f"'{folder.path}' is not a run folder; give the folder that `clicksmith fit` wrote.")
+    environment = _read(folder.model / "environment.json", Environment)
+    splits = sorted((p.name for p in (folder.path / "predictions").iterdir()), key=("valid", "test").index)
+    predictions = {name: Predictions.open(folder.predictions(name)) for name in splits}
+    calibrator = _read(folder.model / "calibrator.json", Calibrator)
+    measured = {name: next(iter(measure(found, calibrator).values())) for name, found in predictions.items()}
+    shown = {n: p.scored().with_scores(calibrator.apply(p.scored().scores)) for n, p in predictions.items()}
+    reasons = _read(folder.reasons, Reasons)
+    data = ReportData(
+        title=f"{record.model} on {folder.path.name}",
+        subtitle=record.split,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        metrics=measured,
+        curves=curves_of(folder.read_log()),
+        distributions={name: distribution_of(rows) for name, rows in shown.items()},
+        rankings=_rankings(folder),
+        profile=_profile(_read(folder.schema, Schema), _read(folder.model / "layout.json", Layout), reasons),
+        notes=tuple(f"suspect: {text}" for text in reasons.suspects) + _notes(folder),
+        settings={"model": record.model, "seed": record.seed, **record.settings},
+        environment={**environment.packages, "python": environment.python, "processor": environment.processor},
+    )
+    path = target or folder.report
+    write_bytes(path, page(data).encode())
+    return path
+
+
+def _rankings(folder: RunFolder) -> tuple[Ranking, ...]:
+    if not folder.importance.exists():
+        return ()
+    found = _read(folder.importance, Importances)
+    bars = tuple(Bar(i.field, i.drop, i.low, i.high) for i in found.fields)
+    return (Ranking("Importance of fields", bars, f"drop of {found.metric} when shuffled, {found.rows:,} valid rows"),)
+
+
+def _profile(schema: Schema, layout: Layout, reasons: Reasons) -> tuple[ColumnProfile, ...]:
+    slots = {c.name: layout.rows[c.slot] - 2 for c in (*layout.ids, *layout.bags)}
+    columns: list[ColumnProfile] = []
+    for column in (*schema.fields, *schema.behaviours, *schema.labels):
+        kind = type(column).__name__.lower()
+        columns.append(
+            ColumnProfile(column.name, kind, unique=slots.get(column.name), reason=reasons.reasons.get(column.name, ""))
+        )
+    return tuple(columns)
+
+
+def _notes(folder: RunFolder) -> tuple[str, ...]:
+    metrics: dict[str, Any] = msgspec.json.decode(folder.metrics.read_bytes())
+    return tuple(metrics.get("notes", ()))
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise ArtifactError(f"cannot read '{path}': {error.strerror}; fit again.") from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ArtifactError(f"'{path}' is damaged ({error}); fit again.") from error

@@ -1,0 +1,121 @@
+"""Raw rows in, probabilities out: order, key columns, unseen values, every kind of input, one way of scoring."""
+
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clicks import clicks, folder, tiny_run
+from clicksmith.errors import DataError
+from clicksmith.evaluate import Predictions
+from clicksmith.serve.predictor import Predictor, load, shared
+from clicksmith.serve.scoring import evaluate_rows, plain
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return load(tiny_run())
+
+
+@pytest.fixture(scope="module")
+def frame() -> pl.DataFrame:
+    return pl.read_csv(folder() / "test.csv")
+
+
+def test_it_learned_the_planted_signal(predictor):
+    assert evaluate_rows(predictor, folder() / "test.csv")["click"]["auc"] > 0.7
+
+
+def test_a_file_scored_again_gives_the_figures_of_training_to_the_bit(predictor):
+    written = json.loads((tiny_run() / "metrics.json").read_text())
+    for split in ("valid", "test"):
+        found = plain(evaluate_rows(predictor, folder() / f"{split}.csv"))
+        assert {n: found[n] for n in ("auc", "logloss", "gauc", "rows")} == {
+            n: written[split][n] for n in ("auc", "logloss", "gauc", "rows")
+        }
+
+
+def test_stored_predictions_are_those_of_the_predictor(predictor):
+    stored = Predictions.open(tiny_run() / "predictions" / "test")
+    np.testing.assert_array_equal(
+        predictor.artifact.calibrator.probabilities(stored.logits)[:, 0], predictor.predict(folder() / "test.csv")
+    )
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas", "arrow", "dicts", "csv", "parquet"])
+def test_every_kind_of_input_gives_the_same(predictor, frame, kind, tmp_path):
+    rows = {
+        "polars": lambda: frame,
+        "pandas": frame.to_pandas,
+        "arrow": frame.to_arrow,
+        "dicts": frame.to_dicts,
+        "csv": lambda: folder() / "test.csv",
+        "parquet": lambda: tmp_path / "test.parquet",
+    }
+    frame.write_parquet(tmp_path / "test.parquet")
+    np.testing.assert_allclose(predictor.predict(rows[kind]()), predictor.predict(frame), atol=1e-6)
+
+
+def test_one_dict_is_one_row(predictor, frame):
+    found = predictor.predict(frame.to_dicts()[7])
+    assert found.shape == (1,)
+    np.testing.assert_allclose(found, predictor.predict(frame)[7:8], atol=1e-6)
+
+
+def test_an_empty_list_gives_an_empty_answer(predictor):
+    assert predictor.predict([]).shape == (0,)
+
+
+def test_scores_do_not_depend_on_the_other_rows(predictor, frame):
+    order = np.random.default_rng(0).permutation(frame.height)
+    np.testing.assert_allclose(predictor.predict(frame[order]), predictor.predict(frame)[order], atol=1e-6)
+
+
+def test_one_users_candidates_share_one_history_and_score_the_same(predictor, frame):
+    user = frame.to_dicts()[3]
+    candidates = [{**user, "ad": ad} for ad in frame["ad"].unique(maintain_order=True)[:20].to_list()]
+    encoded = predictor.artifact.encoder.encode(candidates)
+    assert len(shared(encoded).histories["seen_ads"]) == 1
+    singly = np.concatenate([predictor.predict(row) for row in candidates])
+    np.testing.assert_allclose(predictor.predict(candidates), singly, atol=1e-6)
+
+
+def test_rows_with_different_histories_do_not_share(predictor, frame):
+    encoded = predictor.artifact.encoder.encode(frame[:50])
+    assert shared(encoded) is encoded
+
+
+def test_unseen_values_in_every_column_score_and_the_label_is_not_needed(predictor):
+    strange = {"user": "new", "ad": "never", "device": "watch", "price": 12.5, "seen_ads": "x|y|z"}
+    probability = predictor.predict(strange)
+    assert 0 < probability[0] < 1
+
+
+def test_extra_columns_are_ignored(predictor, frame):
+    np.testing.assert_array_equal(predictor.predict(frame.with_columns(extra=pl.lit("x"))), predictor.predict(frame))
+
+
+def test_a_missing_column_is_named(predictor, frame):
+    with pytest.raises(DataError, match=re.escape("no column named 'device'")):
+        predictor.predict(frame.drop("device"))
+
+
+def test_row_order_and_key_columns_survive(predictor, frame):
+    scored = predictor.predict_frame(frame)
+    assert scored.columns == ["user", "ad", "probability"]
+    assert scored["user"].to_list() == frame["user"].to_list()
+    np.testing.assert_array_equal(scored["probability"].to_numpy(), predictor.predict(frame))
+
+
+def test_kept_columns_are_those_asked_for(predictor, frame):
+    assert predictor.predict_frame(frame, keep=["price"]).columns == ["price", "probability"]
+    assert predictor.predict_frame(frame, keep=[]).columns == ["probability"]
+
+
+def test_more_rows_than_are_scored_at_once(predictor):
+    many = clicks(9000, seed=5)
+    whole = predictor.predict(many)
+    assert whole.shape == (9000,)
+    np.testing.assert_allclose(whole[8990:], predictor.predict(many[8990:]), atol=1e-6)
