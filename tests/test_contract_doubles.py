@@ -22,6 +22,7 @@ from clicksmith.testing.checks import CHECKS, name_of
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 from clicksmith.testing.subject import Subject
 from toys import (
+    ToyBottom,
     ToyBuckets,
     ToyCrosses,
     ToyDeep,
@@ -84,6 +85,10 @@ def crosses(*, dim: int = 4) -> ModelSpec:
     )
 
 
+def merged_numbers(*, dim: int = 4) -> ModelSpec:
+    return ModelSpec(embed=Embed(dim=dim, numeric=ToyBottom()), interact=ToyDeep())
+
+
 def all_at_once(*, dim: int = 4) -> ModelSpec:
     embed = Embed(dim=dim, ids=ToyIdGate(), table=ToyMixedDims(dims=(("user", 2),)), pool=DIN(units=(8,)))
     pairs = (ToyPairs(), ToyCrosses(names=("user*item",)))
@@ -100,6 +105,7 @@ DOUBLES = (
     mixed_dims,
     user_state,
     crosses,
+    merged_numbers,
     all_at_once,
 )
 

@@ -14,6 +14,7 @@ from clicksmith.embed.sockets import (
     Head,
     HistoryShape,
     IdGate,
+    Numbers,
     Pool,
     Table,
     TableShape,
@@ -65,6 +66,25 @@ class ToyLinear(Block, frozen=True):
 class ToyLinearModule(nn.Module):
     def forward(self, fields: Fields) -> Hidden:
         return Hidden(None, fields.views["first_order"].sum(1))
+
+
+class ToyBottom(Numbers, frozen=True):
+    """All numbers to one field (as DLRM's bottom network does)."""
+
+    def fields(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return ("bottom",)
+
+    def build(self, columns: int, dim: int) -> nn.Module:
+        return ToyBottomModule(columns, dim)
+
+
+class ToyBottomModule(nn.Module):
+    def __init__(self, columns: int, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(columns, dim)
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        return self.linear(numeric.nan_to_num().to(self.linear.weight.dtype)).unsqueeze(1)
 
 
 class ToyDomainHead(Head, frozen=True):

@@ -15,6 +15,7 @@ from clicksmith.embed.shape import Select, View
 from clicksmith.encode.layout import HistoryColumn, HistoryLayout, IdColumn, Layout, Slot
 from clicksmith.errors import CompositionError, UnknownNameError
 from clicksmith.testing.layouts import LAYOUTS, random_batch
+from toys import ToyBottom
 
 EVERYTHING = LAYOUTS["everything"]
 
@@ -244,6 +245,24 @@ def test_forgetting_keeps_padding_unseen_ids_and_masks():
         assert torch.equal(history.ids == 0, inputs.histories[name].ids == 0)
         assert torch.equal(history.mask, inputs.histories[name].mask)
     assert torch.equal(forgotten.bags["tags"] == 0, inputs.bags["tags"] == 0)
+
+
+def test_merged_numbers_stand_where_the_first_number_stood_and_views_keep_every_number():
+    module = embedder(Embed(dim=4, numeric=ToyBottom()), reads=("vectors", View("first_order", 1)))
+    names = [f.name for f in module.shape.fields]
+    assert names[: len(EVERYTHING.order) - 1] == ["user", "bottom", "tags", "item", "category", "image", "genres"]
+    inputs = random_batch(EVERYTHING, 3).inputs
+    fields = module(inputs)
+    merged = module.columns.numbers.linear(inputs.numeric.double().nan_to_num())
+    torch.testing.assert_close(fields.vectors[:, 1], merged)
+    assert fields.views["first_order"].shape == (3, len(EVERYTHING.order) + 4, 1)
+
+
+def test_scoring_first_does_not_spoil_training():
+    module, inputs = embedder(), random_batch(EVERYTHING, 3).inputs
+    with torch.inference_mode():
+        module(inputs)
+    module(inputs).vectors.sum().backward()
 
 
 def test_a_table_of_many_columns_is_one_store():

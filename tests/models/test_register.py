@@ -87,6 +87,13 @@ def test_a_broken_model_is_told_what_is_wrong(tmp_path):
     assert "row 0 alone and among others: they differ by" in failed["rows do not see each other"]
 
 
+def test_a_function_that_gives_no_spec_fails_its_first_check():
+    [result] = run_checks(lambda: 3)
+    assert (result.passed, result.message) == (False, "the function returns int, not a ModelSpec")
+    [result] = run_checks(lambda: 1 / 0)
+    assert (result.passed, result.message) == (False, "ZeroDivisionError: division by zero")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

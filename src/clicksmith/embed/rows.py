@@ -99,7 +99,8 @@ class SlotOffsets:
         """Return [columns] int64."""
         offsets = self.known.get((slots, device))
         if offsets is None:
-            offsets = torch.tensor([self.starts[s] for s in slots], dtype=torch.int64, device=device)
+            with torch.inference_mode(False):  # made while scoring, it serves training too
+                offsets = torch.tensor([self.starts[s] for s in slots], dtype=torch.int64, device=device)
             if not torch.compiler.is_compiling():  # a traced tensor must not outlive the trace
                 self.known[slots, device] = offsets
         return offsets

@@ -6,11 +6,12 @@ A check takes a `Subject` and raises `CheckFailed` with a sentence; its name is 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from clicksmith.errors import ClicksmithError
 from clicksmith.models.spec import ModelSpec
 from clicksmith.testing import exporting, learning, scoring, values
-from clicksmith.testing.subject import Subject
+from clicksmith.testing.subject import Subject, require
 
 Check = Callable[[Subject], None]
 
@@ -64,14 +65,26 @@ def run_checks(function: Callable[..., ModelSpec], *, slow: bool = False) -> Ite
 
     Any exception of the model's own code is a failed check, with its type in the message.
     """
-    subject = Subject(function, function())
-    for check in CHECKS + (SLOW_CHECKS if slow else ()):
-        start = time.perf_counter()
-        message = ""
-        try:
-            check(subject)
-        except (AssertionError, ClicksmithError) as error:
-            message = str(error)
-        except Exception as error:  # the user's code may raise anything, and each is a finding
-            message = f"{type(error).__name__}: {error}"
-        yield CheckResult(name_of(check), not message, message, time.perf_counter() - start)
+    spec: list[ModelSpec] = []
+
+    def gives_a_spec() -> None:
+        spec.append(function())
+        require(isinstance(spec[0], ModelSpec), f"the function returns {type(spec[0]).__name__}, not a ModelSpec")
+
+    result = _timed("gives a spec by default options", gives_a_spec)
+    yield result
+    if result.passed:
+        subject = Subject(function, spec[0])
+        for check in CHECKS + (SLOW_CHECKS if slow else ()):
+            yield _timed(name_of(check), partial(check, subject))
+
+
+def _timed(name: str, run: Callable[[], None]) -> CheckResult:
+    start, message = time.perf_counter(), ""
+    try:
+        run()
+    except (AssertionError, ClicksmithError) as error:
+        message = str(error) or type(error).__name__
+    except Exception as error:  # the user's code may raise anything, and each is a finding
+        message = f"{type(error).__name__}: {error}"
+    return CheckResult(name, not message, message, time.perf_counter() - start)
