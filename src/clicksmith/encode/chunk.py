@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, number_of, text_of, text_series
 from clicksmith.errors import DataError
 
+_QUICK = {int, float, type(None)}
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
@@ -169,11 +171,18 @@ class RowsChunk:
 
     def texts(self, column: str) -> list[str | None]:
         """See `Chunk`."""
-        return [value if type(value) is str else text_of(value) for value in self.columns[column]]
+        values = self.columns[column]
+        if set(map(type, values)) == {str}:
+            return values
+        return [value if type(value) is str else text_of(value) for value in values]
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """See `Chunk`."""
         values = self.columns[column]
+        if set(map(type, values)) <= _QUICK and not any(type(v) is int and abs(v) >> 1000 for v in values):
+            quick = np.array([math.nan if v is None else v for v in values], np.float64)
+            if not np.isinf(quick).any():
+                return quick
         numbers = [number_of(value) for value in values]
         if None in numbers:
             row = numbers.index(None)

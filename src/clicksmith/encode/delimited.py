@@ -21,7 +21,7 @@ from clicksmith.encode.sniff import Dialect, decoded, open_text
 from clicksmith.encode.texts import Grid, Texts, number_of
 from clicksmith.errors import DataError
 
-BLOCK = 4 << 20
+BLOCK = 2 << 20
 """Bytes of text per block; rows longer than this are refused."""
 SKIP, NUMBER, TEXT = 0, 1, 2
 
@@ -48,13 +48,13 @@ class TextChunk:
     def texts(self, column: str) -> Texts:
         """See `Chunk`."""
         c = self.place[column]
-        return Texts(self.text, self.starts[:, c], self.lens[:, c])
+        return Texts(self.text, self.starts[c], self.lens[c])
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """See `Chunk`."""
         if column not in self.numeric:  # read as text because it is also an id
             return RowsChunk(self._lists([column]), self.rows, self.where, self.first).numbers(column)
-        return np.ascontiguousarray(self.values[:, self.place[column]])
+        return self.values[self.place[column]]
 
     def grid(self, column: str, cut: Cut) -> Grid:
         """See `Chunk`."""
@@ -64,7 +64,7 @@ class TextChunk:
         lens = np.empty(self.rows * cut.length, np.int32)
         counts = np.empty(self.rows, np.int32)
         LIBRARY.enc_lists(
-            at(self.text), at(texts.starts), at(texts.lens), self.rows, self.starts.shape[1], at(separator),
+            at(self.text), at(texts.starts), at(texts.lens), self.rows, 1, at(separator),
             len(separator), cut.length, cut.reversed, cut.history, at(starts), at(lens), at(counts),
         )  # fmt: skip
         return Grid(Texts(self.text, starts, lens), None, counts)
@@ -81,38 +81,32 @@ class _Splitter:
     """Buffers for one block."""
 
     def __init__(self, dialect: Dialect, numbers: Sequence[str], texts: Sequence[str], size: int) -> None:
-        self.dialect, self.texts_n, self.numbers = dialect, len(texts), numbers
+        self.dialect, self.numbers = dialect, numbers
         self.buffer = np.empty(size + 64, np.uint8)
         self.filled = 0
-        self.limit = size // (2 * len(dialect.columns)) + 2
         names = dialect.columns
         self.kinds = np.array([NUMBER if n in numbers else TEXT if n in texts else SKIP for n in names], np.int32)
         self.place = {n: i for i, n in enumerate(numbers)} | {n: i for i, n in enumerate(texts)}
         self.places = np.array([self.place.get(n, 0) for n in names], np.int32)
-        self._room(min(self.limit, int(1.3 * size / max(1.0, dialect.line)) + 1000))
-
-    def _room(self, rows: int) -> None:
-        self.rows = rows
-        self.values = np.empty((rows, len(self.numbers)), np.float64)
-        self.starts = np.empty((rows, self.texts_n), np.int64)
-        self.lens = np.empty((rows, self.texts_n), np.int32)
-        self.odd = np.empty((rows * len(self.numbers), 3), np.int64)
+        self.limit = size // len(names) + 2  # a row has at least a byte per column; untouched memory costs nothing
+        self.values = np.empty((len(numbers), self.limit), np.float64)
+        self.starts = np.empty((len(texts), self.limit), np.int64)
+        self.lens = np.empty((len(texts), self.limit), np.int32)
+        self.odd = np.empty((self.limit * len(numbers), 3), np.int64)
         self.report = np.zeros(3, np.int64)
+        self.raw = b""
 
-    def split(self, path: Path) -> bool:
-        """Split the buffer; return whether it holds bytes outside ASCII."""
+    def split(self) -> None:
+        """Split the buffer."""
         assert LIBRARY is not None
-        d, lines = self.dialect, int(np.count_nonzero(self.buffer[: self.filled] == 10)) + 1
-        if lines > self.rows:
-            self._room(lines + 1000)
+        d = self.dialect
         foreign = bool(LIBRARY.enc_foreign(at(self.buffer), self.filled))
         self.raw = self.buffer[: self.filled].tobytes() if foreign else b""
         LIBRARY.enc_split(
             at(self.buffer), self.filled, ord(d.delimiter), len(d.columns), at(self.kinds), at(self.places),
-            len(self.numbers), self.texts_n, self.rows, at(self.values), at(self.starts), at(self.lens), at(self.odd),
+            self.limit, at(self.values), at(self.starts), at(self.lens), at(self.odd),
             at(self.report),
         )  # fmt: skip
-        return foreign
 
     def chunk(self, path: Path, first: int, before: int) -> TextChunk:
         """Return the split rows; `first` rows and `before` lines came earlier in the file."""
@@ -126,16 +120,17 @@ class _Splitter:
                 f"(delimiter {d.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right one."
             )
         chunk = TextChunk(
-            path.name, first, rows, self.buffer, self.starts[:rows], self.lens[:rows], self.values[:rows], self.place,
+            path.name, first, rows, self.buffer, self.starts[:, :rows], self.lens[:, :rows],
+            self.values[:, :rows], self.place,
             frozenset(self.numbers),
         )  # fmt: skip
         for flat, start, length in self.odd[:odd].tolist():
             text = bytes(self.buffer[start : start + length]).decode()
-            row, c = divmod(flat, len(self.numbers))
+            c, row = divmod(flat, self.limit)
             number = number_of(text)
             if number is None:
                 raise not_a_number(chunk, row, self.numbers[c], text)
-            self.values[row, c] = number
+            self.values[c, row] = number
         return chunk
 
 
@@ -160,7 +155,7 @@ def read_chunks(
                     group.append(splitter)
                 if ended:
                     break
-            list(pool.map(lambda s: s.split(path), group))
+            list(pool.map(_Splitter.split, group))
             chunks: list[TextChunk] = []
             for splitter in group:
                 chunk = splitter.chunk(path, first, before)

@@ -22,7 +22,7 @@ from clicksmith.encode.delimited import threads
 from clicksmith.encode.dictionary import FIND, Dictionary
 from clicksmith.encode.fitted import Fitted, Finisher
 from clicksmith.encode.fitting import Pass, Progress, SideRows, fit_pass, read_side
-from clicksmith.encode.frames import columns_of, frame_of
+from clicksmith.encode.frames import columns_of, frame_of, names_of
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.numbers import Moments, bucket_counts, gives_id
 from clicksmith.encode.numbers import fitted as fitted_scale
@@ -39,7 +39,7 @@ from clicksmith.names import unknown
 from clicksmith.schema.columns import Multimodal
 from clicksmith.schema.schema import Schema
 
-FEW = 256
+FEW = 1024
 """Up to this many rows are read as Python lists: quicker than columns."""
 
 
@@ -137,14 +137,16 @@ class Encoder:
         Raises DataError naming the column that is absent, or row, column and value that do not fit.
         """
         reader, finisher = self._with_targets if labels else self._without_targets
-        columns, rows = columns_of(frame, FEW)
+        needed = reader.needed
+        columns, rows = columns_of(frame, FEW, needed)
         if columns is not None:
-            check_columns(self.recipes[0].columns(labels), columns, "the rows")
+            if any(name not in columns for name in needed):
+                check_columns(needed, names_of(frame), "the rows")
             chunk: Chunk = RowsChunk(columns, rows, "the rows")
             raw = reader.read_rows(chunk)
         else:
             table = frame_of(frame)
-            check_columns(self.recipes[0].columns(labels), table.columns, "the frame")
+            check_columns(needed, table.columns, "the frame")
             chunk = FrameChunk(table, "the frame")
             raw = reader.read([chunk], FIND)[0]
         return self._assembled(finisher.finish(raw))
@@ -180,7 +182,7 @@ class Encoder:
         """Return an encoder that also knows the source's values: old ids and scales stay, new values are appended."""
         old = replace(self, tables={**self.tables, **(tables or {})})
         opened = {name: open_source(table) for name, table in old.tables.items()}
-        found = fit_pass(self.schema, self.recipes, open_source(source), opened)
+        found = fit_pass(self.schema, self.recipes, open_source(source), opened, both_classes=False)
         vocabularies = {s: extended(v, found.fitted.vocabularies[s]) for s, v in self.fitted.vocabularies.items()}
         moments = {name: m.merge(found.moments[name]) for name, m in self.moments.items()}
         return _combined(old, moments, vocabularies, self.rows + found.rows, refit=False)

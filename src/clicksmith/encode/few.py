@@ -27,7 +27,7 @@ class FewIds:
         self._others = [i for i, compiled in enumerate(self._compiled) if not compiled]
 
     def codes(self, chunk: RowsChunk, out: NDArray[np.int32]) -> None:
-        """Write the codes [rows, columns] of a chunk."""
+        """Write the codes [columns, rows] of a chunk."""
         texts: list[str] = []
         for name in self._names:
             texts += chunk.texts(name)  # type: ignore[arg-type] - a row's texts are never None
@@ -36,8 +36,8 @@ class FewIds:
             packed = pack(texts)
             LIBRARY.enc_rows(at(self._handles), len(self._names), n, at(packed.text), at(packed.ends), at(out))
         for c in self._others:
-            self._dictionaries[c].codes(texts[c * n : c * n + n], FIND, out[:, c])
+            self._dictionaries[c].codes(texts[c * n : c * n + n], FIND, out[c])
         for c in self._blank:
             for row in range(n):
                 if not texts[c * n + row]:
-                    out[row, c] = -1
+                    out[c, row] = -1

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from clicksmith.encode.arrays import Arrays
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.native import LIBRARY, at
-from clicksmith.encode.numbers import Scale, bent, buckets, gives_id
+from clicksmith.encode.numbers import Scale, buckets, gives_id
 from clicksmith.encode.recipe import DOMAIN, TableRecipe, history_columns, layout_of, slot_of
 from clicksmith.encode.vocabulary import Vocabulary
-from clicksmith.schema.columns import Numeric
 from clicksmith.schema.schema import Schema
 
 Ids = Mapping[str, NDArray[np.int32]]
@@ -67,15 +66,16 @@ class Finisher:
         real = {c.name: i for i, c in enumerate(recipe.numbers) if not gives_id(c)}
         self.numeric_columns = tuple(i for i, c in enumerate(layout.numeric) if c.name in real)
         names = [layout.numeric[i].name for i in self.numeric_columns]
-        self._real = _Real([recipe.numbers[real[n]] for n in names], [fitted.scales[n] for n in names])
+        self._real = _Real([fitted.scales[n] for n in names])
         self._real_at = [real[n] for n in names]
+        self._all_real = len(names) == len(recipe.numbers)
 
     def finish(self, raw: Arrays) -> Arrays:
         """Return the encoded arrays."""
         numbers = raw["numbers"]
         out: Arrays = {
             "ids": self._all_ids(raw["codes"], numbers),
-            "numeric": self._real.scaled(numbers[:, self._real_at] if len(self._real_at) != numbers.shape[1] else numbers),
+            "numeric": self._real.scaled(numbers if self._all_real else numbers[self._real_at]),
         }
         for name, array in raw.items():
             kind, _, column = name.partition("/")
@@ -90,13 +90,13 @@ class Finisher:
         return out
 
     def _all_ids(self, codes: NDArray[np.int32], numbers: NDArray[np.float64]) -> NDArray[np.int32]:
-        ids = self._remap.ids(codes)
+        ids = self._remap.ids(codes.T)
         if self._plain:
             return ids
-        out = np.empty((len(codes), len(self.id_columns)), np.int32)
+        out = np.empty((codes.shape[1], len(self.id_columns)), np.int32)
         out[:, self._text_at] = ids
         for at_, i, column in self._coded_at:
-            found, missing = buckets(column, self._scales[column.name], numbers[:, i])
+            found, missing = buckets(column, self._scales[column.name], numbers[i])
             out[:, at_] = self._bucket_ids[column.name].ids(found, missing)
         return out
 
@@ -111,11 +111,11 @@ class Remap:
 
     def ids(self, codes: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return ids [n, columns] for codes [n, columns]."""
-        codes = np.ascontiguousarray(codes)
-        out = np.empty_like(codes)
+        n, columns = codes.shape
+        out = np.empty((n, columns), np.int32)
         if LIBRARY is not None:
-            n, columns = codes.shape
-            LIBRARY.enc_remap(at(codes), n, columns, at(self._addresses), at(self._sizes), at(out))
+            down, across = codes.strides[0] // 4, codes.strides[1] // 4
+            LIBRARY.enc_remap(at(codes), n, columns, across, down, at(self._addresses), at(self._sizes), at(out))
         else:
             for c, table in enumerate(self._tables):
                 out[:, c] = table[codes[:, c]]  # -1 reads the last entry
@@ -142,23 +142,16 @@ class _BucketIds:
 class _Real:
     """The columns that stay numbers, scaled together."""
 
-    def __init__(self, columns: Sequence[Numeric], scales: Sequence[Scale]) -> None:
-        self._log = [i for i, c in enumerate(columns) if c.scale == "log"]
-        self._mean = np.array([s.mean for s in scales])
-        self._deviation = np.array([s.deviation for s in scales])
-        self._fill = np.array([np.nan if s.fill is None else s.fill for s in scales])
+    def __init__(self, scales: Sequence[Scale]) -> None:
+        self._mean = np.array([[s.mean] for s in scales]).reshape(-1, 1)
+        self._deviation = np.array([[s.deviation] for s in scales]).reshape(-1, 1)
+        self._fill = np.array([[np.nan if s.fill is None else s.fill] for s in scales]).reshape(-1, 1)
         self._fills = not bool(np.isnan(self._fill).all())
 
     def scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return [rows, columns] as float32, NaN where a number is missing and nothing stands for it."""
+        """Return [rows, columns] float32 for [columns, rows]; NaN where a number is missing and nothing stands for it."""
         if self._fills:
             numbers = np.where(np.isnan(numbers), self._fill, numbers)
-        if self._log:
-            numbers = numbers.copy()
-            numbers[:, self._log] = bent(numbers[:, self._log])
-        with np.errstate(over="ignore"):
-            scaled = ((numbers - self._mean) / self._deviation).astype(np.float32)
-        if np.isinf(scaled).any():
-            limit = np.finfo(np.float32).max
-            scaled = np.clip(scaled, -limit, limit)
-        return scaled
+        scaled = (numbers - self._mean) / self._deviation
+        limit = float(np.finfo(np.float32).max)
+        return np.ascontiguousarray(np.clip(scaled, -limit, limit, out=scaled).T, np.float32)

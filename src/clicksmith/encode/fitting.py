@@ -58,8 +58,12 @@ def fit_pass(
     tables: Mapping[str, Source],
     keep: Callable[[Arrays], None] | None = None,
     progress: Progress | None = None,
+    both_classes: bool = True,
 ) -> Pass:
-    """Read the log once, counting; hand the raw rows to `keep`. Raises DataError for data that contradict the schema."""
+    """Read the log once, counting; hand the raw rows to `keep`. Raises DataError for data that contradict the schema.
+
+    `both_classes`: a binary label must have both values.
+    """
     settings = keeps(schema)
     dictionaries = {slot: new_dictionary(k.buckets) for slot, k in settings.items()}
     moments = {c.name: Moments() for recipe in recipes for c in recipe.numbers}
@@ -77,14 +81,14 @@ def fit_pass(
             for raw in raws:
                 for name, side in sides.items():
                     side.met += np.bincount(raw[f"side/{name}"], minlength=len(side.met))
-                rows += len(raw["codes"])
+                rows += raw["codes"].shape[1]
                 if keep is not None:
                     keep(raw)
             if progress is not None:
                 progress(rows, max(rows, source.rows_hint))
     if rows == 0:
         raise DataError(f"{source.name} has columns but no rows.")
-    for label in reader.labels:
+    for label in reader.labels if both_classes else ():
         label.check_classes(source.name)
     for side in sides.values():
         _weigh(schema, side, dictionaries, moments)
@@ -120,7 +124,7 @@ def _settled(
 def _tally(recipe: TableRecipe, i: int, raws: list[Arrays], moments: dict[str, Moments]) -> None:
     column = recipe.numbers[i]
     for raw in raws:
-        tally(column, moments[column.name], np.ascontiguousarray(raw["numbers"][:, i]))
+        tally(column, moments[column.name], raw["numbers"][i])
 
 
 def links_of(log: TableRecipe, sides: Mapping[str, SideRows]) -> dict[str, dict[str, Dictionary]]:
@@ -151,7 +155,7 @@ def read_side(
                     "A side table has one row per key; drop the others."
                 )
             pieces.append(raw)
-    raw = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    raw = {n: np.concatenate([p[n] for p in pieces], 1 if n in ("codes", "numbers") else 0) for n in pieces[0]}
     return SideRows(recipe, keys, raw, np.zeros(len(keys) + 1, np.int64))
 
 
@@ -165,7 +169,7 @@ def _weigh(
     """Count a side table's values as often as the log refers to them, as if it had been joined."""
     recipe, raw, met = side.recipe, side.raw, side.met
     for c, column in enumerate(recipe.ids):
-        dictionaries[slot_of(schema, column.name)].weigh(raw["codes"][:, c], met)
+        dictionaries[slot_of(schema, column.name)].weigh(raw["codes"][c], met)
     for bag in recipe.bags:
         codes = raw[f"bag/{bag.name}"]
         dictionaries[slot_of(schema, bag.name)].weigh(codes.reshape(-1), np.repeat(met, codes.shape[1]))
@@ -175,7 +179,7 @@ def _weigh(
             flat = codes[:, :, k].reshape(-1)
             dictionaries[column.slot].weigh(flat, np.repeat(met, codes.shape[1]))
     for i, column in enumerate(recipe.numbers):
-        _weigh_numbers(column, moments[column.name], raw["numbers"][:, i], met)
+        _weigh_numbers(column, moments[column.name], raw["numbers"][i], met)
 
 
 def _weigh_numbers(column: Numeric, moments: Moments, values: NDArray[np.float64], met: NDArray[np.int64]) -> None:

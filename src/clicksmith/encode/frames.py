@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -31,8 +31,20 @@ def frame_of(data: Any) -> pl.DataFrame:
     )
 
 
-def columns_of(data: Any, most: int | None = None) -> tuple[dict[str, list[Any]], int] | tuple[None, int]:
-    """Return a table as Python lists by column, and its rows; None for the lists if it has more than `most` rows."""
+def names_of(data: Any) -> list[str]:
+    """Return the column names of a polars or pandas table or a dict; those of the first row of a list of dicts."""
+    if isinstance(data, list):
+        return [str(name) for name in data[0]] if data else []
+    return [str(name) for name in getattr(data, "columns", data)]
+
+
+def columns_of(
+    data: Any, most: int | None = None, wanted: Collection[str] | None = None
+) -> tuple[dict[str, list[Any]], int] | tuple[None, int]:
+    """Return a table as Python lists by column, and its rows; None for the lists if it has more than `most` rows.
+
+    Of a frame only the columns `wanted` are read.
+    """
     if isinstance(data, Mapping):
         return {str(name): [value] for name, value in data.items()}, 1
     if isinstance(data, list):
@@ -54,9 +66,10 @@ def columns_of(data: Any, most: int | None = None) -> tuple[dict[str, list[Any]]
     if rows < 0 or (most is not None and rows > most):
         return None, rows
     if isinstance(data, pl.DataFrame):
-        return data.to_dict(as_series=False), rows
+        chosen = data.columns if wanted is None else [name for name in wanted if name in data.columns]
+        return {name: data.get_column(name).to_list() for name in chosen}, rows
     _unique([str(name) for name in data.columns])
-    return {str(name): column.tolist() for name, column in data.items()}, rows
+    return {str(n): column.tolist() for n, column in data.items() if wanted is None or str(n) in wanted}, rows
 
 
 def _is_pandas(data: Any) -> bool:
@@ -64,6 +77,8 @@ def _is_pandas(data: Any) -> bool:
 
 
 def _unique(names: Sequence[str]) -> None:
+    if len(set(names)) == len(names):
+        return
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"the frame has {names.count(name)} columns named '{name}'. Give each column its own name.")

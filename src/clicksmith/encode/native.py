@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_double, c_int32, c_int64, c_uint8, c_uint64, c_void_p
+from ctypes import c_int32, c_int64, c_uint8, c_void_p
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,13 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "enc_pick": (None, [_P, _P, _I, _P, _P]),
     "enc_rank": (_I, [_P, _I, _I, _P]),
     "enc_hash": (None, [_P, _P, _P, _I, _I, _P]),
-    "enc_remap": (None, [_P, _I, _I, _P, _P, _P]),
+    "enc_remap": (None, [_P, _I, _I, _I, _I, _P, _P, _P]),
     "enc_sum": (None, [_P, _I, _I, _P, _P, _P, _P]),
     "enc_whole": (_I, [_P, _I, c_uint8]),
     "enc_foreign": (c_int32, [_P, _I]),
-    "enc_split": (None, [_P, _I, c_uint8, _I, _P, _P, _I, _I, _I, _P, _P, _P, _P, _P]),
+    "enc_split": (None, [_P, _I, c_uint8, _I, _P, _P, _I, _P, _P, _P, _P, _P]),
     "enc_lists": (None, [_P, _P, _P, _I, _I, _P, _I, _I, c_int32, c_int32, _P, _P, _P]),
 }
-_TYPES = (c_double, c_uint64)  # what `numbers` and hashes are, for the reader of the table above
 
 
 def _declared() -> ctypes.CDLL | None:

@@ -114,7 +114,7 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mean: float = 0.0
     deviation: float = 1.0
     fill: float | None = None
-    """What stands for a missing number before scaling; None leaves it missing."""
+    """What stands for a missing number before scaling (a logarithm where the scale says so); None leaves it missing."""
     edges: tuple[float, ...] = ()
 
 
@@ -129,8 +129,8 @@ def bent(values: Floats) -> Floats:
 
 
 def tally(column: Numeric, moments: Moments, values: Floats) -> None:
-    """Enter a contiguous column of raw numbers, NaN where missing."""
-    moments.add(bent(values) if column.scale == "log" else values)
+    """Enter a contiguous column of numbers, NaN where missing (their logarithms where the scale says so)."""
+    moments.add(values)
     there = values[~np.isnan(values)]
     if column.scale == "quantile":
         moments.tally(_cut(there))
@@ -144,7 +144,7 @@ def fitted(column: Numeric, moments: Moments) -> Scale:
     if column.missing == "zero":
         fill: float | None = 0.0
     elif column.missing == "mean":
-        fill = math.copysign(math.expm1(abs(mean)), mean) if column.scale == "log" else mean
+        fill = mean
     else:
         fill = None
     if column.scale in ("standard", "log"):

@@ -21,8 +21,8 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True)
-        self._files: dict[str, tuple[BinaryIO, np.dtype[Any], tuple[int, ...]]] = {}
-        self._sizes: list[int] = []
+        self._files: dict[str, BinaryIO] = {}
+        self._pieces: list[dict[str, tuple[np.dtype[Any], tuple[int, ...]]]] = []
         self._pool = ThreadPoolExecutor(1)
         self._last: Future[None] | None = None
 
@@ -31,28 +31,27 @@ class Spool:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
-        for file, _, _ in self._files.values():
+        for file in self._files.values():
             file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def append(self, arrays: Arrays) -> None:
         """Write rows, while the caller goes on; at most one piece waits."""
         self._wait()
-        self._sizes.append(len(arrays["codes"]))
+        self._pieces.append({name: (array.dtype, array.shape) for name, array in arrays.items()})
         self._last = self._pool.submit(self._write, arrays)
 
     def pieces(self) -> Iterator[Arrays]:
         """Yield the rows in the pieces they came in."""
         self._wait()
-        for file, _, _ in self._files.values():
+        for file in self._files.values():
             file.seek(0)
-        for rows in self._sizes:
+        for shapes in self._pieces:
             piece: Arrays = {}
-            for name, (file, dtype, shape) in self._files.items():
-                array = np.empty((rows, *shape), dtype)
-                if array.size:
-                    file.readinto(memoryview(array).cast("B"))  # type: ignore[attr-defined]
-                piece[name] = array
+            for name, (dtype, shape) in shapes.items():
+                piece[name] = np.empty(shape, dtype)
+                if piece[name].size:
+                    self._files[name].readinto(memoryview(piece[name]).cast("B"))  # type: ignore[attr-defined]
             yield piece
 
     def _wait(self) -> None:
@@ -65,10 +64,10 @@ class Spool:
             for name, array in arrays.items():
                 if name not in self._files:
                     path = self._folder / f"{len(self._files):03d}.raw"
-                    self._files[name] = (path.open("w+b"), array.dtype, array.shape[1:])
+                    self._files[name] = path.open("w+b")
                 if array.size:
-                    self._files[name][0].write(memoryview(np.ascontiguousarray(array)).cast("B"))
-            for file, _, _ in self._files.values():
+                    self._files[name].write(memoryview(np.ascontiguousarray(array)).cast("B"))
+            for file in self._files.values():
                 file.flush()
         except OSError as error:
             raise storage_error(error, self._folder.parent) from error

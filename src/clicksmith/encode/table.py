@@ -1,4 +1,8 @@
-"""Reading one table, log or side table, into raw arrays: codes of values that are still to be numbered, raw numbers."""
+"""Reading one table, log or side table, into raw arrays: codes of values that are still to be numbered, raw numbers.
+
+Raw arrays: `codes` [columns, rows], `numbers` [columns, rows] (logarithms taken already), and by row `bag/NAME`,
+`history/NAME`, `vector/NAME`, `side/TABLE` (its row), `domain`, `labels`, `weight`, `time`, `group`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from clicksmith.encode.arrays import Arrays
 from clicksmith.encode.chunk import Chunk, RowsChunk
 from clicksmith.encode.dictionary import FIND, Dictionary
 from clicksmith.encode.few import FewIds
-from clicksmith.encode.numbers import refuse_missing
+from clicksmith.encode.numbers import bent, refuse_missing
 from clicksmith.encode.recipe import DOMAIN, TableRecipe, history_columns, slot_of
 from clicksmith.encode.targets import LabelReader, read_group, read_time, read_weight
 from clicksmith.encode.texts import Cells, Texts
@@ -55,6 +59,7 @@ class TableReader:
     ) -> None:
         self.schema, self.recipe, self.targets = schema, recipe, targets
         self.labels = [LabelReader(label) for label in recipe.labels] if targets else []
+        self.needed = recipe.columns(targets)
         self.blanks: dict[str, int] = {}
         self._dictionaries, self._links = dictionaries, links
 
@@ -72,8 +77,7 @@ class TableReader:
         if targets:
             texts |= {label.name for label in recipe.labels} | ({recipe.group} if recipe.group else set())
             texts |= {recipe.time.name} if recipe.time and recipe.time.unit == "text" else set()
-        needed = recipe.columns(targets)
-        return [n for n in needed if n in numbers - texts], [n for n in needed if n in texts]
+        return [n for n in self.needed if n in numbers - texts], [n for n in self.needed if n in texts]
 
     def read(self, group: Sequence[Chunk], grow: Grow, pool: ThreadPoolExecutor | None = None) -> list[Arrays]:
         """Return the raw arrays of each chunk. `grow` is what to do with dictionaries (COUNT, NUMBER or FIND)."""
@@ -111,8 +115,8 @@ class TableReader:
     def _empty(self, rows: int) -> Arrays:
         recipe = self.recipe
         raw: Arrays = {
-            "codes": np.empty((rows, len(recipe.ids)), np.int32),
-            "numbers": np.empty((rows, len(recipe.numbers)), np.float64),
+            "codes": np.empty((len(recipe.ids), rows), np.int32),
+            "numbers": np.empty((len(recipe.numbers), rows), np.float64),
         }
         for bag in recipe.bags:
             raw[f"bag/{bag.name}"] = np.zeros((rows, bag.max_length), np.int32)
@@ -162,7 +166,7 @@ class TableReader:
         dictionary = self._dictionaries[slot_of(self.schema, column.name)]
 
         def task(chunk: Chunk, raw: Arrays) -> None:
-            cells, out = chunk.texts(column.name), raw["codes"][:, c]
+            cells, out = chunk.texts(column.name), raw["codes"][c]
             if column.missing == "value":
                 dictionary.codes(cells, grow, out)
                 return
@@ -177,7 +181,7 @@ class TableReader:
         def task(chunk: Chunk, raw: Arrays) -> None:
             values = chunk.numbers(column.name)
             refuse_missing(column, values, chunk.where, chunk.first)
-            raw["numbers"][:, i] = values
+            raw["numbers"][i] = bent(values) if column.scale == "log" else values
 
         return task
 

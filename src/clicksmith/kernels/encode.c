@@ -12,6 +12,10 @@
 #include <emmintrin.h>
 #endif
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #define EXPORT __attribute__((visibility("default")))
 
 typedef struct {
@@ -90,9 +94,24 @@ EXPORT Dictionary *enc_new(void) {
 EXPORT int64_t enc_size(const Dictionary *d) { return (int64_t)d->size; }
 EXPORT int64_t enc_bytes(const Dictionary *d) { return (int64_t)d->used; }
 
+/* Zeroed places; a large table asks for large pages, since every look-up is at random. */
+static Place *new_places(uint64_t n) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    uint64_t bytes = n * sizeof(Place);
+    if (bytes >= 1u << 22) {
+        Place *places = aligned_alloc(1u << 21, bytes);
+        if (!places) return NULL;
+        madvise(places, bytes, MADV_HUGEPAGE);
+        memset(places, 0, bytes);
+        return places;
+    }
+#endif
+    return calloc(n, sizeof(Place));
+}
+
 static int widen(Dictionary *d) {
     uint64_t mask = d->mask * 2 + 1;
-    Place *places = calloc(mask + 1, sizeof(Place));
+    Place *places = new_places(mask + 1);
     if (!places) return -1;
     for (uint64_t i = 0; i <= d->mask; i++) {
         if (!d->places[i].code) continue;
@@ -182,7 +201,7 @@ EXPORT int64_t enc_codes(Dictionary *d, const uint8_t *text, const int64_t *star
     return 0;
 }
 
-/* One row after another, `columns` values each; column c is looked up in dictionaries[c], or hashed if that is null. */
+/* n texts of column 0, then n of column 1, ...; column c is looked up in dictionaries[c], if that is not null. */
 EXPORT void enc_rows(Dictionary *const *dictionaries, int64_t columns, int64_t n, const uint8_t *text,
                      const int64_t *ends, int32_t *out) {
     uint64_t at;
@@ -192,7 +211,7 @@ EXPORT void enc_rows(Dictionary *const *dictionaries, int64_t columns, int64_t n
             uint64_t len = (uint64_t)(ends[c * n + r] - start);
             const uint8_t *p = text + start;
             start = ends[c * n + r];
-            out[r * columns + c] = dictionaries[c] ? (int32_t)find(dictionaries[c], hash64(p, len), p, len, &at) : -1;
+            out[c * n + r] = dictionaries[c] ? (int32_t)find(dictionaries[c], hash64(p, len), p, len, &at) : -1;
         }
 }
 
@@ -280,14 +299,15 @@ EXPORT void enc_hash(const uint8_t *text, const int64_t *starts, const int32_t *
         out[i] = lens[i * stride] < 0 ? 0 : hash64(text + starts[i * stride], (uint64_t)lens[i * stride]);
 }
 
-/* out[r, c] = tables[c][codes[r, c]]; a negative code reads the table's last entry. */
-EXPORT void enc_remap(const int32_t *codes, int64_t n, int64_t columns, const int32_t *const *tables,
-                      const int64_t *sizes, int32_t *out) {
-    for (int64_t r = 0; r < n; r++)
-        for (int64_t c = 0; c < columns; c++) {
-            int32_t code = codes[r * columns + c];
-            out[r * columns + c] = tables[c][code < 0 ? sizes[c] - 1 : code];
-        }
+/* out[r, c] = tables[c][codes[r * down + c * across]]; a negative code reads the table's last entry. */
+EXPORT void enc_remap(const int32_t *codes, int64_t n, int64_t columns, int64_t across, int64_t down,
+                      const int32_t *const *tables, const int64_t *sizes, int32_t *out) {
+    for (int64_t from = 0; from < n; from += 64)
+        for (int64_t c = 0; c < columns; c++)
+            for (int64_t r = from; r < n && r < from + 64; r++) {
+                int32_t code = codes[r * down + c * across];
+                out[r * columns + c] = tables[c][code < 0 ? sizes[c] - 1 : code];
+            }
 }
 
 /* Exact sums of the finite values and of their squares: sum[e] += mantissa << (part of exponent e), in two halves. */
@@ -375,7 +395,7 @@ typedef struct {
     uint8_t *text;
     const int32_t *kinds;  /* per column: 0 skip, 1 number, 2 text */
     const int32_t *places; /* per column: its position among those of its kind */
-    int64_t columns, numbers_n, texts_n, limit;
+    int64_t columns, limit;
     double *numbers;
     int64_t *starts;
     int32_t *lens;
@@ -389,11 +409,11 @@ static inline void cell(Split *s, int64_t start, int64_t end) {
     int64_t c = s->column++;
     if (c >= s->columns) return;
     if (s->kinds[c] == 2) {
-        int64_t at = s->row * s->texts_n + s->places[c];
+        int64_t at = s->places[c] * s->limit + s->row;
         s->starts[at] = start;
         s->lens[at] = (int32_t)(end - start);
     } else if (s->kinds[c] == 1) {
-        int64_t at = s->row * s->numbers_n + s->places[c];
+        int64_t at = s->places[c] * s->limit + s->row;
         if (end == start || !number(s->text + start, end - start, &s->numbers[at])) {
             memcpy(&s->numbers[at], &MISSING, 8);
             if (end > start) {
@@ -498,11 +518,11 @@ static void split_quoted(Split *s, int64_t n, uint8_t delimiter) {
     }
 }
 
-/* Split complete rows. report: rows, odd numbers, cells found in the row that is ragged (0 if none). */
+/* Split complete rows; column p of a kind begins at p * limit. report: rows, odd numbers, cells found in the row that is ragged (0 if none). */
 EXPORT void enc_split(uint8_t *text, int64_t n, uint8_t delimiter, int64_t columns, const int32_t *kinds,
-                      const int32_t *places, int64_t numbers_n, int64_t texts_n, int64_t limit, double *numbers,
-                      int64_t *starts, int32_t *lens, int64_t *odd, int64_t *report) {
-    Split s = {text, kinds, places, columns, numbers_n, texts_n, limit, numbers, starts, lens, odd, 0, 0, 0, 0};
+                      const int32_t *places, int64_t limit, double *numbers, int64_t *starts, int32_t *lens,
+                      int64_t *odd, int64_t *report) {
+    Split s = {text, kinds, places, columns, limit, numbers, starts, lens, odd, 0, 0, 0, 0};
     if (memchr(text, '"', (uint64_t)n)) split_quoted(&s, n, delimiter);
     else split_plain(&s, n, delimiter);
     report[0] = s.row;

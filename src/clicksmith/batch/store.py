@@ -1,0 +1,71 @@
+"""Stores of encoded rows, and the cache that reuses a finished one when neither schema nor data have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clicksmith.encode.arrays import FORMAT
+from clicksmith.encode.encoder import Encoder, side_tables
+from clicksmith.encode.fitting import Progress
+from clicksmith.encode.source import open_source
+from clicksmith.encode.store import Store
+from clicksmith.errors import ArtifactError
+from clicksmith.files import locked
+from clicksmith.identity import digest
+from clicksmith.schema.schema import Schema
+
+__all__ = ["Cached", "Store", "cached_encode", "cached_fit_encode"]
+
+
+@dataclass(frozen=True)
+class Cached:
+    """An encoder with a store, and whether they were there already (`reused`) or have just been written."""
+
+    encoder: Encoder
+    store: Store
+    reused: bool
+
+
+def cached_fit_encode(
+    schema: Schema,
+    source: Any,
+    cache: str | Path,
+    *,
+    tables: Mapping[str, Any] | None = None,
+    root: str | Path = ".",
+    progress: Progress | None = None,
+) -> Cached:
+    """Fit and encode training rows, or reuse what was made of the same schema and the same content before.
+
+    The key is the SHA-256 of schema and content, never a date. A damaged cache is made again.
+    """
+    opened, given = open_source(source), side_tables(schema, tables or {}, Path(root))
+    sides = {name: open_source(table).fingerprint() for name, table in given.items()}
+    key = digest(["fit", FORMAT, schema.digest, opened.fingerprint(), sides])
+    folder = Path(cache) / key[:32]
+    with locked(folder):
+        try:
+            return Cached(Encoder.load(folder / "encoder", root=root), Store.open(folder / "rows", verify=True), True)
+        except ArtifactError:
+            encoder, store = Encoder.fit_encode(
+                schema, opened, folder / "rows", tables=tables, root=root, progress=progress
+            )
+            encoder.save(folder / "encoder")
+            return Cached(encoder, store, False)
+
+
+def cached_encode(
+    encoder: Encoder, source: Any, cache: str | Path, *, progress: Progress | None = None
+) -> Cached:
+    """Encode rows with a fitted encoder, or reuse what was made of the same encoder and the same content before."""
+    opened = open_source(source)
+    key = digest(["encode", FORMAT, encoder.digest, opened.fingerprint()])
+    folder = Path(cache) / key[:32]
+    with locked(folder):
+        try:
+            return Cached(encoder, Store.open(folder / "rows", verify=True), True)
+        except ArtifactError:
+            return Cached(encoder, encoder.encode_to(opened, folder / "rows", progress=progress), False)
