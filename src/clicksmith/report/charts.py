@@ -157,7 +157,7 @@ def bar_chart(ranking: Ranking, most: int = 25) -> Chart:
     """Return bars with intervals, best first; beyond `most` only in the table."""
     bars = ranking.bars[:most]
     ends = [v for b in bars for v in (0.0, b.value, b.low or 0.0, b.high or 0.0)]
-    width, left, pitch = 480, 152, 24
+    width, left, pitch = 500, 158, 24
     high, low = max(ends) or 1e-9, min(ends)
     axis = svg.Axis(low, high, left, width - 70, (), svg.number)
     zero = axis.at(0)
@@ -168,7 +168,7 @@ def bar_chart(ranking: Ranking, most: int = 25) -> Chart:
         tip = f"{bar.name}: {svg.number(bar.value)}{interval}"
         start, stop = sorted((zero, axis.at(bar.value)))
         certain = bar.low is None or bar.low > 0
-        name = svg.escape(svg.shorten(bar.name, 20))
+        name = svg.escape(svg.shorten(bar.name, 19))
         parts.append(f'<text class="name" x="{left - 8}" y="{y + 13}" text-anchor="end">{name}</text>')
         shape = f'x="{start}" y="{y + 2}" width="{max(stop - start, 1):g}" height="{pitch - 9}" rx="2"'
         tone = "c1" if certain else "faint"
