@@ -32,6 +32,19 @@ def test_every_metric_lies_in_its_interval() -> None:
     assert found.groups is not None and found.groups.used == counts.groups and found["gauc"] == counts.value
 
 
+def test_rows_of_one_user_can_be_treated_as_one_unit() -> None:
+    random = np.random.default_rng(1)
+    users = np.repeat(np.arange(40), 50)
+    logits = (random.normal(size=40)[users] * 2 + random.normal(size=2000)).astype(np.float32)
+    labels = random.random(2000) < 1 / (1 + np.exp(-logits))
+    by_row = evaluate(labels, logits=logits, groups=users).values["logloss"]
+    by_user = evaluate(labels, logits=logits, groups=users, by_group=True).values["logloss"]
+    assert (by_row.method, by_user.method) == ("delta method, one unit a row", "delta method, one unit a group")
+    assert by_row.value == by_user.value and by_row.error != by_user.error
+    with pytest.raises(UsageError, match=r"^by_group=True needs groups and none were given; pass groups=.$"):
+        evaluate(labels, logits=logits, by_group=True)
+
+
 def test_metrics_are_plain_data() -> None:
     labels, logits, users = world(300)
     found = evaluate(labels, logits=logits, groups=users, slices={"hour": users % 3})

@@ -54,6 +54,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "groups, row 1: nan is not a group; name a group for every row.",
     ),
     (
+        {"labels": [0, 1], "logits": [0.0, 0.0], "groups": ["a", None]},
+        "groups, row 1: None is not a group; name a group for every row.",
+    ),
+    (
         {"labels": [0, 1], "logits": [[0.0, 1.0], [0.0, 1.0]]},
         "logits have shape (2, 2); pass one axis, one value a row (one output at a time).",
     ),
@@ -99,13 +103,13 @@ def test_the_sigmoid_neither_overflows_nor_loses_small_probabilities() -> None:
     "groups",
     [
         ["b", "a", "b", "c"],
-        np.array(["b", "a", "b", None], dtype=object).astype(str),
+        np.array(["b", "a", "b", 7], dtype=object),
         np.array([2**62, -(2**62), 2**62, 5]),
         np.array([2**64 - 1, 2**64 - 3, 2**64 - 1, 2**64 - 2], np.uint64),
         np.array([7, 5, 7, 6], np.int8),
         [True, False, True, False],
     ],
-    ids=["text", "missing", "far apart", "unsigned", "int8", "bool"],
+    ids=["text", "mixed", "far apart", "unsigned", "int8", "bool"],
 )
 def test_groups_of_any_kind_keep_what_is_equal(groups: Any) -> None:
     codes = scored([0, 1, 0, 1], logits=np.zeros(4), groups=groups).groups

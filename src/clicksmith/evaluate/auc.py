@@ -62,7 +62,7 @@ def auc_influence(rows: Scored) -> Influence:
     for mine in (~rows.labels, rows.labels):
         total, count = weights[mine].sum(), np.count_nonzero(weights[mine])
         influence[mine] = weights[mine] * (placed[mine] - value) / total * np.sqrt(count / max(count - 1, 1))
-    return Influence(value, influence)
+    return Influence(value, influence, trials=min(rows.positives, len(rows) - rows.positives))
 
 
 def placements(rows: Scored) -> Floats:

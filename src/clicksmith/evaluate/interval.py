@@ -25,6 +25,8 @@ class Influence:
     value: float
     influence: Floats
     by_group: bool = False
+    trials: int | None = None
+    """What a share of exactly 0 or 1 was observed in, where that is not the number of units."""
 
     def error(self, groups: NDArray[np.int64] | None = None) -> float:
         """Return the standard error; with `groups` [rows], rows of one group may depend on each other."""
@@ -65,7 +67,7 @@ def interval(measured: Influence, level: float, scale: Scale, groups: NDArray[np
     if units < 2:
         return Estimate(value, method="no interval: a single independent unit")
     if scale == "share" and (error == 0 or value in (0.0, 1.0)):
-        low, high = wilson(value, units, level)
+        low, high = wilson(value, measured.trials or units, level)
         return Estimate(value, low, high, error, "Wilson, because the estimate does not vary")
     if scale == "share":
         centre, spread = np.log(value / (1 - value)), z * error / (value * (1 - value))

@@ -178,6 +178,10 @@ def _weights(values: ArrayLike, labels: NDArray[np.bool_]) -> Floats:
 def _groups(values: ArrayLike, labels: NDArray[np.bool_]) -> NDArray[np.int64]:
     array = _one_axis(values, "groups")
     same_length(labels, array, "groups")
+    if array.dtype == object:
+        missing = np.fromiter((v is None or v != v for v in array), np.bool_, array.size)
+        _refuse(missing, array, "groups", "is not a group", "name a group for every row")
+        array = array.astype(str)
     if array.dtype.kind == "f":
         _refuse(np.isnan(array), array, "groups", "is not a group", "name a group for every row")
     if array.dtype.kind in "iu":
