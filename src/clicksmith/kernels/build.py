@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-LEVELS = {"x86_64": ("x86-64-v2", "x86-64-v3", "x86-64-v4"), "AMD64": ("x86-64-v2", "x86-64-v3", "x86-64-v4")}
+_X86 = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16")
+LEVELS = {"x86_64": _X86, "AMD64": _X86}
+MARCH = {"generic": (), "x86-64-v4-bf16": ("-march=x86-64-v4", "-mavx512bf16")}
 FLAGS = "-std=gnu11 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fPIC -shared -fvisibility=hidden -w"
 
 
 def levels(machine: str = "") -> tuple[str, ...]:
-    """Return the instruction levels built for a machine, weakest first; ("native",) where levels have no names."""
+    """Return the instruction levels built for a machine, weakest first; ("generic",) where levels have no names."""
     return LEVELS.get(machine or platform.machine(), ("generic",))
 
 
@@ -48,7 +50,7 @@ def build(target: Path = FOLDER) -> list[Path]:
 def _compile(cc: str, level: str, sources: list[str], target: Path) -> Path | None:
     out = target / f"kernels.{level}.so"
     beside = out.with_suffix(f".{os.getpid()}.tmp")
-    march = [] if level == "generic" else [f"-march={level}"]
+    march = MARCH.get(level, (f"-march={level}",))
     for threads in (["-fopenmp"], []):  # a compiler without OpenMP gives one-threaded kernels
         command = [*shlex.split(cc), *FLAGS.split(), *march, *threads, *sources, "-o", str(beside), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -38,6 +38,9 @@ typedef uint16_t vh_any __attribute__((vector_size(2 * W), aligned(2), may_alias
 INLINE vf all(float x) { return x - (vf){0}; }
 INLINE vf widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
 INLINE vh narrow(vf x) { /* round to nearest even; NaN stays NaN */
+#if W == 16 && defined(__AVX512BF16__)
+  return (vh)_mm512_cvtneps_pbh((__m512)x);
+#endif
   vu u = (vu)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
   vi nan = x != x;
   return __builtin_convertvector((rounded & ~(vu)nan) | ((vu)nan & 0x7fc0), vh);
@@ -174,7 +177,7 @@ EXPORT void cs_number(const int32_t *ids, const int64_t *offsets, int64_t *rows,
 #define PARTS 64 /* merge: rows are dealt to parts by their hash; a part merges its own rows in order of position */
 typedef struct {
   const int64_t *rows; const void *grad; int64_t *out_rows; float *out_grad; int64_t n, dim, columns, stride; int half;
-  uint32_t *order; int64_t (*count)[PARTS]; int64_t *start, *found;
+  uint32_t *order; int64_t *dealt, (*count)[PARTS], *start, *found;
 } merge_args;
 
 INLINE int64_t grad_of(const merge_args *a, uint32_t at) { /* gradient of position `at`: rows of `columns` vectors, `stride` apart */
@@ -190,11 +193,17 @@ static void merge_count(const void *args, int64_t b) {
 static void merge_deal(const void *args, int64_t b) {
   const merge_args *a = args;
   SPAN(a->n, b, BLOCKS);
-  for (int64_t i = first; i < last; i++) if (a->rows[i] >= 0) a->order[a->count[b][part_of(a->rows[i])]++] = (uint32_t)i;
+  for (int64_t i = first; i < last; i++) {
+    if (a->rows[i] < 0) continue;
+    int64_t to = a->count[b][part_of(a->rows[i])]++;
+    a->order[to] = (uint32_t)i;
+    a->dealt[to] = a->rows[i];
+  }
 }
 INLINE void merge_part(const merge_args *a, int64_t p, int half) {
   int64_t base = a->start[p], n = a->start[p + 1] - base, dim = a->dim, size = 16, found = 0;
   const uint32_t *order = a->order + base;
+  const int64_t *dealt = a->dealt + base;
   int64_t *out_rows = a->out_rows + base;
   float *out = a->out_grad + base * dim;
   while (size < 2 * n) size *= 2;
@@ -202,11 +211,8 @@ INLINE void merge_part(const merge_args *a, int64_t p, int half) {
   memset(table, 0xff, (size_t)size * sizeof *table);
   int64_t bytes = half ? 2 : 4;
   for (int64_t i = 0; i < n; i++) {
-    if (i + 12 < n) {
-      __builtin_prefetch(a->rows + order[i + 12]);
-      __builtin_prefetch((const char *)a->grad + grad_of(a, order[i + 12]) * bytes);
-    }
-    int64_t from = grad_of(a, order[i]), row = a->rows[order[i]], slot = (int64_t)(mix((uint64_t)row) >> 8) & (size - 1);
+    if (i + 16 < n) __builtin_prefetch((const char *)a->grad + grad_of(a, order[i + 16]) * bytes);
+    int64_t from = grad_of(a, order[i]), row = dealt[i], slot = (int64_t)(mix((uint64_t)row) >> 8) & (size - 1);
     while (table[slot] >= 0 && out_rows[table[slot]] != row) slot = (slot + 1) & (size - 1);
     if (table[slot] < 0) {
       table[slot] = (int32_t)found;
@@ -233,9 +239,10 @@ static void merge_pack(const void *args, int64_t p) { /* parts are moved togethe
 EXPORT int64_t cs_merge(const int64_t *rows, const void *grad, int64_t *out_rows, float *out_grad, int64_t n, int64_t dim,
                         int64_t columns, int64_t stride, int half, int threads) {
   int64_t start[PARTS + 1], found[PARTS], (*count)[PARTS] = calloc(BLOCKS, sizeof *count), at = 0;
-  uint32_t *order = malloc((size_t)(n + 1) * sizeof *order);
-  if (!count || !order) { free(count); free(order); return -1; }
-  merge_args a = {rows, grad, out_rows, out_grad, n, dim, columns, stride, half, order, count, start, found};
+  int64_t *dealt = malloc((size_t)(n + 1) * (sizeof *dealt + sizeof(uint32_t)));
+  if (!count || !dealt) { free(count); free(dealt); return -1; }
+  uint32_t *order = (uint32_t *)(dealt + n + 1);
+  merge_args a = {rows, grad, out_rows, out_grad, n, dim, columns, stride, half, order, dealt, count, start, found};
   run(merge_count, &a, BLOCKS, threads);
   for (int p = 0; p < PARTS; p++) {
     start[p] = at;
@@ -246,7 +253,7 @@ EXPORT int64_t cs_merge(const int64_t *rows, const void *grad, int64_t *out_rows
   run(merge_block, &a, PARTS, threads);
   run(merge_pack, &a, PARTS, threads);
   free(count);
-  free(order);
+  free(dealt);
   return at;
 }
 
@@ -376,6 +383,7 @@ INLINE void replay_row(const row_args *a, int64_t row, int64_t from, int64_t to)
 }
 INLINE void prefetch_row(const row_args *a, int64_t row) {
   int64_t at = row * a->dim;
+  if (a->last_step) __builtin_prefetch(a->last_step + row, 1);
   for (int64_t j = 0; j < a->dim; j += 16) {
     __builtin_prefetch(a->weight + at + j, 1);
     if (a->m) __builtin_prefetch(a->m + at + j, 1);
@@ -386,9 +394,9 @@ static void catch_up_block(const void *args, int64_t part) { /* each part looks 
   const row_args *a = args;
   int64_t waiting[16], since[16], count = 0, step = a->step;
   for (int64_t i = 0; i < a->n; i++) {
-    if (i + 24 < a->n && a->rows[i + 24] >= 0) __builtin_prefetch(a->last_step + a->rows[i + 24], 1);
+    if (i + 24 < a->n && a->rows[i + 24] >= 0) __builtin_prefetch(a->last_step + a->rows[i + 24]); /* to read: a line wanted for writing by two parts would travel */
     int64_t row = a->rows[i];
-    if (row < 0 || (a->parts > 1 && (int64_t)((mix((uint64_t)row) >> 40) % (uint64_t)a->parts) != part)) continue;
+    if (row < 0 || (a->parts > 1 && (int64_t)(((mix((uint64_t)row) >> 32) * (uint64_t)a->parts) >> 32) != part)) continue;
     int32_t from = a->last_step[row];
     if (from == 0 || from >= step) continue; /* never touched: its moments are zero */
     a->last_step[row] = (int32_t)step;

@@ -1,6 +1,6 @@
 """Loading the C kernels: which build fits this processor, and what to do where there is none. It needs no torch.
 
-`CLICKSMITH_NATIVE=0` forces the torch operations; `CLICKSMITH_NATIVE=x86-64-v2` (or -v3, -v4) forces a level.
+`CLICKSMITH_NATIVE=0` forces the torch operations; `CLICKSMITH_NATIVE=x86-64-v2` (or -v3, -v4, -v4-bf16) forces a level.
 """
 
 import ctypes
@@ -116,6 +116,7 @@ _NEEDS = {
     "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "sse4_2"},
     "x86-64-v4": {"avx2", "bmi2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
+_NEEDS["x86-64-v4-bf16"] = _NEEDS["x86-64-v4"] | {"avx512_bf16"}
 
 
 def _flags() -> set[str]:
