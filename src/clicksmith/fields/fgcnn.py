@@ -18,7 +18,7 @@ from clicksmith.kernels.layers import Linear
 class FGCNN(Transform, frozen=True):
     """Append generated fields to the raw ones; any block that reads vectors may follow.
 
-    Paper: fgcnn, section 3.2.
+    Paper: fgcnn, feature generation.
     """
 
     dim: int = 16
@@ -119,7 +119,7 @@ class FGCNNLevel(nn.Module):
         pooled: [batch, channels, height, dim]
         new:    [batch, height * maps, dim]
     Differs from the paper: tanh after pooling, which gives the same, since both are monotone, on a smaller tensor.
-    Paper: fgcnn, section 3.2, equations 2-6.
+    Paper: fgcnn, feature generation: convolution, pooling, recombination.
     """
 
     def __init__(self, part: FGCNN, before: int, channels: int, height: int, dim: int) -> None:

@@ -18,7 +18,7 @@ class ContextGate(Transform, frozen=True):
     """Multiply the vectors by `2 sigmoid(MLP(context))`, a gate per coordinate or per field.
 
     The context is the vectors of chosen fields, from tables of the gate's own; with none chosen, one learned vector.
-    Paper: finalmlp, section 3.2.
+    Paper: finalmlp, stream-specific feature selection.
     """
 
     name: str = "gate"
@@ -72,6 +72,7 @@ class GateBlock(nn.Module):
     def __init__(self, part: ContextGate, shape: FieldShape, context: int) -> None:
         super().__init__()
         self.name = part.name
+        self.names = tuple(f.name for f in shape.fields)
         self.constant = None if context else nn.Parameter(torch.zeros(1, part.dim))
         self.hidden = DenseStack(context or part.dim, part.units)
         self.per_field = part.per == "field"

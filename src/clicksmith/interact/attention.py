@@ -47,7 +47,7 @@ class Attention(Transform, frozen=True):
 
     def build(self, shape: FieldShape) -> nn.Module:
         """Return the module."""
-        return AttentionStack(self, shape.dim)
+        return AttentionStack(self, shape)
 
 
 class AttentionStack(nn.Module):
@@ -58,9 +58,10 @@ class AttentionStack(nn.Module):
         out.vectors:    [batch, fields, width]
     """
 
-    def __init__(self, part: Attention, dim: int) -> None:
+    def __init__(self, part: Attention, shape: FieldShape) -> None:
         super().__init__()
-        dims = [dim] + [part.width] * part.layers
+        self.names = tuple(f.name for f in shape.fields)
+        dims = [shape.dim] + [part.width] * part.layers
         self.layers = nn.ModuleList(InteractingLayer(part, d) for d in dims[:-1])
 
     def forward(self, fields: Fields) -> Fields:
@@ -113,10 +114,15 @@ class InteractingLayer(nn.Module):
         out = torch.relu(out)
         return out if self.norm_after is None else self.norm_after(out)
 
-    def weights(self, x: Tensor) -> Tensor:
-        """Return the attention weights: [batch, heads, fields, fields]; row i says what field i looks at."""
-        query, key, _, _ = self._projections(x)
-        return torch.softmax(query.float() @ key.float().transpose(-1, -2) * self.factor, -1)
+    def weights(self, x: Tensor, *, sized: bool = False) -> Tensor:
+        """Return the attention weights: [batch, heads, fields, fields]; row i says what field i looks at.
+
+        `sized` multiplies each by the length of the value it brings in, `a_hij |V_h e_j|`: a large weight on a short
+        value changes little.
+        """
+        query, key, value, _ = self._projections(x)
+        weights = torch.softmax(query.float() @ key.float().transpose(-1, -2) * self.factor, -1)
+        return weights * value.float().norm(dim=-1).unsqueeze(-2) if sized else weights
 
     def _projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         projected = self.project(x)

@@ -56,7 +56,7 @@ class CrossNet(nn.Module):
 
     def forward(self, x: Tensor, fields: Fields | None = None) -> Tensor:  # noqa: ARG002
         """Cross [batch, width] with itself."""
-        dots = nn.functional.linear(x, self.weight).float()  # [batch, layers]
+        dots = nn.functional.linear(x, self.weight).to(self.weight.dtype)  # [batch, layers], not rounded by autocast
         constants = torch.cat([self.bias.new_zeros(1, self.bias.shape[1]), self.bias]).cumsum(0)
         shifts = (self.weight * constants[:-1]).sum(1)
         scale = torch.ones_like(dots[:, :1])

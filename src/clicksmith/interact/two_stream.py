@@ -11,7 +11,7 @@ from clicksmith.errors import CompositionError
 class TwoStream(Block, frozen=True):
     """Two blocks and the multi-head bilinear product of what they give; the head's linear map is their linear part.
 
-    Paper: finalmlp, equations 7-10.
+    Paper: finalmlp, stream-level interaction aggregation.
     """
 
     first: Block
@@ -76,7 +76,7 @@ class BilinearForm(nn.Module):
         x: [batch, left], y: [batch, right]
         out: [batch, 1]
     Cost: left * right / heads parameters.
-    Paper: finalmlp, equation 10.
+    Paper: finalmlp, multi-head bilinear fusion.
     """
 
     def __init__(self, left: int, right: int, *, heads: int) -> None:

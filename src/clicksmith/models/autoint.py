@@ -26,6 +26,7 @@ def autoint(
 
     `variant` sets projections, `residual`, `scale` and `norm` as the paper or the authors' code has them; each of
     the three can be set on its own. `wide` adds the first order.
+    Paper: autoint.
     """
     attention = attention_of(
         variant,

@@ -29,7 +29,10 @@ def autoint_plus(
     wide: bool = False,
     bias_each: bool = False,
 ) -> ModelSpec:
-    """Self-attention over the fields, and dense layers on the same vectors; options as in autoint."""
+    """Self-attention over the fields, and dense layers on the same vectors; options as in autoint.
+
+    Paper: autoint.
+    """
     attention = attention_of(
         variant,
         layers=layers,

@@ -23,6 +23,7 @@ def din(
     """Behaviours weighed against the candidate, then dense layers.
 
     `softmax` normalises a row's weights, as the authors' code does and the paper does not.
+    Paper: din.
     """
     pool = DIN(units=attention_units, activation=attention_activation, softmax=softmax, dropout=attention_dropout)
     mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)

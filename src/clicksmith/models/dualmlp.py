@@ -18,7 +18,10 @@ def dualmlp(
     dropout2: float = 0.2,
     bias_each: bool = False,
 ) -> ModelSpec:
-    """Two stacks of dense layers side by side, their logits added."""
+    """Two stacks of dense layers side by side, their logits added.
+
+    Paper: finalmlp.
+    """
     streams = tuple(
         Stacked(then=(MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout),))
         for units, dropout in ((units1, dropout1), (units2, dropout2))

@@ -23,7 +23,10 @@ def fgcnn(
     batch_norm: bool = False,
     dropout: float = 0.0,
 ) -> ModelSpec:
-    """New fields by convolution over the fields, then IPNN on all of them."""
+    """New fields by convolution over the fields, then IPNN on all of them.
+
+    Paper: fgcnn.
+    """
     generate = FGCNN(
         dim=dim, channels=channels, kernel=kernel, pool=pool, maps=maps, share=share, batch_norm=conv_batch_norm
     )

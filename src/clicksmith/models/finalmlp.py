@@ -32,6 +32,7 @@ def finalmlp(
 
     `context1`, `context2` name the fields that drive each stream's gate (a user id, an item id); `roles1`, `roles2`
     choose them by role. Without either a gate is constant.
+    Paper: finalmlp.
     """
     gates = (
         ContextGate(name="gate1", dim=dim, fields=context1, roles=roles1, units=gate_units),

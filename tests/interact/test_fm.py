@@ -1,0 +1,108 @@
+"""FM and its kin against loops over pairs."""
+
+import itertools
+
+import pytest
+import torch
+
+from clicksmith.embed.shape import Field, Fields, FieldShape, View
+from clicksmith.errors import CompositionError
+from clicksmith.interact.fm import FFM, FM, BiInteraction, FwFM
+from clicksmith.interact.linear import FirstOrder, WeightedVectors
+
+N, DIM = 5, 3
+
+
+def shape(n=N, views=()):
+    names = tuple(Field(f"f{i}", "id") for i in range(n))
+    return FieldShape(names, DIM, views=views, base=names)
+
+
+def vectors(n=N):
+    return torch.randn(4, n, DIM, dtype=torch.float64)
+
+
+def pairs(n=N):
+    return list(itertools.combinations(range(n), 2))
+
+
+def test_fm_sums_the_dot_products_of_all_pairs():
+    x = vectors()
+    expected = torch.stack([sum(row[i] @ row[j] for i, j in pairs()) for row in x])
+    torch.testing.assert_close(FM().build(shape())(Fields(x)).logit, expected.unsqueeze(1))
+
+
+def test_fm_of_three_numbers_by_hand():
+    x = torch.tensor([[[2.0], [3.0], [5.0]]])
+    assert FM().build(shape())(Fields(x)).logit.item() == 2 * 3 + 2 * 5 + 3 * 5
+
+
+def test_bi_interaction_sums_the_products_coordinate_by_coordinate():
+    x = vectors()
+    expected = sum(x[:, i] * x[:, j] for i, j in pairs())
+    torch.testing.assert_close(BiInteraction().build(shape())(Fields(x)).vector, expected)
+
+
+def test_fwfm_weighs_each_pair():
+    module = FwFM().build(shape()).double()
+    torch.nn.init.normal_(module.weight)
+    x = vectors()
+    expected = sum(r * (x[:, i] * x[:, j]).sum(1) for r, (i, j) in zip(module.weight, pairs(), strict=True))
+    torch.testing.assert_close(module(Fields(x)).logit.squeeze(1), expected)
+
+
+def test_fwfm_with_all_weights_1_is_fm():
+    module, x = FwFM().build(shape()).double(), vectors()
+    torch.nn.init.ones_(module.weight)
+    torch.testing.assert_close(module(Fields(x)).logit, FM().build(shape())(Fields(x)).logit)
+
+
+def test_fwfm_has_the_gradients_of_its_loop():
+    module = FwFM().build(shape()).double()
+    x = vectors().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda v, w: torch.func.functional_call(module, {"weight": w}, Fields(v)).logit, (x, module.weight)
+    )
+
+
+def test_ffm_multiplies_the_vectors_that_two_fields_hold_for_each_other():
+    part = FFM(dim=2)
+    (view,) = part.reads()
+    table = torch.randn(4, N, N, 2, dtype=torch.float64)
+    given = part.build(shape(views=(view,)))(Fields(vectors(), views={view.name: table})).logit
+    expected = sum((table[:, i, j] * table[:, j, i]).sum(1) for i, j in pairs())
+    torch.testing.assert_close(given.squeeze(1), expected)
+
+
+def test_first_order_sums_the_weights():
+    weights = torch.randn(4, N, 1, dtype=torch.float64)
+    given = FirstOrder().build(shape())(Fields(vectors(), views={"first_order": weights})).logit
+    torch.testing.assert_close(given, weights.sum(1))
+
+
+def test_weighted_vectors_multiply_each_vector_by_that_of_its_feature():
+    x, weights = vectors(), vectors()
+    given = WeightedVectors(dim=DIM).build(shape())(Fields(x, views={"vector_weights": weights})).logit
+    expected = sum((x[:, i] * weights[:, i]).sum(1) for i in range(N))
+    torch.testing.assert_close(given.squeeze(1), expected)
+
+
+def test_blocks_say_what_they_read():
+    assert FirstOrder().reads() == (View("first_order", 1),)
+    assert WeightedVectors(dim=3).reads() == ("vectors", View("vector_weights", 3))
+    assert FFM(dim=3).reads() == (View("field_aware", 3, per="pair"),)
+
+
+@pytest.mark.parametrize("part", [FM(), FwFM(), BiInteraction()])
+def test_one_field_makes_no_pair(part):
+    with pytest.raises(
+        CompositionError, match=r"^'\w+' multiplies pairs of fields, and the data has 1; use dnn or lr\.$"
+    ):
+        part.out(shape(1))
+
+
+def test_ffm_of_one_field_is_refused():
+    with pytest.raises(
+        CompositionError, match=r"^'ffm' multiplies pairs of fields, and the data has fewer than 2; use lr"
+    ):
+        FFM().out(shape(1))

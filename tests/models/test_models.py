@@ -1,0 +1,293 @@
+"""The backbones: published parameter counts, identities between models, names and options."""
+
+from dataclasses import replace as replaced
+
+import msgspec
+import pytest
+import torch
+
+from clicksmith.embed.shape import Fields
+from clicksmith.encode.layout import IdColumn, Layout, Slot
+from clicksmith.errors import CompositionError, UnknownNameError
+from clicksmith.fields.fgcnn import FGCNN
+from clicksmith.models import MODELS, describe, model_spec
+from clicksmith.models.spec import CTRModel
+from clicksmith.testing.layouts import LAYOUTS, random_batch
+
+FRAPPE = {
+    "city": 235, "cnt": 4, "cost": 82, "country": 9, "daytime": 5, "homework": 4, "item": 4084, "user": 956,
+    "weather": 11, "weekday": 9,
+}  # fmt: skip
+"""Rows of FuxiCTR's later versions; the earlier ones had one less per field."""
+
+
+def layout(rows):
+    return Layout(
+        slots=tuple(Slot(name, n) for name, n in rows.items()),
+        ids=tuple(IdColumn(name, name) for name in rows),
+        order=tuple(rows),
+    )
+
+
+LATER = layout(FRAPPE)
+EARLIER = layout({name: rows - 1 for name, rows in FRAPPE.items()})
+MOVIELENS = layout({"user": 17045, "item": 23743, "tag": 49451})
+
+MLP = {"dim": 10, "units": (400, 400, 400)}
+HEADS = {"dim": 10, "width": 128, "heads": 4, "residual": "identity"}
+
+PUBLISHED = [
+    (EARLIER, "lr", {}, 5_390),
+    (EARLIER, "fm", {"dim": 10}, 59_280),
+    (EARLIER, "fwfm", {"dim": 10}, 107_826),
+    (EARLIER, "wide_deep", MLP, 423_280),
+    (EARLIER, "deepfm", MLP, 423_280),
+    (EARLIER, "nfm", MLP, 384_880),
+    (EARLIER, "ipnn", MLP, 433_491),
+    (EARLIER, "dcn", MLP, 418_591),
+    (EARLIER, "dcn", {"dim": 10, "layers": 6, "units": ()}, 55_191),
+    (EARLIER, "dcnv2", {"layers": 4, **MLP}, 458_391),
+    (EARLIER, "dcnv2", {"dim": 10, "layers": 4, "structure": "cross"}, 94_391),
+    (EARLIER, "xdeepfm", {"cin_units": (64,), "bias_each": True, **MLP}, 429_809),
+    (EARLIER, "xdeepfm", {"cin_units": (64, 64, 64), "dim": 10, "units": ()}, 147_984),
+    (EARLIER, "fibinet", {"bilinear": "all", "reduction": 2, **MLP}, 743_480),
+    (EARLIER, "autoint", {"layers": 6, **HEADS}, 306_051),
+    (EARLIER, "autoint_plus", {"layers": 5, "norm": "pre_relu", "bias_each": True, **HEADS, **MLP}, 622_180),
+    (
+        LATER,
+        "finalmlp",
+        {
+            "dim": 10, "units1": (400,), "units2": (100,), "gate_units": (400,), "context1": ("user",),
+            "context2": ("item",), "heads": 5, "bias_each": True,
+        },
+        253_392,
+    ),
+    (MOVIELENS, "lr", {}, 90_240),
+    (MOVIELENS, "deepfm", MLP, 1_328_630),
+    (MOVIELENS, "ipnn", MLP, 1_237_191),
+    (MOVIELENS, "nfm", MLP, 1_318_230),
+    (MOVIELENS, "fwfm", {"dim": 10}, 1_804_784),
+    (MOVIELENS, "fibinet", {"bilinear": "all", "reduction": 0.3, **MLP}, 1_340_790),
+    (MOVIELENS, "autoint", {"layers": 2, "norm": "pre_relu", "wide": True, **HEADS}, 1_047_798),
+    (
+        MOVIELENS,
+        "autoint_plus",
+        {"layers": 2, "norm": "pre_relu", "wide": True, "bias_each": True, **HEADS, **MLP},
+        1_383_799,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "options", "published"), PUBLISHED, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_parameters_are_as_many_as_in_the_published_runs(layout, name, options, published):
+    batch_norm = {} if name not in ("ipnn", "nfm") else {"batch_norm": False}
+    model = CTRModel(model_spec(name, **options, **batch_norm), layout)
+    assert model.parameter_counts().total == published
+
+
+def build(name, seed=3, **options):
+    torch.manual_seed(seed)
+    return CTRModel(model_spec(name, **options), LAYOUTS["numbers"]).double().eval()
+
+
+def inputs(rows=6):
+    given = random_batch(LAYOUTS["numbers"], rows, missing=False).inputs
+    return replaced(given, numeric=given.numeric.double())
+
+
+def scored(model):
+    return model(inputs()).logits
+
+
+SMALL = {"dim": 4, "units": (6,), "dropout": 0.0}
+
+
+def test_fgcnn_without_channels_is_ipnn():
+    generated, plain = build("fgcnn", channels=(), **SMALL), build("ipnn", **SMALL)
+    torch.testing.assert_close(scored(generated), scored(plain), atol=0, rtol=0)
+
+
+def test_fgcnn_that_generates_zeros_is_ipnn_with_the_matching_columns():
+    generated = build("fgcnn", channels=(2,), kernel=3, maps=1, batch_norm=False, **SMALL)
+    plain = build("ipnn", batch_norm=False, **SMALL)
+    for level in generated.transforms[0].levels:
+        torch.nn.init.zeros_(level.recombine.weight)
+        torch.nn.init.zeros_(level.recombine.bias)
+    fields, raw, dim = len(generated.shapes.fields[-1].fields), len(plain.shapes.fields[-1].fields), 4
+    upper = torch.triu_indices(fields, fields, 1)
+    columns = torch.cat([torch.arange(raw * dim), fields * dim + ((upper < raw).all(0)).nonzero().squeeze(1)])
+    weights = dict(generated.block.named_parameters())
+    with torch.no_grad():
+        for name, parameter in plain.block.named_parameters():
+            value = weights[name]
+            parameter.copy_(value[:, columns] if value.shape != parameter.shape else value)
+        plain.head.load_state_dict(generated.head.state_dict())
+        plain.embedder.columns.load_state_dict(generated.embedder.columns.state_dict())
+    torch.testing.assert_close(scored(generated), scored(plain))
+
+
+def streams(**options):
+    return build("finalmlp", dim=4, units1=(6,), units2=(4,), heads=2, gate_units=(5,), batch_norm=False, **options)
+
+
+def test_finalmlp_without_gates_and_product_is_dualmlp():
+    final = streams(gate=False)
+    dual = build("dualmlp", dim=4, units1=(6,), units2=(4,), batch_norm=False)
+    torch.nn.init.zeros_(final.block.form.weight)
+    with torch.no_grad():
+        for part in ("embedder", "head"):
+            getattr(dual, part).load_state_dict(getattr(final, part).state_dict())
+        dual.block.blocks[0].load_state_dict(final.block.first.state_dict())
+        dual.block.blocks[1].load_state_dict(final.block.second.state_dict())
+    torch.testing.assert_close(scored(final), scored(dual))
+
+
+def test_finalmlp_with_gates_of_one_factor_is_ungated():
+    gated = streams(context1=("user",), roles2=("item",))
+    ungated = streams(gate=False)
+    for stream in (gated.block.first, gated.block.second):
+        torch.nn.init.zeros_(stream.transforms[0].out.weight)
+        torch.nn.init.zeros_(stream.transforms[0].out.bias)
+    missing, unexpected = ungated.load_state_dict(gated.state_dict(), strict=False)
+    assert not missing
+    assert all("transforms" in name or "views" in name for name in unexpected)
+    torch.testing.assert_close(scored(gated), scored(ungated))
+
+
+def test_a_gate_without_context_folds_into_the_first_layer():
+    gated, folded = streams(), streams(gate=False)
+    folded.load_state_dict(gated.state_dict(), strict=False)
+    fields = gated.embedder(inputs())
+    for ours, theirs in ((gated.block.first, folded.block.first), (gated.block.second, folded.block.second)):
+        factor = ours.transforms[0].gates(fields).flatten()
+        first = next(m for m in theirs.modules() if isinstance(m, torch.nn.Linear))
+        with torch.no_grad():
+            first.weight.mul_(factor)
+    torch.testing.assert_close(scored(gated), scored(folded))
+
+
+def test_autoint_plus_whose_attention_is_not_read_is_a_dnn():
+    plus = build("autoint_plus", dim=4, layers=2, width=6, heads=2, units=(6,))
+    plain = build("dnn", dim=4, units=(6,))
+    attended = plus.block.blocks[0]
+    width = attended(plus.embedder(inputs())).vector.shape[1]
+    with torch.no_grad():
+        plus.head.linear.weight[:, :width] = 0
+        plain.head.linear.weight.copy_(plus.head.linear.weight[:, width:])
+        plain.head.linear.bias.copy_(plus.head.linear.bias)
+        plain.embedder.load_state_dict(plus.embedder.state_dict())
+        plain.block.load_state_dict(plus.block.blocks[1].state_dict())
+    torch.testing.assert_close(scored(plus), scored(plain))
+
+
+def test_autoint_without_layers_is_linear_in_the_vectors():
+    model = build("autoint", dim=4, layers=0)
+    fields = model.embedder(inputs())
+    torch.testing.assert_close(scored(model), model.head.linear(fields.flat()))
+
+
+def test_fwfm_that_weighs_pairs_alike_is_fm():
+    weighted, plain = build("fwfm", dim=4, linear="weight"), build("fm", dim=4)
+    plain.load_state_dict(weighted.state_dict(), strict=False)
+    assert (weighted.block.blocks[1].weight == 1).all()
+    torch.testing.assert_close(scored(weighted), scored(plain))
+
+
+def test_dcnv2_structures_put_the_dense_layers_beside_or_after():
+    small = {"dim": 4, "units": (6,), "stacked_units": (5,)}
+    widths = {
+        s: build("dcnv2", structure=s, **small).shapes.hidden.width
+        for s in ("cross", "stacked", "parallel", "stacked_parallel")
+    }
+    flat = 6 * 4
+    assert widths == {"cross": flat, "stacked": 5, "parallel": flat + 6, "stacked_parallel": 5 + 6}
+
+
+@pytest.mark.parametrize("cross", ["full", "low_rank", "mixture"])
+def test_dcnv2_builds_every_kind_of_cross(cross):
+    assert scored(build("dcnv2", cross=cross, rank=3, experts=2, **SMALL)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fm",
+        "fwfm",
+        "dnn",
+        "deepfm",
+        "nfm",
+        "ipnn",
+        "opnn",
+        "dcnv2",
+        "xdeepfm",
+        "fibinet",
+        "autoint",
+        "autoint_plus",
+        "finalmlp",
+        "din",
+    ],
+)
+def test_the_generator_stands_in_front_of_any_backbone_that_reads_vectors(name):
+    options = {"linear": "field"} if name == "fwfm" else {}
+    spec = model_spec(name, dim=4, **options)
+    fronted = msgspec.structs.replace(spec, transforms=(FGCNN(dim=4, channels=(2,), kernel=3, maps=1),))
+    model = CTRModel(fronted, LAYOUTS["everything"])
+    assert len(model.shapes.fields[1].fields) > len(model.shapes.fields[0].fields)
+    model(random_batch(LAYOUTS["everything"], 5).inputs).logits.sum().backward()
+    assert all(p.grad is not None for p in model.transforms.parameters())
+
+
+@pytest.mark.parametrize("name", ["lr", "ffm"])
+def test_the_generator_is_refused_in_front_of_what_reads_no_vectors(name):
+    spec = msgspec.structs.replace(model_spec(name), transforms=(FGCNN(),))
+    with pytest.raises(
+        CompositionError, match=r"^'fgcnn' in front of '\w+' writes field vectors that nothing after it reads;"
+    ):
+        CTRModel(spec, LAYOUTS["ids"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_histories_reach_every_backbone(name):
+    layout = LAYOUTS["history"]
+    torch.manual_seed(0)
+    model = CTRModel(model_spec(name), layout).eval()
+    for store in (m for m in model.modules() if hasattr(m, "reset")):
+        store.reset(0.5)
+    given = random_batch(layout, 4).inputs
+    clicks = given.histories["clicks"]
+    other = replaced(given, histories={"clicks": replaced(clicks, ids=clicks.ids.flip(0), mask=clicks.mask.flip(0))})
+    assert not torch.allclose(model(given).logits, model(other).logits)
+
+
+def test_fields_that_a_backbone_reads_keep_their_names():
+    model = build("deepfm", dim=4)
+    assert [f.name for f in model.shapes.fields[0].fields] == list(LAYOUTS["numbers"].order)
+    assert isinstance(model.embedder(inputs()), Fields)
+
+
+def test_an_unknown_model_names_the_nearest():
+    with pytest.raises(UnknownNameError) as error:
+        model_spec("autoInt")
+    assert str(error.value) == "no model named 'autoInt'. Did you mean 'autoint'?"
+
+
+def test_an_unknown_option_names_the_nearest():
+    with pytest.raises(TypeError, match=r"^deepfm: no option named 'drop_out'\. Did you mean 'dropout'\?$"):
+        model_spec("deepfm", drop_out=0.1)
+    with pytest.raises(TypeError, match=r"^lr: no option named 'dim'\. lr has none\.$"):
+        model_spec("lr", dim=3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_backbone_is_described_in_one_line(name):
+    assert 15 < len(describe(name)) < 120
+    assert describe(name).endswith(".")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_options_reach_the_spec(name):
+    parameters = MODELS[name].__kwdefaults__ or {}
+    if "dim" in parameters:
+        assert model_spec(name, dim=12) != model_spec(name)
