@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from clicksmith.encode.chunk import Cut, RowsChunk, not_a_number
@@ -137,7 +138,7 @@ class _Splitter:
 def read_chunks(
     path: Path, dialect: Dialect, numbers: Sequence[str], texts: Sequence[str], pool: ThreadPoolExecutor
 ) -> Iterator[list[TextChunk]]:
-    """Yield the rows of a plain or gzip text file in groups of chunks, in order.
+    """Yield the rows of a plain, gzip or zstd text file in groups of chunks, in order.
 
     Raises DataError for a ragged row, bytes that are not UTF-8, text in a numeric column and a damaged archive.
     """
@@ -145,7 +146,7 @@ def read_chunks(
     splitters = [_Splitter(dialect, numbers, texts, BLOCK) for _ in range(threads())]
     first, before, rest = 0, int(dialect.header), b""
     with open_text(path) as file:
-        file.seek(dialect.skip)
+        file.read(dialect.skip) if path.suffix == ".zst" else file.seek(dialect.skip)
         ended = False
         while not ended:
             group: list[_Splitter] = []
@@ -178,7 +179,7 @@ def _fill(splitter: _Splitter, file: IO[bytes], rest: bytes, path: Path, dialect
             got = cast("io.BufferedReader", file).readinto(view[n:BLOCK])
             n += got
             ended = not got
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise DataError(f"'{path}' cannot be decompressed: {error}. Check that it is complete.") from error
     if ended:
         if n and splitter.buffer[n - 1] != 10:

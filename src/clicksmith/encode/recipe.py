@@ -155,7 +155,9 @@ def check_columns(needed: Collection[str], there: Collection[str], where: str) -
     if absent:
         hint = unknown(absent[0], there, "column")
         more = f" (and {len(absent) - 1} more: {', '.join(absent[1:6])})" if len(absent) > 1 else ""
+        single = " A single column was found: if cells are separated by something else than a tab , ; or |, name it."
+        odd = len(there) == 1 and any(not (c.isalnum() or c in "_- ") for c in next(iter(there)))
         raise DataError(
             f"{where}: {hint}{more} The schema declares it: rename the column, add it (with empty cells where it is "
-            "not known), or change the schema."
+            f"not known), or change the schema.{single if odd else ''}"
         )

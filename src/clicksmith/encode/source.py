@@ -115,7 +115,7 @@ class _File:
             raise DataError(f"{self.path.name} (about row {first}): {str(error).splitlines()[0]}.") from error
 
     def chunks(self, numbers: Sequence[str], texts: Sequence[str], pool: ThreadPoolExecutor) -> Iterator[list[Chunk]]:
-        if self.dialect is not None and LIBRARY is not None and self.path.suffix != ".zst":
+        if self.dialect is not None and LIBRARY is not None:
             yield from read_chunks(self.path, self.dialect, numbers, texts, pool)  # type: ignore[misc]
             return
         first = 0
@@ -180,8 +180,6 @@ def _found(item: str | Path) -> list[Path]:
 
 def _explain(path: Path, dialect: Dialect) -> None:
     """Look for the row that polars stumbled over and raise its error."""
-    if path.suffix == ".zst":
-        return
     with open_text(path) as file:
         text = decoded(file.read(), path, 0)
     for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=dialect.delimiter)):

@@ -1,0 +1,216 @@
+"""Reading files and frames, and the sentence for each kind of bad input."""
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from clicksmith.encode import delimited
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.source import open_source
+from clicksmith.errors import DataError, StorageError
+from clicksmith.schema import Categorical, Label, Numeric, Schema
+
+SCHEMA = Schema(fields=(Categorical("ad"), Numeric("price")), label=Label("click"))
+GOOD = "ad,price,click\na,1,0\nb,,1\na,2.5,1\n"
+
+
+def file(folder: Path, text: str | bytes, name: str = "log.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def encoded(data, **options) -> tuple[list, list, list]:
+    source = open_source(data, **options)
+    encoder = Encoder.fit(SCHEMA, source)
+    rows = list(encoder.stream(source, labels=True))
+    ids = [encoder.values("ad")[i - 2] for part in rows for i in part.ids[:, 0]]
+    return ids, [x for part in rows for x in part.labels[:, 0].tolist()], encoder.fitted.scales["price"].mean
+
+
+def sentence(data, **options) -> str:
+    with pytest.raises((DataError, StorageError)) as error:
+        encoded(data, **options)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
+@pytest.mark.parametrize("kind", ["plain", "gz", "zst"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_delimited_text_in_every_packing(kernels, tmp_path, delimiter, kind, end):
+    raw = GOOD.replace(",", delimiter).replace("\n", end).encode()
+    if kind == "gz":
+        path = file(tmp_path, gzip.compress(raw), "log.csv.gz")
+    elif kind == "zst":
+        path = file(tmp_path, pytest.importorskip("zstandard").compress(raw), "log.csv.zst")
+    else:
+        path = file(tmp_path, raw)
+    assert encoded(path) == (["a", "b", "a"], [0, 1, 1], 1.75)
+
+
+def test_parquet_arrow_frames_and_globs_give_what_the_text_gives(kernels, tmp_path):
+    frame = pl.read_csv(file(tmp_path, GOOD))
+    frame.write_parquet(tmp_path / "log.parquet")
+    frame.write_ipc(tmp_path / "log.arrow")
+    for i in range(3):
+        frame[i : i + 1].select(reversed(frame.columns)).write_csv(tmp_path / f"part{i}.csv")
+    everything = [frame, frame.lazy(), frame.to_pandas(), frame.to_arrow(), frame.to_dicts(), tmp_path / "log.parquet"]
+    everything += [tmp_path / "log.arrow", str(tmp_path / "part*.csv"), [tmp_path / f"part{i}.csv" for i in range(3)]]
+    for data in everything:
+        assert encoded(data) == (["a", "b", "a"], [0, 1, 1], 1.75)
+
+
+def test_quotes_newlines_in_cells_a_byte_order_mark_and_no_last_newline(kernels, tmp_path):
+    text = '\ufeffad,price,click\n"a, ""big"" one\nof two lines",1,0\n"b",2,1\nö,"3",1'
+    ids, labels, mean = encoded(file(tmp_path, text))
+    assert ids == ['a, "big" one\nof two lines', "b", "ö"] and labels == [0, 1, 1] and mean == 2.0
+
+
+def test_a_file_without_header_takes_the_names_given(kernels, tmp_path):
+    path = file(tmp_path, GOOD.partition("\n")[2], "log.tsv")
+    assert encoded(path, columns=["ad", "price", "click"]) == (["a", "b", "a"], [0, 1, 1], 1.75)
+    assert encoded(file(tmp_path, GOOD), columns=["ad", "price", "click"])[0] == ["a", "b", "a"]
+
+
+def test_rows_are_the_same_however_small_the_blocks(tmp_path, monkeypatch):
+    lines = "".join(f'"v{i % 7}\n{"x" * (i % 50)}",{i},{i % 2}\n' for i in range(300))
+    path = file(tmp_path, "ad,price,click\n" + lines)
+    whole = encoded(path)
+    assert len(whole[0]) == 300
+    for size in (70, 97, 1000):
+        monkeypatch.setattr(delimited, "BLOCK", size)
+        assert encoded(path) == whole
+
+
+def test_batches_give_frames_of_text_for_text_and_types_for_parquet(tmp_path):
+    source = open_source(file(tmp_path, GOOD))
+    frames = list(source.batches(["price", "ad"], 2))
+    assert [f.height for f in frames] == [2, 1] and frames[0].schema == {"price": pl.String, "ad": pl.String}
+    assert pl.concat(frames)["price"].to_list() == ["1", None, "2.5"] and source.columns == ["ad", "price", "click"]
+    pl.read_csv(tmp_path / "log.csv").write_parquet(tmp_path / "log.parquet")
+    parquet = open_source(tmp_path / "log.parquet")
+    assert parquet.rows_hint == 3 and next(parquet.batches(["price"]))["price"].dtype == pl.Float64
+
+
+def test_the_fingerprint_follows_the_content_and_not_the_date(tmp_path):
+    import os
+
+    path = file(tmp_path, GOOD)
+    first = open_source(path).fingerprint()
+    os.utime(path, (0, 0))
+    assert open_source(path).fingerprint() == first
+    stamp = path.stat().st_mtime
+    file(tmp_path, GOOD.replace("2.5", "2.6"))
+    os.utime(path, (stamp, stamp))
+    assert open_source(path).fingerprint() != first
+    frame = pl.read_csv(path)
+    assert open_source(frame).fingerprint() == open_source(frame.clone()).fingerprint()
+    assert open_source(frame).fingerprint() != open_source(frame.reverse()).fingerprint()
+
+
+def test_empty_files_and_folders(tmp_path):
+    empty = file(tmp_path, "")
+    assert sentence(empty) == f"'{empty}' is empty: it has neither header nor rows."
+    only = file(tmp_path, "ad,price,click\n")
+    assert sentence(only) == f"'{only}' has a header but no rows."
+    assert sentence(tmp_path) == f"'{tmp_path}' is a folder, not a file. Name the file in it, or several as '{tmp_path}/*.csv'."
+    assert sentence(tmp_path / "no.csv").startswith(f"there is no file '{tmp_path}/no.csv'. Check the path;")
+    assert sentence(str(tmp_path / "*.tsv")).startswith(f"no file matches '{tmp_path}/*.tsv'.")
+    assert sentence(pl.DataFrame({"ad": []})) == "the frame has no rows."
+    fake = file(tmp_path, "no parquet", "log.parquet")
+    assert sentence(fake).startswith(f"'{fake}' is not a .parquet file")
+    assert "cannot be decompressed" in sentence(file(tmp_path, gzip.compress(GOOD.encode())[:-12], "cut.csv.gz"))
+
+
+def test_a_wrong_delimiter_says_which_was_found(kernels, tmp_path):
+    path = file(tmp_path, GOOD.replace(",", "^"))
+    assert sentence(path) == (
+        "log.csv: no column named 'ad'. Known: ad^price^click. (and 2 more: price, click) The schema declares it: rename "
+        "the column, add it (with empty cells where it is not known), or change the schema. A single "
+        "column was found: if cells are separated by something else than a tab , ; or |, name it."
+    )
+    assert encoded(path, delimiter="^")[0] == ["a", "b", "a"]
+
+
+def test_a_ragged_row_is_named(kernels, tmp_path):
+    expected = (
+        "log.csv row 2 has {} cells where 3 are expected (delimiter ','). Mend the row, quote cells that hold the "
+        "delimiter, or name the right one."
+    )
+    assert sentence(file(tmp_path, GOOD.replace("b,,1", "b,,1,9"))) == expected.format(4)
+    if kernels == "compiled":  # polars fills a short row with nulls
+        packed = pytest.importorskip("zstandard").compress(GOOD.replace("b,,1", "b,1").encode())
+        assert sentence(file(tmp_path, packed, "log.csv.zst")).startswith("log.csv.zst row 2 has 2 cells")
+        assert sentence(file(tmp_path, GOOD.replace("b,,1", "b,1"))) == expected.format(2)
+
+
+def test_bytes_that_are_not_utf8_are_named(kernels, tmp_path):
+    expected = "log.csv line 3: byte 0xe9 is not UTF-8 text. Convert the file, for example with 'iconv -f latin1 -t utf8 log.csv'."
+    assert sentence(file(tmp_path, GOOD.replace("b,", "é,").encode("latin1"))) == expected
+    far = GOOD.encode() + b"a,1,0\n" * 100_000 + "é,1,1\n".encode("latin1")
+    assert sentence(file(tmp_path, far)).startswith("log.csv line 100005: byte 0xe9 is not UTF-8 text.")
+
+
+def test_headers_that_are_none(tmp_path):
+    assert sentence(file(tmp_path, "1,0,2\n3,1,4\n")) == (
+        "log.csv: the first line holds '1', a number, where a column name is expected. If the file has no header, give "
+        "the names of its columns."
+    )
+    assert sentence(file(tmp_path, "ad,price,ad\na,1,b\n")) == (
+        "log.csv: column 'ad' appears 2 times in the header (delimiter ','). Give each column its own name."
+    )
+    assert sentence(file(tmp_path, GOOD), columns=["ad", "price"]) == (
+        "log.csv: 2 column names were given, but the first row has 3 cells (delimiter ','). Give one name per cell."
+    )
+
+
+def test_duplicate_columns_of_a_pandas_frame_are_refused():
+    import pandas as pd
+
+    frame = pd.DataFrame([[1, 2, 0]], columns=["ad", "ad", "click"])
+    assert sentence(frame) == "the frame has 2 columns named 'ad'. Give each column its own name."
+
+
+def test_a_column_in_one_file_only_is_named(tmp_path):
+    file(tmp_path, GOOD, "a.csv")
+    file(tmp_path, GOOD.replace("price", "cost"), "b.csv")
+    assert "have different columns: cost, price is in one of them only" in sentence(str(tmp_path / "*.csv"))
+
+
+def test_text_in_a_number_names_file_row_and_value(kernels, tmp_path):
+    expected = (
+        "log.csv row 3: column 'price' holds 'N/A', which is not a finite number. Clean the file, leave the cell empty "
+        'if the number is missing, or declare Categorical("price").'
+    )
+    assert sentence(file(tmp_path, GOOD.replace("2.5", "N/A"))) == expected
+    assert "row 3: column 'price' holds 'inf'" in sentence(file(tmp_path, GOOD.replace("2.5", "inf")))
+    assert encoded(file(tmp_path, GOOD.replace("2.5", " 25e-1 ")))[2] == 1.75
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("", "the label 'click' is empty. Every row to learn from needs a label; drop the row."),
+        ("nan", "the label 'click' is 'nan'; a label is 0 or 1. Correct it, or name the word that means 1: "),
+        ("inf", "the label 'click' is 'inf'; a label is 0 or 1. "),
+        ("2", "the label 'click' is '2'; a label is 0 or 1. "),
+        ("yes", "the label 'click' is 'yes'; a label is 0 or 1. "),
+    ],
+)
+def test_bad_labels_name_file_and_row(kernels, tmp_path, label, words):
+    assert sentence(file(tmp_path, GOOD.replace("2.5,1", f"2.5,{label}"))).startswith(f"log.csv row 3: {words}")
+
+
+def test_one_class_only_is_refused_for_fitting_and_not_for_encoding(kernels, tmp_path):
+    assert sentence(file(tmp_path, GOOD.replace(",1\n", ",0\n"))) == (
+        "log.csv: the label 'click' is 0 in every row; a model needs both 0 and 1 to learn from. Check the label column "
+        "and how the rows were chosen."
+    )
+    encoder = Encoder.fit(SCHEMA, pl.DataFrame({"ad": ["a", "b"], "price": [1, 2], "click": [True, False]}))
+    assert encoder.encode([{"ad": "a", "price": 1, "click": 1}], labels=True).labels.tolist() == [[1.0]]
+
+
+def test_something_that_is_no_table():
+    assert sentence(3) == "a int is not a table. Give a path, a polars, pandas or Arrow table, or a list of dicts."
