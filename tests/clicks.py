@@ -1,6 +1,8 @@
 """Clicks with a planted signal, as files, and one tiny trained run that many tests read."""
 
 import atexit
+import contextlib
+import io
 import shutil
 import tempfile
 from functools import cache
@@ -76,6 +78,7 @@ def tiny_run() -> Path:
     at = folder()
     argv = ["fit", f"{at}/train.csv", "--valid", f"{at}/valid.csv", "--test", f"{at}/test.csv"]
     argv += ["--schema", f"{at}/schema.toml", "--model", "deepfm", "--model.dim", "8", "--epochs", "3", "--quiet"]
-    status = main([*argv, "--out", f"{at}/run"])
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        status = main([*argv, "--out", f"{at}/run"])
     assert status == 0
     return at / "run"

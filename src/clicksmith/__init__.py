@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from clicksmith.encode.encoder import Encoder
     from clicksmith.errors import ClicksmithError
     from clicksmith.estimator import CTRClassifier
-    from clicksmith.fitting import fit
+    from clicksmith.fitting.job import fit
     from clicksmith.models import MODELS, model_spec
     from clicksmith.models.spec import CTRModel, ModelSpec
     from clicksmith.run import Run
@@ -52,7 +52,7 @@ _HOMES = {
     "TrainSettings": "train.settings",
     "Predictor": "serve.predictor",
     "load": "serve.predictor",
-    "fit": "fitting",
+    "fit": "fitting.job",
     "Run": "run",
     "CTRClassifier": "estimator",
     "ClicksmithError": "errors",

@@ -12,7 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from clicksmith.encode.frames import frame_of
-from clicksmith.fitting import DEFAULT_MODEL, fit_frame
+from clicksmith.fitting.asked import DEFAULT_MODEL
+from clicksmith.fitting.memory import fit_frame
 from clicksmith.models.spec import ModelSpec
 from clicksmith.schema import Label, Numeric, Schema
 from clicksmith.schema.infer import infer

@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "reasons.json"
 
     @property
+    def split(self) -> Path:
+        """Row numbers of the parts taken off the training rows."""
+        return self.path / "split"
+
+    @property
     def importance(self) -> Path:
         """How much each field helps."""
         return self.path / "importance.json"
@@ -172,7 +177,7 @@ def clear(folder: RunFolder) -> None:
     """Remove what an earlier run left, the lock excepted."""
     import shutil
 
-    for name in ("model", "predictions", "training"):
+    for name in ("model", "predictions", "training", "split"):
         shutil.rmtree(folder.path / name, ignore_errors=True)
     for name in ("run.json", "metrics.json", "importance.json", "log.jsonl", "report.html"):
         (folder.path / name).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from clicksmith.cli.parse import call, flag, option
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 
 ABOUT = """Measure a trained model on labelled raw rows, every metric with its interval.
 
@@ -28,17 +28,20 @@ def evaluate(
     json: Annotated[bool, flag("print JSON instead of a table")] = False,
     by: Annotated[tuple[str, ...], option("COLUMNS", "also measure each value of these columns")] = (),
     level: Annotated[float, option("SHARE", "confidence level of the intervals", default="0.95")] = 0.95,
+    columns: Columns = None,
+    delimiter: Delimiter = None,
     models: Annotated[tuple[str, ...], option("FILES", "your own model files, if the model is one")] = (),
 ) -> int:
     """Score, measure, print."""
     from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.rows import opened
     from clicksmith.cli.show import json_out, out
     from clicksmith.evaluate.table import metrics_table
     from clicksmith.serve.predictor import load
     from clicksmith.serve.scoring import evaluate_rows, plain
 
     load_models(models)
-    metrics = evaluate_rows(load(run_dir), file, by=by, level=level)
+    metrics = evaluate_rows(load(run_dir), opened([file], columns, delimiter), by=by, level=level)
     if json:
         json_out(plain(metrics))
     else:

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
 from clicksmith.cli.options import edit_spec, option_hints, option_lines, take_dotted, take_sets, typed
-from clicksmith.cli.parse import call, flag, option
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.errors import UsageError
 
 if TYPE_CHECKING:
     from clicksmith.models.register import ModelFunction
@@ -65,6 +65,8 @@ def fit(
     calibration: Annotated[
         Literal["platt", "isotonic", "none"], option("HOW", "map fitted on valid", default="platt")
     ] = "platt",
+    columns: Columns = None,
+    delimiter: Delimiter = None,
     cache: Annotated[str | None, option("FOLDER", "keep encoded rows here for the next run")] = None,
     overwrite: Annotated[bool, flag("replace another run in RUN_DIR")] = False,
     resume: Annotated[bool, flag("insist that RUN_DIR holds this run unfinished")] = False,
@@ -73,18 +75,22 @@ def fit(
     """Train, save, and say where everything is."""
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.progress import Progress
+    from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
-    from clicksmith.fitting import DEFAULT_MODEL, fit
+    from clicksmith.fitting.asked import DEFAULT_MODEL
+    from clicksmith.fitting.job import fit
 
+    if not train:
+        raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
     own = load_models(models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
     with Progress(quiet=quiet) as progress:
         run = fit(
-            train[0] if len(train) == 1 else list(train),
+            opened(train, columns, delimiter),
             label=label,
             schema=schema,
-            valid=valid,
-            test=test,
+            valid=None if valid is None else opened([valid], columns, delimiter),
+            test=None if test is None else opened([test], columns, delimiter),
             split=split,
             model=_spec(name, dotted, own),
             name=name,
@@ -160,8 +166,3 @@ def _named(argv: Sequence[str]) -> str:
             return word.removeprefix("--model=")
     return ""
 
-
-def default_out(train: str, model: str, identity: str) -> Path:
-    """Return the folder of a run that was given none: the same question has the same folder."""
-    stem = Path(train).name.split(".")[0].replace("*", "") or "rows"
-    return Path("runs") / f"{stem}-{model}-{identity[:8]}"

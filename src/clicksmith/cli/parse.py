@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.conf import arg
@@ -27,6 +27,12 @@ def option(metavar: str, text: str, *, default: str = "") -> Any:
 def flag(text: str) -> Any:
     """Describe an option without value."""
     return arg(help=text, help_behavior_hint="")
+
+
+Columns = Annotated[
+    str | None, option("NAMES", "names for files without header, as in label,I1..I13,C1..C26", default="the header")
+]
+Delimiter = Annotated[str | None, option("CHAR", "what separates the cells of text files", default="found out")]
 
 
 def call(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from clicksmith.cli.parse import call, option
+from clicksmith.cli.parse import Columns, Delimiter, call, option
 from clicksmith.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def predict(
     keep: Annotated[
         str | None, option("COLUMNS", "columns to repeat: names with commas, all, or none", default="ids, group, time")
     ] = None,
+    columns: Columns = None,
+    delimiter: Delimiter = None,
     models: Annotated[tuple[str, ...], option("FILES", "your own model files, if the model is one")] = (),
 ) -> int:
     """Score and write."""
@@ -46,13 +48,13 @@ def predict(
         raise UsageError(f"--out got '{out}', which is a folder; give a file name.")
 
     from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
-    from clicksmith.encode.source import open_source
     from clicksmith.serve.predictor import load
 
     load_models(models)
     predictor = load(run_dir)
-    source = open_source(file)
+    source = opened([file], columns, delimiter)
     rows = write(predictor.predict_frames(source, keep=_kept(keep, source.columns)), target)
     if target is not None:
         note(f"{rows:,} rows scored: {target}")

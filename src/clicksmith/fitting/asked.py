@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 
 from clicksmith.embed.sockets import Task
-from clicksmith.encode.source import open_source
 from clicksmith.errors import SchemaError, UsageError
+from clicksmith.fitting.propose import propose
 from clicksmith.models import model_spec
 from clicksmith.models.spec import ModelSpec
 from clicksmith.names import unknown
 from clicksmith.schema import Schema
-from clicksmith.schema.infer import infer
 from clicksmith.train.settings import TrainSettings, default_settings
 
 DEFAULT_MODEL = "finalmlp"
@@ -34,14 +33,11 @@ class AskedSchema:
 def schema_for(train: Any, label: str | None, schema: Schema | str | Path | None) -> AskedSchema:
     """Return the given schema, or the one proposed from the training rows.
 
-    Raises UsageError: neither label nor schema is given, or they name different labels.
+    Raises SchemaError: no label is named and none is found. UsageError: label and schema name different labels.
     """
     if schema is None:
-        if label is None:
-            columns = open_source(train).columns
-            raise UsageError(f"which column is to be predicted? Give --label NAME; there are: {', '.join(columns[:20])}.")
-        proposal = infer(train, label=label)
-        return AskedSchema(proposal.schema, Path(), dict(proposal.reasons), tuple(str(s) for s in proposal.suspects))
+        proposal = propose(train, label)
+        return AskedSchema(proposal.schema, Path(), proposal.reasons, tuple(s.text for s in proposal.suspects))
     found = schema if isinstance(schema, Schema) else Schema.load(schema)
     root = Path() if isinstance(schema, Schema) else Path(schema).parent
     names = [column.name for column in found.labels]

@@ -125,6 +125,8 @@ class _Job:
         """Encode, train, calibrate, measure, save; each step leaves what the next run can go on from."""
         write_json(self.folder.schema, self.asked.schema)
         write_json(self.folder.reasons, {"reasons": self.asked.reasons, "suspects": self.asked.suspects})
+        if self.parts.split is not None:
+            self.parts.split.save(self.folder.split)
         encoder, stores = self._encoded()
         model = CTRModel(self.spec, encoder.layout)
         result = train_model(

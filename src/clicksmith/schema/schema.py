@@ -120,4 +120,4 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         except OSError as error:
             raise DataError(f"cannot read the schema '{path}': {error.strerror}.") from error
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise SchemaError(f"'{path}': {error}.") from error
+            raise SchemaError(f"'{path}': {str(error).rstrip('.')}.") from error

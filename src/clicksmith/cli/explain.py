@@ -1,0 +1,111 @@
+"""`clicksmith explain RUN_DIR FILE`: what a trained model looks at."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional
+
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+
+if TYPE_CHECKING:
+    from clicksmith.encode.store import Store
+    from clicksmith.serve.predictor import Predictor
+
+ABOUT = """Show what a trained model looks at.
+
+  permutation  how much a metric drops when a field is shuffled; for every model, needs labels
+  attention    which fields look at which; for autoint and autoint_plus
+  gates        which fields each stream lets pass; for finalmlp
+
+examples:
+  clicksmith explain run test.csv
+  clicksmith explain run test.csv --how attention --row 0      one row
+  clicksmith explain run test.csv --metric logloss --json"""
+
+How = Literal["permutation", "attention", "gates"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    return call(explain, argv, verb="explain", about=ABOUT)
+
+
+def explain(
+    run_dir: Annotated[str, Positional, option("RUN_DIR", "what `clicksmith fit` wrote", default="required")],
+    file: Annotated[str, Positional, option("FILE", "raw rows: CSV, TSV or Parquet", default="required")],
+    /,
+    *,
+    how: Annotated[How, option("HOW", "permutation, attention or gates", default="permutation")] = "permutation",
+    metric: Annotated[str, option("NAME", "what drops", default="auc")] = "auc",
+    rows: Annotated[int, option("N", "rows used at most", default="20000")] = 20_000,
+    repeats: Annotated[int, option("N", "shuffles of each field", default="3")] = 3,
+    row: Annotated[int | None, option("N", "attention or gates of this row alone, from 0", default="mean of all")] = None,
+    json: Annotated[bool, flag("print JSON instead of a table")] = False,
+    columns: Columns = None,
+    delimiter: Delimiter = None,
+    models: Annotated[tuple[str, ...], option("FILES", "your own model files, if the model is one")] = (),
+) -> int:
+    """Measure and print."""
+    from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.rows import opened
+    from clicksmith.cli.show import json_out, table
+    from clicksmith.serve.predictor import load
+
+    load_models(models)
+    predictor = load(run_dir)
+    with predictor.encoded(opened([file], columns, delimiter), labels=how == "permutation") as store:
+        if how == "permutation":
+            head, lines = _permutation(predictor, store, metric, rows, repeats)
+        else:
+            head, lines = (_attention if how == "attention" else _gates)(predictor, store, rows, row)
+    if json:
+        json_out([dict(zip(head, line, strict=True)) for line in lines])
+    else:
+        shown = [[f"{x:.5f}" if isinstance(x, float) else str(x) for x in line] for line in lines]
+        table(head, shown, numbers=[i for i, x in enumerate(lines[0]) if isinstance(x, float)] if lines else ())
+    return 0
+
+
+Lines = tuple[list[str], list[list[Any]]]
+
+
+def _permutation(predictor: "Predictor", store: "Store", metric: str, rows: int, repeats: int) -> Lines:
+    from clicksmith.cli.show import note
+    from clicksmith.explain.permutation import permutation_importance
+
+    found = permutation_importance(predictor.logits, store, metric=metric, max_rows=rows, repeats=repeats)
+    note(f"{found.metric} {found.base:.5f} on {found.rows:,} rows; the drop when a field's values are shuffled:")
+    return ["field", "drop", "low", "high"], [[i.field, i.drop, i.low, i.high] for i in found.fields]
+
+
+def _attention(predictor: "Predictor", store: "Store", rows: int, row: int | None) -> Lines:
+    from clicksmith.explain.attention import attention_of_row, mean_attention
+
+    model = predictor.artifact.model
+    found = mean_attention(model, _inputs(store, rows)) if row is None else attention_of_row(model, _one(store, row))
+    return ["field", "other field", "attention"], [[a, b, x] for a, b, x in found.pairs()]
+
+
+def _gates(predictor: "Predictor", store: "Store", rows: int, row: int | None) -> Lines:
+    from clicksmith.explain.gates import gates_of_row, mean_gates
+
+    model = predictor.artifact.model
+    found = mean_gates(model, _inputs(store, rows)) if row is None else gates_of_row(model, _one(store, row))
+    return ["gate", "field", "factor"], [[name, field, x] for name, gate in found.items() for field, x in gate.ranked()]
+
+
+def _inputs(store: "Store", rows: int) -> Iterator[Any]:
+    from clicksmith.batch.batch import batch_of
+    from clicksmith.serve.predictor import ROWS
+
+    for start in range(0, min(rows, store.rows), ROWS):
+        yield batch_of(store.slice(start, min(start + ROWS, rows, store.rows))).inputs
+
+
+def _one(store: "Store", row: int) -> Any:
+    from clicksmith.batch.batch import batch_of
+    from clicksmith.errors import UsageError
+
+    if not 0 <= row < store.rows:
+        raise UsageError(f"--row got {row}; the file has rows 0 to {store.rows - 1}.")
+    return batch_of(store.slice(row, row + 1)).inputs

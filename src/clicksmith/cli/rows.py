@@ -1,0 +1,40 @@
+"""Opening the files that a verb was given."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clicksmith.errors import UsageError
+
+if TYPE_CHECKING:
+    from clicksmith.encode.source import Source
+
+
+def opened(paths: Sequence[str], columns: str | None = None, delimiter: str | None = None) -> "Source":
+    """Open files, patterns of files, or both; `columns` and `delimiter` as typed."""
+    from clicksmith.encode.source import open_source
+
+    names = None if columns is None else column_names(columns)
+    cut = None if delimiter is None else delimiter.replace("\\t", "\t").replace("tab", "\t")
+    if cut is not None and len(cut) != 1:
+        raise UsageError(f"--delimiter got '{delimiter}'; give one character, or tab.")
+    return open_source(paths[0] if len(paths) == 1 else list(paths), columns=names, delimiter=cut)
+
+
+def column_names(text: str) -> list[str]:
+    """Return names with commas between; `I1..I13` stands for all in between.
+
+    >>> column_names("label,I1..I3,C")
+    ['label', 'I1', 'I2', 'I3', 'C']
+    """
+    names: list[str] = []
+    for part in text.split(","):
+        spanned = re.fullmatch(r"(.*?)(\d+)\.\.\1(\d+)", part.strip())
+        if spanned:
+            names += [f"{spanned[1]}{i}" for i in range(int(spanned[2]), int(spanned[3]) + 1)]
+        else:
+            names.append(part.strip())
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise UsageError(f"--columns: the name '{name}' is {'given twice' if name else 'empty'}; name every column once.")
+    return names

@@ -1,0 +1,283 @@
+"""Every kind of bad input gives one line that says what, where and what to do, and exit status 2. No traceback."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clicks import SCHEMA, clicks, folder, tiny_run
+from clicksmith.cli.main import main
+from clicksmith.serve.predictor import load
+
+HEAD = "user,ad,device,price,seen_ads,click"
+GOOD = "u1,a1,phone,3.5,a2|a3,1"
+BAD = "u2,a2,tablet,1.5,,0"
+
+
+@pytest.fixture
+def fails(tmp_path, capsys, monkeypatch):
+    """Return a function that fits the given text of train.csv and checks the one line on stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("schema.toml").write_text(SCHEMA)
+
+    def check(text: str | bytes | None, message: str, *more: str, name: str = "train.csv") -> None:
+        if text is not None:
+            Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        valid = ["--valid", str(folder() / "valid.csv")] if "--valid" not in more else []
+        status = main(["fit", name, "--schema", "schema.toml", "--quiet", "--out", "run", *valid, *more])
+        captured = capsys.readouterr()
+        assert captured.err == f"error: {message}\n"
+        assert status == 2
+        assert not Path("run/model").exists()
+
+    return check
+
+
+def rows(*lines: str) -> str:
+    return "\n".join([HEAD, *lines, GOOD, BAD]) + "\n"
+
+
+def test_no_such_file(fails, tmp_path):
+    fails(None, f"there is no file 'train.csv'. Check the path; relative paths start at '{tmp_path}'.")
+
+
+def test_an_empty_file(fails):
+    fails("", "'train.csv' is empty: it has neither header nor rows.")
+
+
+def test_a_header_without_rows(fails):
+    fails(HEAD + "\n", "'train.csv' has a header but no rows.")
+
+
+def test_the_wrong_delimiter(fails):
+    fails(
+        rows().replace(",", "~"),
+        "train.csv: no column named 'user'. Known: user~ad~device~price~seen_ads~click. (and 5 more: ad, device, price, "
+        "seen_ads, click) The schema declares it: rename the column, add it (with empty cells where it is not known), "
+        "or change the schema.",
+    )
+
+
+def test_a_ragged_row(fails):
+    fails(
+        rows("u3,a3,phone"),
+        "train.csv row 1 has 3 cells where 6 are expected (delimiter ','). Mend the row, quote cells that hold the "
+        "delimiter, or name the right one.",
+    )
+
+
+def test_bytes_that_are_not_utf8(fails):
+    fails(
+        rows().encode() + b"u\xe9,a1,phone,1,,0\n",
+        "train.csv line 4: byte 0xe9 is not UTF-8 text. Convert the file, for example with 'iconv -f latin1 -t utf8 "
+        "train.csv'.",
+    )
+
+
+def test_an_empty_label(fails):
+    fails(
+        rows("u3,a3,phone,1,,"),
+        "train.csv row 1: the label 'click' is empty. Every row to learn from needs a label; drop the row.",
+    )
+
+
+@pytest.mark.parametrize("label", ["nan", "inf", "2", "-1", "0.5", "yes"])
+def test_a_label_that_is_not_0_or_1(fails, label):
+    fails(
+        rows(f"u3,a3,phone,1,,{label}"),
+        f"train.csv row 1: the label 'click' is '{label}'; a label is 0 or 1. Correct it, or name the word that means 1: "
+        'Label("click", positive="...").',
+    )
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_labels_of_one_class(fails, label):
+    fails(
+        f"{HEAD}\n" + f"u1,a1,phone,1,,{label}\n" * 5,
+        f"train.csv: the label 'click' is {label} in every row; a model needs both 0 and 1 to learn from. Check the "
+        "label column and how the rows were chosen.",
+    )
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_column_missing_from_valid_or_test(fails, tmp_path, part):
+    clicks(50).drop("device").write_csv(tmp_path / f"{part}.csv")
+    fails(
+        clicks(50).write_csv(),
+        f"{part}.csv: no column named 'device'. Did you mean 'price'? The schema declares it: rename the column, add it "
+        "(with empty cells where it is not known), or change the schema.",
+        f"--{part}",
+        f"{part}.csv",
+    )
+
+
+def test_a_column_missing_from_rows_to_score(tmp_path, capsys):
+    clicks(5).drop("user").write_csv(tmp_path / "new.csv")
+    assert main(["predict", str(tiny_run()), str(tmp_path / "new.csv")]) == 2
+    assert capsys.readouterr().err == (
+        "error: new.csv: no column named 'user'. Known: ad, click, device, price, seen_ads. The schema declares it: "
+        "rename the column, add it (with empty cells where it is not known), or change the schema.\n"
+    )
+
+
+def test_columns_of_one_name(fails):
+    fails(
+        "user,ad,ad,click\nu,a,a,1\nu,a,a,0\n",
+        "train.csv: column 'ad' appears 2 times in the header (delimiter ','). Give each column its own name.",
+    )
+
+
+def test_a_schema_that_names_a_column_twice(fails, tmp_path):
+    (tmp_path / "twice.toml").write_text(SCHEMA.replace('name = "ad"', 'name = "user"'))
+    fails(rows(), "'twice.toml': column 'user' is declared 2 times; declare it once.", "--schema", "twice.toml")
+
+
+def test_text_in_a_numeric_column(fails):
+    fails(
+        rows("u3,a3,phone,cheap,,1"),
+        "train.csv row 1: column 'price' holds 'cheap', which is not a finite number. Clean the file, leave the cell "
+        'empty if the number is missing, or declare Categorical("price").',
+    )
+
+
+def test_a_folder_where_a_file_is_expected(fails, tmp_path):
+    (tmp_path / "train.csv").mkdir()
+    fails(None, "'train.csv' is a folder, not a file. Name the file in it, or several as 'train.csv/*.csv'.")
+
+
+def test_a_folder_where_predictions_are_to_be_written(tmp_path, capsys):
+    (tmp_path / "scores.csv").mkdir()
+    argv = ["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(tmp_path / "scores.csv")]
+    assert main(argv) == 2
+    assert capsys.readouterr().err == f"error: --out got '{tmp_path}/scores.csv', which is a folder; give a file name.\n"
+
+
+def test_a_format_that_is_not_known(tmp_path, capsys):
+    assert main(["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", "scores.xls"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --out got 'scores.xls', whose ending says no format; use one of .csv, .tsv, .parquet, .jsonl.\n"
+    )
+
+
+def test_an_output_folder_that_holds_something_else(fails, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("x")
+    fails(rows(), "'run' is not empty and holds no run (for example 'thesis.tex'); choose another --out.")
+
+
+def test_an_output_folder_that_holds_another_run(tmp_path, capsys):
+    at = folder()
+    argv = ["fit", f"{at}/train.csv", "--valid", f"{at}/valid.csv", "--schema", f"{at}/schema.toml", "--model", "lr"]
+    assert main([*argv, "--out", str(tiny_run())]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: '{tiny_run()}' holds another run (it differs in: model, spec, ")
+    assert message.endswith("); choose another --out, or add --overwrite.\n")
+
+
+def test_two_runs_writing_one_folder(fails, tmp_path):
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fails(
+            clicks(50).write_csv(),
+            "'run' is being written by another run; wait for it to end or choose another output folder.",
+        )
+
+
+def test_a_full_disk(fails, monkeypatch):
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    fails(
+        clicks(60).write_csv(),
+        "no space left on the disk while writing 'run/model'; nothing was changed. Free some space and run again.",
+        "--epochs",
+        "1",
+    )
+
+
+def test_an_interrupted_write_leaves_the_old_predictions(tmp_path, monkeypatch):
+    target = tmp_path / "scores.csv"
+    argv = ["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(target)]
+    assert main(argv) == 0
+    before = target.read_bytes()
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", interrupt)
+    assert main(argv) == 130
+    assert target.read_bytes() == before
+    assert os.listdir(tmp_path) == ["scores.csv"]
+
+
+def test_a_folder_that_is_no_run(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path), str(folder() / "test.csv")]) == 2
+    assert capsys.readouterr().err == (
+        f"error: '{tmp_path}' is not an artefact: it has no readable manifest.json; give the folder that "
+        "`clicksmith fit` wrote.\n"
+    )
+
+
+def test_a_label_that_does_not_exist(fails):
+    fails(rows(), "--label clicked: no label in the schema named 'clicked'. Did you mean 'click'?", "--label", "clicked")
+
+
+def test_a_model_that_does_not_exist(fails):
+    fails(rows(), "no model named 'deepfmm'. Did you mean 'deepfm'?", "--model", "deepfmm")
+
+
+def test_an_option_the_model_does_not_have(fails):
+    fails(
+        rows(), "no option named '--model.dimm'. Did you mean '--model.dim'?", "--model", "deepfm", "--model.dimm", "3"
+    )
+
+
+def test_too_few_rows_to_split(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.csv").write_text(rows())
+    (tmp_path / "schema.toml").write_text(SCHEMA)
+    assert main(["fit", "train.csv", "--schema", "schema.toml"]) == 2
+    assert capsys.readouterr().err == (
+        "error: train.csv has 2 rows, too few to take validation and test rows off; give at least 20, "
+        "or a file with --valid.\n"
+    )
+
+
+def test_a_vocabulary_of_one_value_trains(tmp_path):
+    clicks(80).with_columns(device=pl.lit("phone")).write_csv(tmp_path / "train.csv")
+    argv = ["fit", str(tmp_path / "train.csv"), "--schema", str(folder() / "schema.toml"), "--model", "lr", "--quiet"]
+    assert main([*argv, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+
+
+def test_ids_beyond_2_to_the_31_keep_their_own_rows(tmp_path):
+    big = [(1 << 62) + i for i in range(30)]
+    frame = clicks(600).with_columns(user=pl.Series(np.random.default_rng(0).choice(big, 600)))
+    frame.write_csv(tmp_path / "train.csv")
+    argv = ["fit", str(tmp_path / "train.csv"), "--schema", str(folder() / "schema.toml"), "--model", "lr", "--quiet"]
+    assert main([*argv, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    encoder = load(tmp_path / "run").artifact.encoder
+    ids = encoder.encode([{**frame.to_dicts()[0], "user": value} for value in big]).ids[:, 0]
+    assert len(set(ids.tolist())) == len(big)
+    assert ids.min() > 1
+
+
+def test_a_history_longer_than_its_limit_keeps_the_newest():
+    encoder = load(tiny_run()).artifact.encoder
+    row = clicks(1).to_dicts()[0]
+    long = encoder.encode({**row, "seen_ads": "a9|a8|a1|a2|a3|a4|a5"})
+    newest = encoder.encode({**row, "seen_ads": "a1|a2|a3|a4|a5"})
+    np.testing.assert_array_equal(long.histories["seen_ads"], newest.histories["seen_ads"])
+
+
+def test_a_damaged_encoder_is_an_error_and_not_a_crash(tmp_path, capsys):
+    copy = Path(shutil.copytree(tiny_run(), tmp_path / "run"))
+    file = copy / "model" / "encoder" / "000.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+    assert main(["predict", str(copy), str(folder() / "test.csv")]) == 2
+    assert "is truncated" in capsys.readouterr().err
