@@ -1,10 +1,13 @@
 """Permutation importance on scores whose use of every field is known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import (
     BagColumn,
     HistoryColumn,
@@ -16,9 +19,11 @@ from clicksmith.encode.layout import (
     VectorColumn,
 )
 from clicksmith.encode.rows import EncodedRows
+from clicksmith.encode.source import open_source
 from clicksmith.errors import DataError, UnknownNameError, UsageError
 from clicksmith.evaluate.auc import auc
 from clicksmith.explain.permutation import field_names, permutation_importance, shuffled
+from clicksmith.schema import Behaviour, Categorical, Label, Numeric, Schema
 
 LAYOUT = Layout(
     slots=(Slot("ad", 50),),
@@ -161,3 +166,33 @@ def test_wrong_requests_say_what_is_right() -> None:
         permutation_importance(score, held, repeats=0)
     with pytest.raises(DataError, match=r"^1 rows are too few to shuffle; pass at least two.$"):
         permutation_importance(score, Held(held.take(np.arange(1))))
+
+
+def test_an_encoded_log_on_disk_is_ranked_by_field_history_and_domain(tmp_path: Path) -> None:
+    random, n = np.random.default_rng(0), 400
+    ad = random.integers(0, 12, n)
+    frame = pl.DataFrame(
+        {
+            "ad": [f"a{i}" for i in ad],
+            "noise": [f"b{i}" for i in random.integers(0, 5, n)],
+            "price": random.normal(size=n),
+            "clicked": ["|".join(f"a{j}" for j in random.integers(0, 12, 3)) for _ in range(n)],
+            "user": random.integers(0, 20, n),
+            "shop": [f"s{i}" for i in random.integers(0, 3, n)],
+            "click": (ad + random.normal(size=n) * 3 > 6).astype(np.int8),
+        }
+    )
+    schema = Schema(
+        fields=(Categorical("ad"), Categorical("noise"), Numeric("price")),
+        behaviours=(Behaviour("clicked", of="ad"),),
+        label=Label("click"),
+        group="user",
+        domain="shop",
+    )
+    _, store = Encoder.fit_encode(schema, open_source(frame), tmp_path / "rows")
+    rows = store.slice(0, n)
+    assert rows.labels is not None
+    clicks = np.bincount(rows.ids[:, 0], rows.labels[:, 0] - 0.5, store.layout.rows["ad"])
+    found = permutation_importance(lambda r: clicks[r.ids[:, 0]] + 0 * r.numeric[:, 0], store, metric="gauc", repeats=2)
+    assert found.fields[0].field == "ad" and found.fields[0].low > 0
+    assert {i.field: i.drop for i in found.fields[1:]} == {"noise": 0, "price": 0, "clicked": 0, "domain": 0}
