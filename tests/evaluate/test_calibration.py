@@ -36,6 +36,9 @@ def test_honest_predictions_lie_in_the_intervals_of_the_curve() -> None:
 
 def test_equal_mass_keeps_equal_predictions_together() -> None:
     rows = scored([0, 1, 0, 1, 1, 0], probabilities=[0.2, 0.2, 0.2, 0.2, 0.2, 0.9])
+    for binning in ("mass", "width"):
+        (whole,) = reliability(rows, bins=1, binning=binning)  # type: ignore[arg-type]
+        assert (whole.rows, whole.observed) == (6, 0.5)
     assert [(b.rows, round(b.predicted, 9), b.observed) for b in reliability(rows, bins=3)] == [
         (5, 0.2, 0.6),
         (1, 0.9, 0.0),

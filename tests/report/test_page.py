@@ -5,6 +5,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import numpy as np
+import polars as pl
 import pytest
 
 from clicksmith.evaluate import evaluate, scored
@@ -17,9 +18,12 @@ from clicksmith.report import (
     curves_of,
     distribution_of,
     page,
+    profile_of,
 )
 from clicksmith.report.charts import bar_chart, calibration_chart, histogram_chart, line_chart, roc_chart
 from clicksmith.report.svg import horizontal, log_ticks, nice_ticks, vertical
+from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.schema.infer import infer
 
 ReportOf = Callable[..., ReportData]
 HOSTILE = "<script>alert(1)</script>\"'&</svg>"
@@ -203,3 +207,23 @@ def test_ticks_are_round_and_inside(low: float, high: float) -> None:
 def test_logarithmic_ticks_lie_inside() -> None:
     assert log_ticks(0.008, 0.3) == pytest.approx((0.01, 0.02, 0.05, 0.1, 0.2))
     assert log_ticks(1e-9, 1.0)[0] == pytest.approx(1e-9)
+
+
+def test_the_data_section_tells_what_infer_found() -> None:
+    frame = pl.DataFrame(
+        {
+            "user": [f"u{i % 9}" for i in range(200)],
+            "price": [None if i % 4 == 0 else i / 7 for i in range(200)],
+            "click": [i % 3 == 0 for i in range(200)],
+        }
+    )
+    proposal = infer(frame, label="click")
+    columns = {c.name: c for c in profile_of(proposal)}
+    assert set(columns) == {"user", "price", "click"}
+    assert columns["price"].missing == 0.25 and columns["user"].unique == 9
+    assert columns["click"].kind == "label" and columns["user"].kind.startswith("categorical")
+    assert "u0" in columns["user"].example and "…" in columns["price"].example
+    assert columns["user"].reason == proposal.reasons["user"] != ""
+    used = Schema(fields=(Categorical("user"),), label=Label("click"), group="user")
+    kinds = {c.name: c.kind for c in profile_of(proposal, used)}
+    assert kinds == {"user": "categorical, group", "price": "not used", "click": "label"}

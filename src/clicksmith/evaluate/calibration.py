@@ -65,7 +65,7 @@ def bin_numbers(probabilities: Floats, bins: int, binning: Binning) -> NDArray[n
         raise UsageError(f"bins={bins}: a calibration curve needs at least one bin.")
     if binning == "width":
         return np.minimum((probabilities * bins).astype(np.int64), bins - 1)
-    edges = np.quantile(probabilities, np.arange(1, bins) / bins, method="inverted_cdf") if bins > 1 else np.empty(0)
+    edges = np.quantile(probabilities, np.arange(1, bins) / bins, method="inverted_cdf")
     return np.searchsorted(edges, probabilities, side="left")
 
 

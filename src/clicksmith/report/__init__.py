@@ -1,5 +1,6 @@
 """One self-contained HTML page about a run, a ranking or a data set."""
 
+from clicksmith.report.columns import profile_of
 from clicksmith.report.curves import curves_of
 from clicksmith.report.data import (
     Bar,
@@ -15,5 +16,5 @@ from clicksmith.report.page import page
 
 __all__ = [
     "Bar", "ColumnProfile", "Curves", "Distribution", "Ranking", "ReportData", "Series",
-    "curves_of", "distribution_of", "page",
+    "curves_of", "distribution_of", "page", "profile_of",
 ]  # fmt: skip
