@@ -2,7 +2,7 @@
 
 import pytest
 
-from clicksmith.encode import chunk, delimited, dictionary, fitted, few, hashing, native, numbers, source
+from clicksmith.encode import chunk, delimited, dictionary, few, fitted, hashing, native, numbers, source
 
 MODULES = (native, dictionary, hashing, numbers, fitted, few, source, delimited)
 

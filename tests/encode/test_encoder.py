@@ -213,8 +213,10 @@ def test_histories_keep_the_newest_padded_at_the_front(kernels, tmp_path, newest
         ),
         label=Label("click"),
     )
+
     def turn(text: str) -> str:
         return text if newest == "last" else "|".join(reversed(text.split("|")))
+
     rows = {
         "item": ["i", "j", "k", "l"],
         "cat": ["c", "d", "c", "d"],
@@ -238,7 +240,9 @@ def test_histories_keep_the_newest_padded_at_the_front(kernels, tmp_path, newest
     ]  # fmt: skip
     bulk = encoder.encode(pl.concat([frame] * 300))
     stored = encoder.encode_to(tmp_path / "log.csv", tmp_path / "rows").slice(0, 4)
-    lists = encoder.encode(frame.with_columns(pl.col("clicks", "cats", "gaps").str.split("|").list.filter(pl.element() != "")))
+    lists = encoder.encode(
+        frame.with_columns(pl.col("clicks", "cats", "gaps").str.split("|").list.filter(pl.element() != ""))
+    )
     for other in (bulk, stored, lists):
         assert other.histories["clicks"][:4].tolist() == got.histories["clicks"].tolist()
 
@@ -264,7 +268,9 @@ def test_vectors_come_from_arrays_text_and_columns(kernels):
         encoder = Encoder.fit(schema, frame)
         assert encoder.encode(frame).vectors["v"].tolist() == [[1, 2], [0, 0], [3, 4]]
         assert encoder.encode(pl.concat([frame] * 500)).vectors["v"][:3].tolist() == [[1, 2], [0, 0], [3, 4]]
-    with pytest.raises(DataError, match="the rows row 1: column 'v' holds a vector of 3 numbers; its schema says dim=2"):
+    with pytest.raises(
+        DataError, match="the rows row 1: column 'v' holds a vector of 3 numbers; its schema says dim=2"
+    ):
         Encoder.fit(single, arrays).encode({"v": [1, 2, 3]})
 
 
@@ -305,12 +311,18 @@ def test_words_as_labels(kernels):
     cut=st.integers(2, 4),
 )
 def test_merging_parts_equals_fitting_the_whole(kernels, rows, cut):
-    fields = (Categorical("a", min_count=2, max_size=3), Numeric("n", scale="log"), Numeric("q", scale="quantile", bins=3))
+    fields = (
+        Categorical("a", min_count=2, max_size=3),
+        Numeric("n", scale="log"),
+        Numeric("q", scale="quantile", bins=3),
+    )
     schema = Schema(fields=(*fields, Numeric("s"), Categorical("b", share="a")), label=Label("click"))
     frame = pl.DataFrame(rows, schema={"a": pl.String, "n": pl.Float64}, orient="row")
     frame = labelled(frame.with_columns(q=pl.col("n"), s=pl.col("n"), b=pl.col("a").reverse()))
     whole = Encoder.fit(schema, frame)
-    one, two, three = (Encoder.fit(schema, p) for p in (frame[:cut], frame[cut : cut + 2], frame[cut + 2 :].extend(frame[:0])))
+    one, two, three = (
+        Encoder.fit(schema, p) for p in (frame[:cut], frame[cut : cut + 2], frame[cut + 2 :].extend(frame[:0]))
+    )
     left, right = one.merge(two).merge(three), one.merge(two.merge(three))
     assert left.digest == right.digest == whole.digest
     assert left.fitted.scales == whole.fitted.scales
@@ -377,5 +389,7 @@ def test_text_in_a_number_is_refused_with_row_and_value():
             encoder.encode({"price": bad})
     assert np.isnan(encoder.encode([{"price": v} for v in (None, "", " NaN ", "NA")]).numeric).all()
     strict = Schema(fields=(Numeric("price", missing="refuse"),), label=Label("click"))
-    with pytest.raises(DataError, match="the frame row 2: column 'price' is empty, and its schema says missing=\"refuse\""):
+    with pytest.raises(
+        DataError, match="the frame row 2: column 'price' is empty, and its schema says missing=\"refuse\""
+    ):
         Encoder.fit(strict, pl.DataFrame({"price": [1.0, None], "click": [0, 1]}))

@@ -115,7 +115,10 @@ def test_empty_files_and_folders(tmp_path):
     assert sentence(empty) == f"'{empty}' is empty: it has neither header nor rows."
     only = file(tmp_path, "ad,price,click\n")
     assert sentence(only) == f"'{only}' has a header but no rows."
-    assert sentence(tmp_path) == f"'{tmp_path}' is a folder, not a file. Name the file in it, or several as '{tmp_path}/*.csv'."
+    assert (
+        sentence(tmp_path)
+        == f"'{tmp_path}' is a folder, not a file. Name the file in it, or several as '{tmp_path}/*.csv'."
+    )
     assert sentence(tmp_path / "no.csv").startswith(f"there is no file '{tmp_path}/no.csv'. Check the path;")
     assert sentence(str(tmp_path / "*.tsv")).startswith(f"no file matches '{tmp_path}/*.tsv'.")
     assert sentence(pl.DataFrame({"ad": []})) == "the frame has no rows."

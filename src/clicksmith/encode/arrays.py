@@ -102,7 +102,9 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except OSError as error:
-        raise ArtifactError(f"'{folder}' is not a finished {kind}: '{path.name}' is missing. Write it again.") from error
+        raise ArtifactError(
+            f"'{folder}' is not a finished {kind}: '{path.name}' is missing. Write it again."
+        ) from error
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ArtifactError(f"'{path}' is damaged: {error}. Write it again.") from error
     if manifest.kind != kind:
@@ -115,7 +117,9 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
         file = folder / entry.file
         bytes_ = int(np.prod(entry.shape)) * np.dtype(entry.dtype).itemsize
         if Path(entry.file).name != entry.file or not file.is_file() or file.stat().st_size != bytes_:
-            raise ArtifactError(f"'{file}' ({name}) is missing or truncated: {bytes_:,} bytes are expected. Write it again.")
+            raise ArtifactError(
+                f"'{file}' ({name}) is missing or truncated: {bytes_:,} bytes are expected. Write it again."
+            )
     return manifest
 
 
@@ -128,7 +132,9 @@ def read_arrays(folder: Path, manifest: Manifest, *, verify: bool) -> Arrays:
             with file.open("rb") as opened:
                 actual = hashlib.file_digest(opened, "sha256").hexdigest()
             if actual != entry.sha256:
-                raise ArtifactError(f"'{file}' ({name}) is damaged: its checksum differs from the manifest's. Write it again.")
+                raise ArtifactError(
+                    f"'{file}' ({name}) is damaged: its checksum differs from the manifest's. Write it again."
+                )
         if 0 in entry.shape:
             found[name] = np.zeros(entry.shape, np.dtype(entry.dtype))
         else:

@@ -115,7 +115,9 @@ class FrameChunk:
         plain = texts.str.contains(_NUMBER)
         parsed = pl.select(pl.when(plain).then(texts)).to_series().cast(pl.Float64, strict=False)
         values = parsed.to_numpy().astype(np.float64)
-        odd = np.isinf(values) | (np.isnan(values) & (plain | ~texts.str.to_lowercase().is_in(list(NO_NUMBER))).to_numpy())
+        odd = np.isinf(values) | (
+            np.isnan(values) & (plain | ~texts.str.to_lowercase().is_in(list(NO_NUMBER))).to_numpy()
+        )
         for row in np.flatnonzero(odd).tolist():
             number = number_of(texts[row])
             if number is None:

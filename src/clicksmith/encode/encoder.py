@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clicksmith.encode.arrays import ArrayWriter, Arrays, writing
+from clicksmith.encode.arrays import Arrays, ArrayWriter, writing
 from clicksmith.encode.assemble import Share, assemble
 from clicksmith.encode.chunk import Chunk, FrameChunk, RowsChunk
 from clicksmith.encode.delimited import threads
 from clicksmith.encode.dictionary import FIND, Dictionary
-from clicksmith.encode.fitted import Fitted, Finisher
+from clicksmith.encode.fitted import Finisher, Fitted
 from clicksmith.encode.fitting import Pass, Progress, SideRows, fit_pass, read_side
 from clicksmith.encode.frames import columns_of, frame_of, names_of
 from clicksmith.encode.layout import Layout
@@ -33,7 +33,7 @@ from clicksmith.encode.spool import Spool
 from clicksmith.encode.store import Store, finish_store
 from clicksmith.encode.table import TableReader
 from clicksmith.encode.vocabulary import Vocabulary, extended, merged, of_counts
-from clicksmith.errors import NotFittedError, SchemaError
+from clicksmith.errors import ArtifactError, NotFittedError, SchemaError
 from clicksmith.files import atomic_folder
 from clicksmith.names import unknown
 from clicksmith.schema.columns import Multimodal
@@ -57,7 +57,7 @@ class Side:
 class Encoder:
     """Maps raw rows to ids with what `fit` found. It is a value: `merge` and `extend` return another one.
 
-    rows: training rows it was fitted on
+    rows: training rows it was fitted on; whole: it still has the values that were too rare for an id
     """
 
     schema: Schema
@@ -67,6 +67,7 @@ class Encoder:
     sides: dict[str, Side]
     tables: dict[str, Any]
     rows: int
+    whole: bool = True
 
     @staticmethod
     def fit(
@@ -174,12 +175,15 @@ class Encoder:
         """Return the encoder that a fit on both parts' rows would give; ids are numbered anew."""
         if self.schema != other.schema:
             raise SchemaError("encoders of different schemas cannot be merged; fit both with one schema.")
+        self._check_whole()
+        other._check_whole()
         vocabularies = {s: merged(v, other.fitted.vocabularies[s]) for s, v in self.fitted.vocabularies.items()}
         moments = {name: m.merge(other.moments[name]) for name, m in self.moments.items()}
         return _combined(self, moments, vocabularies, self.rows + other.rows, refit=True)
 
     def extend(self, source: Any, *, tables: Mapping[str, Any] | None = None) -> Encoder:
         """Return an encoder that also knows the source's values: old ids and scales stay, new values are appended."""
+        self._check_whole()
         old = replace(self, tables={**self.tables, **(tables or {})})
         opened = {name: open_source(table) for name, table in old.tables.items()}
         found = fit_pass(self.schema, self.recipes, open_source(source), opened, both_classes=False)
@@ -199,6 +203,12 @@ class Encoder:
         from clicksmith.encode.saved import load
 
         return load(Path(folder), verify=verify, root=Path(root))
+
+    def _check_whole(self) -> None:
+        if not self.whole:
+            raise ArtifactError(
+                "the encoder was saved without its rare values and cannot be merged or extended; save it with rare=True."
+            )
 
     def _encoded(self, source: Source, labels: bool) -> Iterator[Arrays]:
         reader, finisher = self._with_targets if labels else self._without_targets

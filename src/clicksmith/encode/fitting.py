@@ -187,4 +187,3 @@ def _weigh_numbers(column: Numeric, moments: Moments, values: NDArray[np.float64
     for start in range(0, len(values), step):
         part = met[start : start + step]
         tally(column, moments, np.repeat(values[start : start + step], part))
-

@@ -6,7 +6,6 @@ import ctypes
 from ctypes import c_int32, c_int64, c_uint8, c_void_p
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.kernels.native import library

@@ -1,7 +1,7 @@
 """Statistics of a numeric column, exact and independent of the order of rows, and the scales made from them.
 
-Sums are kept as integers in units of 2^-1074, of which every float64 is a multiple: no rounding, so that the merge of two
-parts equals the whole. Squares are rounded to float64 once, each by itself. Quantiles come from counts of values cut to
+Sums and sums of squares are kept as integers in units of 2^-1074, of which every float64 is a multiple: no rounding, so
+that the merge of two parts equals the whole. Quantiles come from counts of values cut to
 12 bits after the leading one (whole numbers are exact up to 8192), so that memory stays bounded.
 """
 
@@ -97,9 +97,14 @@ def _sum(values: Floats, acc: NDArray[np.int64], limits: Floats, count: NDArray[
     if len(values):
         limits[:] = min(limits[0], values.min()), max(limits[1], values.max())
     count[0] = len(values)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         squares = np.minimum(values * values, np.finfo(np.float64).max)
-    for part, x in enumerate((values, squares)):
+        high = 134217729.0 * values  # Veltkamp's split, Dekker's product: what rounding took from the square
+        high = high - (high - values)
+        low = values - high
+        rest = ((high * high - squares) + 2 * high * low) + low * low
+    rest = np.where((squares > 1e-280) & (squares < np.finfo(np.float64).max), rest, 0.0)
+    for part, x in ((0, values), (1, squares), (1, rest)):
         bits = x.view(np.int64)
         e, m = bits >> 52 & 2047, bits & ((1 << 52) - 1)
         m, e = np.where(e > 0, m | 1 << 52, m), np.maximum(e, 1)

@@ -37,7 +37,7 @@ class Note(msgspec.Struct, forbid_unknown_fields=True):
     blanks: dict[str, int]
     shares: dict[str, Share]
     rows: int
-    rare: bool
+    whole: bool
 
 
 def save(encoder: Encoder, folder: Path, *, rare: bool) -> None:
@@ -58,13 +58,13 @@ def save(encoder: Encoder, folder: Path, *, rare: bool) -> None:
             schema=encoder.schema,
             recipes=encoder.recipes,
             scales=encoder.fitted.scales,
-            moments=encoder.moments if rare else {},
+            moments=encoder.moments,
             keeps={slot: v.keep for slot, v in encoder.fitted.vocabularies.items()},
             sizes=sizes,
             blanks={slot: v.blank for slot, v in encoder.fitted.vocabularies.items()},
             shares={name: side.share for name, side in encoder.sides.items()},
             rows=encoder.rows,
-            rare=rare,
+            whole=rare and encoder.whole,
         )
         writer.finish(KIND, msgspec.to_builtins(note, str_keys=True))
 
@@ -87,7 +87,7 @@ def load(folder: Path, *, verify: bool, root: Path) -> Encoder:
         keys.load(packed, np.zeros(len(packed), np.int64))
         sides[name] = Side(recipes[name], keys, share, own)
     tables = side_tables(note.schema, {}, root)
-    return Encoder(note.schema, fitted, note.moments, note.recipes, sides, tables, note.rows)
+    return Encoder(note.schema, fitted, note.moments, note.recipes, sides, tables, note.rows, note.whole)
 
 
 def _vocabularies(arrays: Arrays, note: Note) -> dict[str, Vocabulary]:

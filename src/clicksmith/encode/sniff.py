@@ -83,7 +83,9 @@ def head(path: Path) -> bytes:
         with open_text(path) as file:
             return file.read(_HEAD)
     except (pl.exceptions.PolarsError, gzip.BadGzipFile, EOFError) as error:
-        raise DataError(f"'{path}' cannot be decompressed: {str(error).splitlines()[0]}. Check that it is complete.") from error
+        raise DataError(
+            f"'{path}' cannot be decompressed: {str(error).splitlines()[0]}. Check that it is complete."
+        ) from error
 
 
 def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Dialect:

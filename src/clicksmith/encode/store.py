@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clicksmith.encode.arrays import ArrayWriter, Arrays, read_arrays, read_manifest
+from clicksmith.encode.arrays import Arrays, ArrayWriter, read_arrays, read_manifest
 from clicksmith.encode.assemble import Share, assemble
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.rows import EncodedRows
@@ -97,7 +97,10 @@ class Store:
         else:
             log["side/owner"] = rows.owner
             nothing = np.zeros((len(next(iter(histories.values()))), 0))
-            sides["owner"] = (Share(), {"ids": nothing.astype(np.int32), "numeric": nothing.astype(np.float32)} | histories)
+            sides["owner"] = (
+                Share(),
+                {"ids": nothing.astype(np.int32), "numeric": nothing.astype(np.float32)} | histories,
+            )
         return Store(layout, log, share, sides, _digest_of(log, sides))
 
 

@@ -56,13 +56,17 @@ class LabelReader:
     def _bad(self, chunk: Chunk, row: int, text: str) -> DataError:
         name, where = self.label.name, f"{chunk.where} row {chunk.first + row + 1}"
         if not text:
-            return DataError(f"{where}: the label '{name}' is empty. Every row to learn from needs a label; drop the row.")
+            return DataError(
+                f"{where}: the label '{name}' is empty. Every row to learn from needs a label; drop the row."
+            )
         if self.label.task == "binary":
             return DataError(
                 f"{where}: the label '{name}' is {text!r}; a label is 0 or 1. "
                 f'Correct it, or name the word that means 1: Label("{name}", positive="...").'
             )
-        return DataError(f"{where}: the label '{name}' is {text!r}, which is not a finite number. Correct or drop the row.")
+        return DataError(
+            f"{where}: the label '{name}' is {text!r}, which is not a finite number. Correct or drop the row."
+        )
 
     def check_classes(self, where: str) -> None:
         """Raise DataError if a binary label had one value only."""

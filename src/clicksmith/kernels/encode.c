@@ -5,6 +5,7 @@
  * No function here keeps a pointer it is given, and each dictionary is touched by one thread at a time.
  */
 #include <float.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,11 +320,12 @@ EXPORT void enc_sum(const double *x, int64_t n, int64_t stride, int64_t *sums, i
         if (v < range[0]) range[0] = v;
         if (v > range[1]) range[1] = v;
         ++*count;
-        double both[2] = {v, v * v};
-        if (both[1] > DBL_MAX) both[1] = DBL_MAX;
-        for (int k = 0; k < 2; k++) {
+        double parts[3] = {v, v * v, 0}; /* the square and what rounding took from it */
+        if (parts[1] > DBL_MAX) parts[1] = DBL_MAX;
+        else if (parts[1] > 1e-280) parts[2] = fma(v, v, -parts[1]);
+        for (int k = 0; k < 3; k++) {
             uint64_t bits;
-            memcpy(&bits, &both[k], 8);
+            memcpy(&bits, &parts[k], 8);
             int64_t e = (int64_t)(bits >> 52 & 2047), m = (int64_t)(bits & 0xFFFFFFFFFFFFFull);
             if (e) m |= 1ll << 52;
             else e = 1;

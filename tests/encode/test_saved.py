@@ -1,0 +1,116 @@
+"""Encoders as plain files, numbers kept exactly, and the hash written down twice."""
+
+import json
+import math
+from fractions import Fraction
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.hashing import hash64, hashes
+from clicksmith.encode.numbers import Moments
+from clicksmith.errors import ArtifactError
+from clicksmith.schema import Categorical, Label, Numeric, Schema
+
+SCHEMA = Schema(
+    fields=(Categorical("a", min_count=2), Numeric("n"), Numeric("q", scale="quantile", bins=2)), label=Label("click")
+)
+ROWS = pl.DataFrame(
+    {"a": ["x", "ä", "x", "ä", "r"], "n": [1, 2, 3, None, 5], "q": [1, 2, 3, 4, None], "click": [0, 1] * 2 + [0]}
+)
+
+
+def test_a_saved_encoder_encodes_merges_and_extends_alike(kernels, tmp_path):
+    encoder = Encoder.fit(SCHEMA, ROWS)
+    encoder.save(tmp_path / "e")
+    loaded = Encoder.load(tmp_path / "e")
+    assert loaded.digest == encoder.digest and loaded.schema == SCHEMA and loaded.rows == 5
+    assert loaded.encode(ROWS).ids.tolist() == encoder.encode(ROWS).ids.tolist()
+    assert loaded.merge(loaded).digest == encoder.merge(encoder).digest
+    assert loaded.merge(loaded).values("a") == ["x", "ä", "r"]
+    assert loaded.extend(ROWS).values("a") == ["x", "ä", "r"]
+    assert loaded.counts("a").tolist() == [0, 1, 2, 2]
+
+
+def test_without_the_rare_values_ids_and_counts_stay(tmp_path):
+    encoder = Encoder.fit(SCHEMA, ROWS)
+    encoder.save(tmp_path / "e", rare=False)
+    loaded = Encoder.load(tmp_path / "e")
+    assert loaded.encode(ROWS).ids.tolist() == encoder.encode(ROWS).ids.tolist()
+    assert loaded.counts("a").tolist() == encoder.counts("a").tolist()
+    for action in (lambda: loaded.merge(encoder), lambda: encoder.merge(loaded), lambda: loaded.extend(ROWS)):
+        with pytest.raises(ArtifactError, match="was saved without its rare values and cannot be merged or extended"):
+            action()
+
+
+def test_damage_is_found(tmp_path):
+    folder = tmp_path / "e"
+    Encoder.fit(SCHEMA, ROWS).save(folder)
+    manifest = folder / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace('"format": 1', '"format": 99'))
+    with pytest.raises(
+        ArtifactError, match=f"'{folder}' has format 99; this version reads up to 1. Update clicksmith."
+    ):
+        Encoder.load(folder)
+    manifest.write_text(whole.replace('"kind": "encoder"', '"kind": "store"'))
+    with pytest.raises(ArtifactError, match="holds a store, not a encoder"):
+        Encoder.load(folder)
+    manifest.write_text(whole[: len(whole) // 2])
+    with pytest.raises(ArtifactError, match="manifest.json' is damaged"):
+        Encoder.load(folder)
+    manifest.write_text(whole)
+    file = folder / json.loads(whole)["arrays"]["vocabulary:text"]["file"]
+    text = file.read_bytes()
+    file.write_bytes(b"y" + text[1:])
+    with pytest.raises(ArtifactError, match="is damaged: its checksum differs from the manifest's. Write it again."):
+        Encoder.load(folder)
+    file.write_bytes(text[:-1])
+    with pytest.raises(ArtifactError, match="is missing or truncated: 5 bytes are expected"):
+        Encoder.load(folder)
+    with pytest.raises(ArtifactError, match="is not a finished encoder: 'manifest.json' is missing. Write it again."):
+        Encoder.load(tmp_path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(st.floats(-1e150, 1e150), st.just(math.nan)), min_size=1, max_size=50), st.integers(0, 50))
+def test_sums_are_exact_whatever_the_order_and_the_parts(kernels, values, cut):
+    def moments(part) -> Moments:
+        found = Moments(counts={})
+        found.add(np.array(part, np.float64))
+        return found
+
+    def square(v: float) -> Fraction:
+        return Fraction(v) ** 2 if v * v > 1e-280 else Fraction(v * v)
+
+    there = [v for v in values if not math.isnan(v)]
+    whole = moments(values)
+    assert int(whole.total, 0) == sum(Fraction(v) for v in there) * 2**1074
+    assert int(whole.squares, 0) == sum(square(v) for v in there) * 2**1074
+    assert (whole.count, whole.missing) == (len(there), len(values) - len(there))
+    assert moments(values[:cut]).merge(moments(values[cut:])) == whole == moments(values[::-1])
+    if there:
+        assert whole.mean == float(sum(map(Fraction, there)) / len(there))
+        assert (whole.low, whole.high) == (min(there), max(there))
+
+
+def test_a_large_offset_does_not_hide_the_deviation(kernels):
+    x = 1.7e9 + np.arange(1000.0)
+    moments = Moments(counts={})
+    moments.add(x)
+    assert moments.deviation == pytest.approx(x.std(), rel=1e-9)
+
+
+@given(st.lists(st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=30), max_size=20))
+def test_the_hash_in_c_is_the_hash_in_python(values):
+    assert hashes(pl.Series(values, dtype=pl.String)).tolist() == [hash64(v) for v in values]
+    assert hashes([*values, None]).tolist() == [*(hash64(v) for v in values), 0]
+
+
+def test_the_hash_never_changes():
+    """The buckets of saved encoders depend on it."""
+    assert [hash64(v) % 1000 for v in ("", "a", "clicksmith")] == [678, 770, 596]
