@@ -92,3 +92,10 @@ def test_other_rows_are_refused() -> None:
         compare_scored(one, one, metric="ece")
     with pytest.raises(UsageError, match=r"^by_group=True needs groups and none were given; pass groups=.$"):
         compare_scored(one, one, by_group=True)
+
+
+def test_a_model_ties_with_itself() -> None:
+    labels, a, _, _ = two_models(0.5, 0.5, n=200)
+    found = compare(labels, a, a)
+    assert (found.effect, found.p, found.b_is_better, found.significant) == (0.0, 1.0, False, False)
+    assert str(found).endswith(": a tie on 200 rows")
