@@ -1,0 +1,147 @@
+"""What is planted in an ad world. Every strength is the standard deviation (in logits) of what the part adds; 0 plants nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from clicksmith.errors import UsageError
+
+
+class Ids(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Users, ads and their ids. Popularity is Zipf: the r-th value is drawn in proportion to r^-zipf."""
+
+    users: int = 20_000
+    ads: int = 2_000
+    categories: int = 20
+    zipf: float = 1.1
+    user_strength: float = 0.4
+    ad_strength: float = 0.5
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Behaviour sequences: ads of the categories that a user is hidden to like, with strays among them."""
+
+    shortest: int = 5
+    longest: int = 50
+    interests: int = 3
+    """Categories that a user likes."""
+    strays: float = 0.2
+    """Share of behaviours outside the interests."""
+    newest_empty: int = 0
+    """The newest behaviours are all strays: only older ones tell."""
+    strength: float = 0.8
+
+
+class Communities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Groups of users who see the same ads, and an effect per (user's, ad's) community."""
+
+    count: int = 20
+    inside: float = 0.5
+    """Share of impressions whose ad is of the user's community."""
+    strength: float = 0.4
+
+
+class Domains(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scenarios: each has its own level, and belongs to a hidden cluster that turns the sign of the field `style`."""
+
+    count: int = 4
+    clusters: int = 2
+    values: int = 8
+    """Values of `style`."""
+    strength: float = 0.6
+
+
+class Vectors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A vector per ad (the centre of its category and noise); one hidden direction of it counts."""
+
+    dim: int = 16
+    strength: float = 0.4
+
+
+class Numbers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numeric fields; their effects are linear, logarithmic (long tail) and a hump, in turn. Noise ones count nothing."""
+
+    useful: int = 3
+    noise: int = 2
+    missing: float = 0.1
+    """Share of empty cells, whatever the value; an empty cell adds 0."""
+    strength: float = 0.4
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Two fields of their own whose interaction is of one kind.
+
+    memorised: a random sign per cell; factorised: the product of latent vectors; naive: each adds its own effect.
+    """
+
+    kind: Literal["memorised", "factorised", "naive"]
+    values: int = 40
+    strength: float = 0.7
+    rank: int = 1
+    """Of a factorised pair."""
+
+
+class Mixed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of which some values count and the others are noise features."""
+
+    fields: int = 1
+    values: int = 500
+    useful: float = 0.5
+    """Share of useful values."""
+    which: Literal["any", "frequent"] = "any"
+    """Whether frequent and rare values are useful alike, or the most frequent ones only."""
+    strength: float = 0.5
+
+
+class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Categorical fields that count nothing."""
+
+    fields: int = 2
+    values: int = 1_000
+
+
+class Lifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Days until an ad is stopped: Weibull, cut out early (shape 0.7) or worn out late (shape 2.5), censored at the horizon."""
+
+    horizon: float = 90.0
+    cut_out: float = 0.5
+    """Share of ads that are of the early kind."""
+    strength: float = 0.5
+    """How much the ad's vector moves the scale, in logarithms."""
+
+
+class AdWorldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that is planted; None leaves a part out."""
+
+    click_rate: float = 0.2
+    ids: Ids = Ids()
+    history: History | None = History()
+    communities: Communities | None = Communities()
+    domains: Domains | None = Domains()
+    vectors: Vectors | None = Vectors()
+    numbers: Numbers | None = Numbers()
+    pairs: tuple[Pair, ...] = (Pair(kind="memorised"), Pair(kind="factorised"), Pair(kind="naive"))
+    mixed: Mixed | None = Mixed()
+    noise: Noise | None = Noise()
+    lifetimes: Lifetimes | None = None
+    drift: float = 0.0
+    """How far the effect of the ad's category turns from the first row to the last."""
+    days: float = 30.0
+    """Days that the log covers."""
+
+    def __post_init__(self) -> None:
+        """Check what contradicts itself."""
+        if not 0.0 < self.click_rate < 1.0:
+            raise UsageError(f"click_rate is {self.click_rate}; it must lie between 0 and 1.")
+        if self.ids.ads < self.ids.categories or (self.communities and self.ids.ads < self.communities.count):
+            raise UsageError(f"{self.ids.ads} ads are fewer than the categories or communities; give more ads.")
+        if self.history and not 0 < self.history.shortest <= self.history.longest:
+            raise UsageError(
+                f"histories of {self.history.shortest} to {self.history.longest} behaviours are impossible."
+            )
+        if self.history and self.history.interests > self.ids.categories:
+            raise UsageError(f"{self.history.interests} interests are more than the {self.ids.categories} categories.")
+        if self.lifetimes and self.vectors is None:
+            raise UsageError("lifetimes depend on the ads' vectors; give vectors, or leave lifetimes out.")
