@@ -1,7 +1,6 @@
 """Every kind of bad input gives one line that says what, where and what to do, and exit status 2. No traceback."""
 
 import fcntl
-import os
 import shutil
 from pathlib import Path
 
@@ -56,9 +55,10 @@ def test_a_header_without_rows(fails):
 def test_the_wrong_delimiter(fails):
     fails(
         rows().replace(",", "~"),
-        "train.csv: no column named 'user'. Known: user~ad~device~price~seen_ads~click. (and 5 more: ad, device, price, "
-        "seen_ads, click) The schema declares it: rename the column, add it (with empty cells where it is not known), "
-        "or change the schema.",
+        "train.csv: no column named 'user'. Known: user~ad~device~price~seen_ads~click. (and 5 more: ad, device, "
+        "price, seen_ads, click) The schema declares it: rename the column, add it (with empty cells where it is not "
+        "known), or change the schema. A single column was found: if cells are separated by something else than a "
+        "tab , ; or |, name it.",
     )
 
 
@@ -89,8 +89,8 @@ def test_an_empty_label(fails):
 def test_a_label_that_is_not_0_or_1(fails, label):
     fails(
         rows(f"u3,a3,phone,1,,{label}"),
-        f"train.csv row 1: the label 'click' is '{label}'; a label is 0 or 1. Correct it, or name the word that means 1: "
-        'Label("click", positive="...").',
+        f"train.csv row 1: the label 'click' is '{label}'; a label is 0 or 1. Correct it, or name the word that "
+        'means 1: Label("click", positive="...").',
     )
 
 
@@ -108,8 +108,8 @@ def test_a_column_missing_from_valid_or_test(fails, tmp_path, part):
     clicks(50).drop("device").write_csv(tmp_path / f"{part}.csv")
     fails(
         clicks(50).write_csv(),
-        f"{part}.csv: no column named 'device'. Did you mean 'price'? The schema declares it: rename the column, add it "
-        "(with empty cells where it is not known), or change the schema.",
+        f"{part}.csv: no column named 'device'. Did you mean 'price'? The schema declares it: rename the column, "
+        "add it (with empty cells where it is not known), or change the schema.",
         f"--{part}",
         f"{part}.csv",
     )
@@ -153,7 +153,9 @@ def test_a_folder_where_predictions_are_to_be_written(tmp_path, capsys):
     (tmp_path / "scores.csv").mkdir()
     argv = ["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(tmp_path / "scores.csv")]
     assert main(argv) == 2
-    assert capsys.readouterr().err == f"error: --out got '{tmp_path}/scores.csv', which is a folder; give a file name.\n"
+    assert (
+        capsys.readouterr().err == f"error: --out got '{tmp_path}/scores.csv', which is a folder; give a file name.\n"
+    )
 
 
 def test_a_format_that_is_not_known(tmp_path, capsys):
@@ -213,7 +215,7 @@ def test_an_interrupted_write_leaves_the_old_predictions(tmp_path, monkeypatch):
     monkeypatch.setattr(pl.DataFrame, "write_csv", interrupt)
     assert main(argv) == 130
     assert target.read_bytes() == before
-    assert os.listdir(tmp_path) == ["scores.csv"]
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
 
 
 def test_a_folder_that_is_no_run(tmp_path, capsys):
@@ -225,7 +227,9 @@ def test_a_folder_that_is_no_run(tmp_path, capsys):
 
 
 def test_a_label_that_does_not_exist(fails):
-    fails(rows(), "--label clicked: no label in the schema named 'clicked'. Did you mean 'click'?", "--label", "clicked")
+    fails(
+        rows(), "--label clicked: no label in the schema named 'clicked'. Did you mean 'click'?", "--label", "clicked"
+    )
 
 
 def test_a_model_that_does_not_exist(fails):

@@ -17,6 +17,8 @@ from clicksmith.fitting.memory import fit_frame
 from clicksmith.models.spec import ModelSpec
 from clicksmith.schema import Label, Numeric, Schema
 from clicksmith.schema.infer import infer
+from clicksmith.serve.artifact import from_bytes, to_bytes
+from clicksmith.serve.predictor import Predictor
 
 LABEL, WEIGHT = "(label)", "(weight)"
 """Names of the columns that `fit` adds to a frame; no column of a user has them."""
@@ -96,7 +98,21 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the more likely class of each row: [rows]."""
-        return self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype(np.int64)]
+        clicked = self.predict_proba(X)[:, 1] > 0.5
+        return self.classes_[clicked.astype(np.int64)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the predictor as the bytes of its artefact, for joblib's worker processes."""
+        state: dict[str, Any] = dict(cast("Any", super()).__getstate__())
+        if "predictor_" in state:
+            state["predictor_"] = to_bytes(state["predictor_"].artifact)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gave."""
+        if "predictor_" in state:
+            state = {**state, "predictor_": Predictor(from_bytes(state["predictor_"]))}
+        cast("Any", super()).__setstate__(state)
 
     def __sklearn_tags__(self) -> Any:
         """Say what is accepted."""
@@ -134,9 +150,16 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return frame_of(X)
         array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        names = [f"x{i}" for i in range(array.shape[1])]
         if array.dtype.kind not in "OUS":
-            array = array.astype(np.float64)
-        return frame_of([]) if not len(array) else pl.DataFrame({f"x{i}": array[:, i] for i in range(array.shape[1])})
+            return pl.DataFrame({name: array[:, i].astype(np.float64) for i, name in enumerate(names)})
+        return frame_of([dict(zip(names, (_scalar(x) for x in row), strict=True)) for row in array.tolist()])
+
+
+def _scalar(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(f"argument must be a string or a number, not {type(value).__name__!r}: {value!r}.")
 
 
 def _proposed(frame: pl.DataFrame, label: NDArray[np.bool_]) -> Schema:

@@ -1,12 +1,12 @@
 """A run: one folder that `fit` fills, and what can be asked of it afterwards.
 
-    run.json           what was asked: identity, model, settings, seed, data checksums, state
-    model/             the artefact
-    metrics.json       {"train": ..., "valid": {"auc": ...}, "test": ...}
-    predictions/       logits and labels of valid and test in row order: a metric can be added later
-    schema.json        the schema, and reasons.json why it was proposed so
-    log.jsonl          one line per epoch
-    report.html        the page
+run.json           what was asked: identity, model, settings, seed, data checksums, state
+model/             the artefact
+metrics.json       {"train": ..., "valid": {"auc": ...}, "test": ...}
+predictions/       logits and labels of valid and test in row order: a metric can be added later
+schema.json        the schema, and reasons.json why it was proposed so
+log.jsonl          one line per epoch
+report.html        the page
 """
 
 from collections.abc import Iterator
@@ -226,4 +226,6 @@ def write_json(path: Path, value: Any) -> None:
 
 def _unfinished(path: Path) -> bool:
     """Return whether a killed run left only its encoded rows."""
-    return all(p.name in (".lock", "encoded", "schema.json", "reasons.json") or p.name.endswith(".tmp") for p in path.iterdir())
+    return all(
+        p.name in (".lock", "encoded", "schema.json", "reasons.json") or p.name.endswith(".tmp") for p in path.iterdir()
+    )

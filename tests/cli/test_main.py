@@ -23,7 +23,9 @@ def test_no_verb_shows_help(capsys):
 
 def test_a_misspelled_verb_names_the_nearest(capsys):
     assert main(["fitt"]) == 2
-    assert capsys.readouterr().err == "error: no verb named 'fitt'. Did you mean 'fit'? `clicksmith --help` lists them.\n"
+    assert (
+        capsys.readouterr().err == "error: no verb named 'fitt'. Did you mean 'fit'? `clicksmith --help` lists them.\n"
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -38,7 +40,9 @@ def test_help_of_every_verb_teaches_by_example(verb, capsys):
 
 def test_an_unknown_option_names_the_nearest(capsys):
     assert main(["fit", "a.csv", "--lable", "click"]) == 2
-    message = "error: no option of `clicksmith fit` named '--lable'. Did you mean '--label'? See `clicksmith fit --help`.\n"
+    message = (
+        "error: no option of `clicksmith fit` named '--lable'. Did you mean '--label'? See `clicksmith fit --help`.\n"
+    )
     assert capsys.readouterr().err == message
 
 

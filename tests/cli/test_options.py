@@ -6,7 +6,9 @@ from clicksmith.cli.options import literal, option_hints, option_lines, take_dot
 from clicksmith.errors import UsageError
 
 
-def backbone(*, dim: int = 16, units: tuple[int, ...] = (64, 32), dropout: float = 0.0, batch_norm: bool = False) -> None:
+def backbone(
+    *, dim: int = 16, units: tuple[int, ...] = (64, 32), dropout: float = 0.0, batch_norm: bool = False
+) -> None:
     """A stand-in for a backbone's function."""
 
 
@@ -14,7 +16,9 @@ HINTS = option_hints(backbone)
 
 
 def test_dotted_options_leave_the_rest_of_the_line_in_order():
-    rest, taken = take_dotted(["a.csv", "--model.batch-norm", "--label", "y", "--model.dim=8", "--model", "fm"], "model")
+    rest, taken = take_dotted(
+        ["a.csv", "--model.batch-norm", "--label", "y", "--model.dim=8", "--model", "fm"], "model"
+    )
     assert rest == ["a.csv", "--label", "y", "--model", "fm"]
     assert taken == {"batch_norm": "true", "dim": "8"}
 

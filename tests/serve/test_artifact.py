@@ -64,7 +64,8 @@ def test_a_file_instead_of_a_folder(tmp_path):
 def test_a_folder_of_something_else(tmp_path):
     refused(
         tmp_path,
-        f"'{tmp_path}' is not an artefact: it has no readable manifest.json; give the folder that `clicksmith fit` wrote.",
+        f"'{tmp_path}' is not an artefact: it has no readable manifest.json; "
+        "give the folder that `clicksmith fit` wrote.",
     )
 
 
@@ -77,10 +78,14 @@ def test_a_truncated_file(copy):
     path = copy / "weights.safetensors"
     whole = path.stat().st_size
     os.truncate(path, whole - 100)
-    refused(path.parent, f"'{path}' is truncated: {whole - 100} of {whole} bytes are there; copy the whole folder again.")
+    refused(
+        path.parent, f"'{path}' is truncated: {whole - 100} of {whole} bytes are there; copy the whole folder again."
+    )
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "spec.json", "schema.json", "calibrator.json", "encoder/000.bin"])
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "spec.json", "schema.json", "calibrator.json", "encoder/000.bin"]
+)
 def test_one_changed_byte_is_noticed(copy, name):
     path = copy / name
     content = bytearray(path.read_bytes())
@@ -107,8 +112,8 @@ def test_a_newer_format_names_both_versions(copy):
     path.write_text(json.dumps({**manifest, "format": FORMAT + 1, "clicksmith": "9.0", "something": "new"}))
     refused(
         copy,
-        f"'{copy}' was written by clicksmith 9.0 in format {FORMAT + 1}; this installation reads up to format {FORMAT}. "
-        "Upgrade clicksmith.",
+        f"'{copy}' was written by clicksmith 9.0 in format {FORMAT + 1}; "
+        f"this installation reads up to format {FORMAT}. Upgrade clicksmith.",
     )
 
 
@@ -154,7 +159,9 @@ def test_a_killed_save_leaves_the_old_artefact(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(StorageError, match=r"^no space left on the disk while writing '.*model'; nothing was changed\."):
+    with pytest.raises(
+        StorageError, match=r"^no space left on the disk while writing '.*model'; nothing was changed\."
+    ):
         artifacts.save(tmp_path / "model", good)
     assert (tmp_path / "model" / "manifest.json").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]

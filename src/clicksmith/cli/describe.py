@@ -83,7 +83,9 @@ def _print(proposal: "Proposal", name: str) -> None:
     for column in proposal.profile:
         top = ", ".join(_short(value) for value, _ in column.top[:3])
         share = f"{column.missing / max(1, column.rows):.1%}" if column.missing else ""
-        rows.append([column.name, taken[column.name], f"{column.unique:,}", share, top, proposal.reasons.get(column.name, "")])
+        rows.append(
+            [column.name, taken[column.name], f"{column.unique:,}", share, top, proposal.reasons.get(column.name, "")]
+        )
     table(["column", "taken as", "values", "missing", "for example", "because"], rows, numbers=(2, 3))
     schema = proposal.schema
     for word, value in (("group", schema.group), ("domain", schema.domain)):

@@ -70,4 +70,8 @@ def _kernels(facts: dict[str, str]) -> list[str]:
 
     library = native.library()
     facts["native kernels"] = "yes" if library is not None else "no; torch operations are used instead"
-    return [] if library is not None else ["native kernels make training faster: python -m clicksmith.kernels.build (needs gcc)"]
+    return (
+        []
+        if library is not None
+        else ["native kernels make training faster: python -m clicksmith.kernels.build (needs gcc)"]
+    )

@@ -39,7 +39,7 @@ def explain(
     metric: Annotated[str, option("NAME", "what drops", default="auc")] = "auc",
     rows: Annotated[int, option("N", "rows used at most", default="20000")] = 20_000,
     repeats: Annotated[int, option("N", "shuffles of each field", default="3")] = 3,
-    row: Annotated[int | None, option("N", "attention or gates of this row alone, from 0", default="mean of all")] = None,
+    row: Annotated[int | None, option("N", "attention or gates of this row, from 0", default="mean of all")] = None,
     json: Annotated[bool, flag("print JSON instead of a table")] = False,
     columns: Columns = None,
     delimiter: Delimiter = None,

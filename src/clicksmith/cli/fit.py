@@ -46,16 +46,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def fit(
-    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "training rows: CSV, TSV, Parquet, globs", default="required")],
+    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "CSV, TSV or Parquet, or globs", default="required")],
     /,
     *,
     dotted: Dotted,
     label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
     schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None,
     valid: Annotated[str | None, option("FILE", "rows for early stopping and calibration", default="split off")] = None,
-    test: Annotated[str | None, option("FILE", "rows for the final figures", default="split off, unless --valid is given")] = None,
+    test: Annotated[str | None, option("FILE", "rows for the final figures", default="split off with valid")] = None,
     split: Annotated[
-        Literal["auto", "random", "time"], option("HOW", "how to split: auto takes time where the schema has one", default="auto")
+        Literal["auto", "random", "time"],
+        option("HOW", "by time or by chance", default="by time where there is one"),
     ] = "auto",
     model: Annotated[str | None, option("NAME", "the backbone", default="finalmlp")] = None,
     models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
@@ -74,7 +75,7 @@ def fit(
 ) -> int:
     """Train, save, and say where everything is."""
     from clicksmith.cli.own_models import load_models
-    from clicksmith.cli.progress import Progress
+    from clicksmith.cli.progress import ShownProgress
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
     from clicksmith.fitting.asked import DEFAULT_MODEL
@@ -84,7 +85,7 @@ def fit(
         raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
     own = load_models(models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
-    with Progress(quiet=quiet) as progress:
+    with ShownProgress(quiet=quiet) as progress:
         run = fit(
             opened(train, columns, delimiter),
             label=label,
@@ -165,4 +166,3 @@ def _named(argv: Sequence[str]) -> str:
         if word.startswith("--model="):
             return word.removeprefix("--model=")
     return ""
-

@@ -3,6 +3,7 @@
 Exit status: 0 done, 2 an error the user can mend (one line on stderr), 130 interrupted.
 """
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -101,10 +102,8 @@ def _system_error(error: OSError) -> str:
 
 def _silence_stdout() -> None:
     """Point stdout at nothing, so that Python's flush at exit does not complain about the closed pipe."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 if __name__ == "__main__":

@@ -126,7 +126,11 @@ def _step(place: Any, step: str, where: str) -> Any:
             raise UsageError(f"{where}: '{step}' is not a position; there are {len(typing.cast('list[Any]', place))}.")
         return int(step)
     if not isinstance(place, dict) or step not in place or step == "kind":
-        known = [str(key) for key in typing.cast("dict[str, Any]", place) if key != "kind"] if isinstance(place, dict) else []
+        known = (
+            [str(key) for key in typing.cast("dict[str, Any]", place) if key != "kind"]
+            if isinstance(place, dict)
+            else []
+        )
         raise UsageError(f"{where}: {unknown(step, known, 'option')}")
     return step
 

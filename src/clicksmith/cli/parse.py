@@ -94,7 +94,13 @@ def _sentence(text: str, prog: str) -> str:
     words = " ".join(line for line in plain if line)
     bad = re.search(r"Error parsing (\S+): .*?from \[(.*?)\]", words)
     if bad:
-        kind = "a whole number" if "<class 'int'>" in text or "INT" in words else "a number" if "FLOAT" in words else "valid"
+        kind = (
+            "a whole number"
+            if "<class 'int'>" in text or "INT" in words
+            else "a number"
+            if "FLOAT" in words
+            else "valid"
+        )
         return f"{bad[1]} got {bad[2]}, which is not {kind}; see `{prog} --help`."
     missing = re.search(r"Missing from .*?: (\S+)", words)
     if missing:

@@ -12,7 +12,7 @@ from clicksmith.errors import UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-ABOUT = """Score raw rows with a trained model. The label is not needed; row order is kept; unseen values are scored as such.
+ABOUT = """Score raw rows with a trained model. No label is needed; row order is kept; unseen values score.
 
 examples:
   clicksmith predict run new.csv --out scores.csv
@@ -32,7 +32,7 @@ def predict(
     file: Annotated[str, Positional, option("FILE", "raw rows: CSV, TSV or Parquet, or a glob", default="required")],
     /,
     *,
-    out: Annotated[str | None, option("PREDICTIONS", "file to write: .csv, .tsv, .parquet or .jsonl", default="stdout")] = None,
+    out: Annotated[str | None, option("PREDICTIONS", ".csv, .tsv, .parquet or .jsonl", default="stdout")] = None,
     keep: Annotated[
         str | None, option("COLUMNS", "columns to repeat: names with commas, all, or none", default="ids, group, time")
     ] = None,

@@ -36,5 +36,7 @@ def column_names(text: str) -> list[str]:
             names.append(part.strip())
     for name in names:
         if not name or names.count(name) > 1:
-            raise UsageError(f"--columns: the name '{name}' is {'given twice' if name else 'empty'}; name every column once.")
+            raise UsageError(
+                f"--columns: the name '{name}' is {'given twice' if name else 'empty'}; name every column once."
+            )
     return names

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 
 from clicksmith.embed.sockets import Task
+from clicksmith.encode.layout import Layout
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.fitting.propose import propose
 from clicksmith.models import model_spec
-from clicksmith.models.spec import ModelSpec
+from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.names import unknown
 from clicksmith.schema import Schema
 from clicksmith.train.settings import TrainSettings, default_settings
@@ -63,13 +65,13 @@ def spec_for(model: str | ModelSpec, options: Mapping[str, Any] | None, schema: 
 
 
 def settings_for(
-    settings: TrainSettings | Mapping[str, Any] | None, rows: int, *, epochs: int | None, seed: int | None
+    settings: TrainSettings | Mapping[str, Any] | None, rows: int, *, model: str, epochs: int | None, seed: int | None
 ) -> TrainSettings:
     """Return complete settings: the given ones, what is not given by data size."""
     if isinstance(settings, TrainSettings):
         whole = settings
     else:
-        whole = default_settings(rows)
+        whole = default_settings(rows, model)
         names = TrainSettings.__struct_fields__
         for name in settings or {}:
             if name not in names:
@@ -77,3 +79,15 @@ def settings_for(
         whole = msgspec.structs.replace(whole, **dict(settings or {}))
     changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     return msgspec.structs.replace(whole, **changes)
+
+
+def seed_of(settings: TrainSettings | Mapping[str, Any] | None) -> int:
+    """Return the seed named in the settings, else 0."""
+    return settings.seed if isinstance(settings, TrainSettings) else int((settings or {}).get("seed", 0))
+
+
+def new_model(spec: ModelSpec, layout: Layout, seed: int) -> CTRModel:
+    """Return a model whose first weights depend on the seed alone; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CTRModel(spec, layout)

@@ -1,4 +1,4 @@
-"""Some rows of a source, as a source: how valid and test are taken off a training file before anything is fitted on it."""
+"""Some rows of a source, as a source: how valid and test are taken off a training file before a fit sees it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -39,9 +39,7 @@ class Chosen(Source):
         for frame, rows in self._picked([*numbers, *texts], ROWS):
             yield [FrameChunk(frame, self.name, _First(rows))]
 
-    def _picked(
-        self, columns: Sequence[str] | None, size: int
-    ) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64]]]:
+    def _picked(self, columns: Sequence[str] | None, size: int) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64]]]:
         start = 0
         for frame in self._source.batches(columns, size):
             low, high = np.searchsorted(self._rows, [start, start + frame.height])

@@ -3,21 +3,31 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
-from clicksmith.evaluate.calibrator import Calibrator, fit_calibrator, negative_sampling
+from clicksmith.evaluate.calibrator import Calibrator, Shift, fit_calibrator
 from clicksmith.evaluate.predictions import Predictions
-from clicksmith.fitting.asked import DEFAULT_MODEL, AskedSchema, schema_for, settings_for, spec_for
+from clicksmith.files import write_bytes
+from clicksmith.fitting.asked import (
+    DEFAULT_MODEL,
+    AskedSchema,
+    new_model,
+    schema_for,
+    seed_of,
+    settings_for,
+    spec_for,
+)
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.identity import digest
-from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.run import Run, RunFolder, RunRecord, begin, claimed, write_json
 from clicksmith.schema import Schema
@@ -25,6 +35,8 @@ from clicksmith.serve.artifact import Artifact, save
 from clicksmith.serve.environment import environment
 from clicksmith.serve.predictor import Predictor
 from clicksmith.serve.scoring import measure, plain, predictions_of
+from clicksmith.train.progress import Progress, Silent
+from clicksmith.train.result import TrainResult
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train as train_model
 
@@ -50,7 +62,7 @@ def fit(
     cache: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Any = None,
+    progress: FitProgress | None = None,
 ) -> Run:
     """Train a model on raw rows and leave a run folder: artefact, metrics, predictions, log, report.
 
@@ -71,18 +83,19 @@ def fit(
         cache: a folder in which encoded rows are kept for further runs on the same data.
         overwrite: replace another run in `out`.
         resume: insist that `out` holds this run half done.
-        progress: see `clicksmith.train.trainer.train`; also told the steps before and after training.
+        progress: told how it goes; nothing is printed if it is not given.
 
     Raises:
         DataError, SchemaError, CompositionError, UsageError, DivergedError, StorageError: as their names say.
     """
     asked = schema_for(train, label, schema)
-    seed = 0 if seed is None else seed
+    seed = seed_of(settings) if seed is None else seed
     parts = parts_of(train, valid, test, schema=asked.schema, how=split, seed=seed)
     spec = spec_for(model, options, asked.schema)
-    whole = settings_for(settings, parts.train.rows_hint, epochs=epochs, seed=seed)
+    name = name or (model if isinstance(model, str) else "own")
+    whole = settings_for(settings, parts.train.rows_hint, model=name, epochs=epochs, seed=seed)
     record = RunRecord(
-        model=name or (model if isinstance(model, str) else "own"),
+        model=name,
         spec=to_plain(spec),
         settings=msgspec.to_builtins(whole),
         seed=seed,
@@ -97,7 +110,8 @@ def fit(
             raise UsageError(f"there is no run to resume in '{path}'; leave out --resume.")
         if begin(folder, record, overwrite=overwrite) == "done":
             return Run.open(path)
-        job = _Job(folder, record, asked, parts, spec, whole, None if cache is None else Path(cache), progress)
+        kept = None if cache is None else Path(cache)
+        job = _Job(folder, record, asked, parts, spec, whole, kept, progress or _Quiet())
         job.run()
     return Run.open(path)
 
@@ -106,6 +120,26 @@ def default_out(parts: Parts, record: RunRecord) -> Path:
     """Return the folder of a run that was given none: the same question has the same folder."""
     stem = Path(parts.train.name).name.split(".")[0].replace("*", "").replace("the frame", "frame") or "rows"
     return Path("runs") / f"{stem}-{record.model}-{record.identity[:8]}"
+
+
+class FitProgress(Progress, Protocol):
+    """What `fit` tells besides what the trainer tells."""
+
+    def said(self, text: str) -> None:
+        """A step is done, in words."""
+        ...
+
+    def encoding(self, part: str, done: int, expected: int) -> None:
+        """Rows of a part are read: so many of about so many."""
+        ...
+
+
+class _Quiet(Silent):
+    def said(self, text: str) -> None:
+        pass
+
+    def encoding(self, part: str, done: int, expected: int) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -119,7 +153,7 @@ class _Job:
     spec: ModelSpec
     settings: TrainSettings
     cache: Path | None
-    progress: Any
+    progress: FitProgress
 
     def run(self) -> None:
         """Encode, train, calibrate, measure, save; each step leaves what the next run can go on from."""
@@ -127,8 +161,13 @@ class _Job:
         write_json(self.folder.reasons, {"reasons": self.asked.reasons, "suspects": self.asked.suspects})
         if self.parts.split is not None:
             self.parts.split.save(self.folder.split)
+        for suspect in self.asked.suspects:
+            self.progress.said(f"suspect: {suspect}")
+        self.progress.said(f"split: {self.parts.how}")
         encoder, stores = self._encoded()
-        model = CTRModel(self.spec, encoder.layout)
+        sizes = ", ".join(f"{store.rows:,} {name}" for name, store in stores.items())
+        self.progress.said(f"rows: {sizes}; {len(encoder.layout.order)} fields")
+        model = new_model(self.spec, encoder.layout, self.record.seed)
         result = train_model(
             model, stores["train"], stores["valid"], self.settings, run_dir=self.folder.training, progress=self.progress
         )
@@ -139,7 +178,8 @@ class _Job:
             schema=self.asked.schema,
             environment=environment(seed=self.record.seed, settings=self.record.settings, data=self.record.data),
         )
-        self._finish(artifact, stores)
+        write_bytes(self.folder.log, b"".join(msgspec.json.encode(line) + b"\n" for line in result.history))
+        self._finish(artifact, stores, result)
 
     def _encoded(self) -> tuple[Encoder, dict[str, Store]]:
         """Encode every part, or open what an earlier run left."""
@@ -153,7 +193,11 @@ class _Job:
             stores = {"train": Store.open(home / "train")}
         else:
             encoder, store = Encoder.fit_encode(
-                self.asked.schema, self.parts.train, home / "train", root=self.asked.root
+                self.asked.schema,
+                self.parts.train,
+                home / "train",
+                root=self.asked.root,
+                progress=partial(self.progress.encoding, "train"),
             )
             encoder.save(fitted)
             stores = {"train": store}
@@ -161,18 +205,24 @@ class _Job:
             if name == "train" or source is None:
                 continue
             place = home / f"{name}-{fingerprints[name][:16]}"
-            stores[name] = Store.open(place) if place.is_dir() else encoder.encode_to(source, place)
+            if place.is_dir():
+                stores[name] = Store.open(place)
+            else:
+                stores[name] = encoder.encode_to(source, place, progress=partial(self.progress.encoding, name))
         return encoder, stores
 
-    def _finish(self, artifact: Artifact, stores: dict[str, Store]) -> None:
+    def _finish(self, artifact: Artifact, stores: dict[str, Store], result: TrainResult) -> None:
         """Calibrate on valid, measure valid and test, write everything; the record says last that the run is done."""
         predictor = Predictor(artifact)
-        measured = {name: predictions_of(predictor, stores[name], self._origin(name)) for name in stores if name != "train"}
-        calibrator, notes = self._calibrator(measured["valid"])
+        measured = {
+            name: predictions_of(predictor, stores[name], self._origin(name)) for name in stores if name != "train"
+        }
+        calibrator, notes = self._calibrator(measured["valid"], result.logit_offset)
         metrics: dict[str, Any] = {}
         for name, predictions in measured.items():
             metrics[name] = plain(measure(predictions, calibrator))
             predictions.save(self.folder.predictions(name))
+        notes += result.notes
         metrics |= {"notes": notes} if notes else {}
         save(self.folder.model, replace(artifact, calibrator=calibrator, metrics=metrics))
         write_json(self.folder.metrics, metrics)
@@ -182,10 +232,9 @@ class _Job:
         for left in (self.folder.training, self.folder.encoded):
             shutil.rmtree(left, ignore_errors=True)
 
-    def _calibrator(self, predictions: Predictions) -> tuple[Calibrator, list[str]]:
-        """Return the correction for sampled negatives, then the map fitted on the validation rows."""
-        rate = self.settings.negative_rate
-        calibrator = Calibrator((negative_sampling(rate),)) if rate < 1 else Calibrator()
+    def _calibrator(self, predictions: Predictions, offset: float) -> tuple[Calibrator, list[str]]:
+        """Return what undoes class weights and sampled negatives, then the map fitted on the validation rows."""
+        calibrator = Calibrator((Shift(offset),)) if offset else Calibrator()
         if self.record.calibration == "none" or len(predictions.outputs) > 1:
             return calibrator, []
         rows = predictions.scored()

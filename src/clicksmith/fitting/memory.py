@@ -7,8 +7,8 @@ import polars as pl
 
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.store import Store
-from clicksmith.fitting.asked import settings_for, spec_for
-from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.fitting.asked import new_model, settings_for, spec_for
+from clicksmith.models.spec import ModelSpec
 from clicksmith.schema import Schema
 from clicksmith.serve.artifact import Artifact
 from clicksmith.serve.predictor import Predictor
@@ -29,6 +29,7 @@ def fit_frame(
     encoder = Encoder.fit(schema, frame)
     store = Store.of(encoder.encode(frame, labels=True), encoder.layout)
     spec = spec_for(model, options, schema)
-    built = CTRModel(spec, encoder.layout)
-    train(built, store, None, settings_for(settings, frame.height, epochs=epochs, seed=seed))
+    built = new_model(spec, encoder.layout, seed)
+    name = model if isinstance(model, str) else "own"
+    train(built, store, None, settings_for(settings, frame.height, model=name, epochs=epochs, seed=seed))
     return Predictor(Artifact(spec=spec, model=built.eval(), encoder=encoder, schema=schema))

@@ -13,6 +13,7 @@
 Loading reads JSON and safetensors only, so it cannot run code. A part that a user wrote must have been imported before.
 """
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,7 @@ class Artifact:
     model: CTRModel
     encoder: Encoder
     schema: Schema
-    calibrator: Calibrator = Calibrator()
+    calibrator: Calibrator = field(default_factory=Calibrator)
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])
     environment: Environment = field(default_factory=environment)
 
@@ -87,6 +88,24 @@ def load(folder: str | Path) -> Artifact:
         metrics=_read(folder / "metrics.json", dict[str, Any]),
         environment=_read(folder / "environment.json", Environment),
     )
+
+
+def to_bytes(artifact: Artifact) -> dict[str, bytes]:
+    """Return the files of an artefact by name, for sending it to another process."""
+    with tempfile.TemporaryDirectory(prefix="clicksmith-") as folder:
+        home = Path(folder) / "model"
+        save(home, artifact)
+        return {p.relative_to(home).as_posix(): p.read_bytes() for p in home.rglob("*") if p.is_file()}
+
+
+def from_bytes(files: dict[str, bytes]) -> Artifact:
+    """Return the artefact whose files `to_bytes` gave, with the checks of `load`."""
+    with tempfile.TemporaryDirectory(prefix="clicksmith-") as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return load(folder)
 
 
 def artifact_folder(path: str | Path) -> Path:

@@ -24,7 +24,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Content checksum by split."""
 
 
-def environment(*, seed: int = 0, settings: dict[str, Any] | None = None, data: dict[str, str] | None = None) -> Environment:
+def environment(
+    *, seed: int = 0, settings: dict[str, Any] | None = None, data: dict[str, str] | None = None
+) -> Environment:
     """Describe this machine and installation."""
     return Environment(
         python=platform.python_version(),
@@ -50,7 +52,9 @@ def processor() -> str:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         name = names[0] if names else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} cores"

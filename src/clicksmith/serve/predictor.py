@@ -92,7 +92,7 @@ class Predictor:
 
     @contextmanager
     def encoded(self, rows: Raw, *, labels: bool = False) -> Iterator[Store]:
-        """Encode rows into a store that lasts as long as the `with` block; files go through the disk, piece by piece."""
+        """Encode rows into a store that lasts as long as the `with` block; files go through the disk in pieces."""
         if isinstance(rows, list) and not rows:
             yield Store.of(nothing(self._encoder.layout), self._encoder.layout)
         elif isinstance(rows, (str, Path, Source)) or (isinstance(rows, list) and isinstance(rows[0], (str, Path))):

@@ -1,4 +1,4 @@
-"""Labelled rows scored and measured by a predictor: the one way a trained model is evaluated, in `fit` and afterwards."""
+"""Labelled rows scored and measured by a predictor: the one way a trained model is evaluated, in `fit` and after."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +15,6 @@ from clicksmith.evaluate.evaluation import Metrics, evaluate
 from clicksmith.evaluate.predictions import Predictions
 from clicksmith.names import unknown
 from clicksmith.serve.predictor import Predictor, Raw
-
-
 
 
 def predictions_of(predictor: Predictor, store: Store, origin: dict[str, str] | None = None) -> Predictions:
