@@ -1,12 +1,21 @@
 """A batch is two values: `Inputs`, which the model sees, and `Targets`, which only losses and metrics see."""
 
+import warnings
 from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from clicksmith.encode.rows import EncodedRows
+
 T = TypeVar("T")
+
+with warnings.catch_warnings():  # torch says once that an array is read-only; nothing here writes into a batch
+    warnings.simplefilter("ignore")
+    torch.from_numpy(np.frombuffer(bytes(4), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,30 @@ def to_device(value: T, device: torch.device | str) -> T:
         moved = {f.name: to_device(getattr(value, f.name), device) for f in fields(value)}
         return replace(value, **moved)  # type: ignore[type-var]
     return value
+
+
+def batch_of(rows: EncodedRows) -> Batch:
+    """Return encoded rows as tensors over the same memory; rows without labels get targets of no columns."""
+    inputs = Inputs(
+        ids=_tensor(rows.ids),
+        numeric=_tensor(rows.numeric),
+        bags={name: _tensor(array) for name, array in rows.bags.items()},
+        vectors={name: _tensor(array) for name, array in rows.vectors.items()},
+        histories={name: History.of(_tensor(array)) for name, array in rows.histories.items()},
+        owner=None if rows.owner is None else _tensor(rows.owner),
+        domain=None if rows.domain is None else _tensor(rows.domain),
+    )
+    targets = Targets(
+        labels=torch.empty((len(rows), 0)) if rows.labels is None else _tensor(rows.labels),
+        weight=None if rows.weight is None else _tensor(rows.weight),
+        time=None if rows.time is None else _tensor(rows.time),
+        group=None if rows.group is None else _tensor(rows.group),
+    )
+    return Batch(inputs, targets)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array if all(step >= 0 for step in array.strides) else np.ascontiguousarray(array))
 
 
 for _value in (History, Inputs, Targets):

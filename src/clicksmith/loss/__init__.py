@@ -1,0 +1,6 @@
+"""Losses: values that build modules comparing logits with targets, one number per row and task."""
+
+from clicksmith.loss.binary import BinaryCrossEntropy
+from clicksmith.loss.weighted import Weighted
+
+__all__ = ["BinaryCrossEntropy", "Weighted"]

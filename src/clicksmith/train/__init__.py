@@ -1,0 +1,1 @@
+"""Training: settings, the trainer, row-wise optimisers, checkpoints."""

@@ -1,0 +1,104 @@
+"""Measuring validation rows, and judging what is measured."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.encode.store import Store
+from clicksmith.errors import DataError, UsageError
+from clicksmith.evaluate.auc import auc_of
+from clicksmith.evaluate.gauc import gauc_of
+from clicksmith.evaluate.logloss import logloss_influence
+from clicksmith.evaluate.scored import one_class, scored
+from clicksmith.train.settings import Monitor, TrainSettings
+
+_TERMS: dict[Monitor, dict[str, int]] = {
+    "auc": {"auc": 1},
+    "gauc": {"gauc": 1},
+    "logloss": {"logloss": -1},
+    "auc-logloss": {"auc": 1, "logloss": -1},
+    "gauc+auc": {"gauc": 1, "auc": 1},
+}
+
+
+def check_monitor(monitor: Monitor, valid: Store) -> None:
+    """Raise what makes the monitor meaningless on these rows."""
+    targets = valid.targets
+    if "labels" not in targets:
+        raise DataError("the validation rows have no labels; encode them with labels.")
+    if valid.rows == 0:
+        raise DataError("there are no validation rows; give some, or train without validation.")
+    if "gauc" in _TERMS[monitor] and "group" not in targets:
+        raise UsageError(
+            f"monitor='{monitor}' needs groups; declare a group column in the schema, or use monitor='auc'."
+        )
+    if monitor != "logloss":
+        for i in range(targets["labels"].shape[1]):
+            rows = scored(targets["labels"][:, i], logits=np.zeros(valid.rows, np.float32))
+            only = one_class(rows)
+            if only is not None:
+                raise DataError(
+                    f"all {valid.rows} validation labels are {only}, so monitor='{monitor}' is not defined; "
+                    "give validation rows of both classes, or use monitor='logloss'."
+                )
+
+
+def measured(logits: NDArray[np.float32], valid: Store, monitor: Monitor) -> dict[str, float]:
+    """Return auc, logloss and (where there are groups and it is monitored) gauc: means over the outputs."""
+    targets = valid.targets
+    sums: dict[str, float] = {}
+    labels = targets["labels"]
+    outputs = min(labels.shape[1], logits.shape[1])
+    for i in range(outputs):
+        wanted = targets.get("group") if "gauc" in _TERMS[monitor] else None
+        rows = scored(labels[:, i], logits=logits[:, i], weights=targets.get("weight"), groups=wanted)
+        found = {"logloss": logloss_influence(rows).value}
+        if one_class(rows) is None:
+            found["auc"] = auc_of(rows)
+        if wanted is not None:
+            found["gauc"] = gauc_of(rows).value
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + value / outputs
+    return sums
+
+
+def score_of(metrics: dict[str, float], monitor: Monitor) -> float:
+    """Return one number, larger is better."""
+    return sum(sign * metrics[name] for name, sign in _TERMS[monitor].items())
+
+
+@dataclass
+class Judge:
+    """What evaluations have been like: the best, and how many in a row were no better."""
+
+    settings: TrainSettings
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    decay: float = 1.0
+    """What plateaus have made of the learning rate."""
+
+    def judge(self, score: float, step: int) -> bool:
+        """Take a score in; return whether it is the best so far."""
+        if self.best is None or score > self.best + self.settings.min_delta:
+            self.best, self.best_step, self.stale = score, step, 0
+            return True
+        self.stale += 1
+        self.decay *= self.settings.plateau_factor
+        return False
+
+    @property
+    def enough(self) -> bool:
+        """Whether patience has run out."""
+        return self.settings.patience is not None and self.stale >= self.settings.patience
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"best": self.best, "best_step": self.best_step, "stale": self.stale, "decay": self.decay}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint kept."""
+        self.best, self.best_step = state["best"], state["best_step"]
+        self.stale, self.decay = state["stale"], state["decay"]

@@ -1,0 +1,128 @@
+"""How a model is trained, as a value; and settings by data size for who has no opinion."""
+
+from typing import Literal
+
+import msgspec
+
+from clicksmith.encode.layout import Layout
+from clicksmith.errors import UsageError
+from clicksmith.train.rows import L2Mode, Update
+
+Monitor = Literal["auc", "gauc", "logloss", "auc-logloss", "gauc+auc"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model is trained. The defaults are the protocol of the open benchmark BARS (Adam, plateau decay, patience)."""
+
+    epochs: int = 100
+    """At most this many passes over the rows."""
+    steps: int | None = None
+    """Stop after this many steps, even within an epoch."""
+    batch_size: int = 4096
+    """Rows per step."""
+    accumulate: int = 1
+    """Compute a batch in this many pieces, to save memory. Gradients are those of the whole batch."""
+
+    optimizer: Literal["adam", "adagrad", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    warmup_steps: int = 0
+    """The learning rate grows linearly over this many steps."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """After the warm-up; cosine falls to `lr_floor` at the last step."""
+    plateau_factor: float = 0.1
+    """The learning rate is multiplied by this when an evaluation is no better than the best; 1 leaves it."""
+    lr_floor: float = 1e-6
+    """The learning rate does not fall below this."""
+    clip_norm: float | None = 10.0
+    """Scale the gradient of the loss down to this norm, over all weights. L2 is added after it."""
+
+    table_update: Update = "auto"
+    """How Adam updates tables. dense: every row in every step. exact: the same result, at the cost of the rows of the
+    batch. lazy: only rows of the batch move. auto: dense for small tables, exact for large ones."""
+    table_l2: float = 0.0
+    """lambda of (lambda / 2) ||table||^2, added to the loss of every step: BARS' `embedding_regularizer`."""
+    l2_mode: L2Mode = "auto"
+    """Rows that L2 acts on. dense: all, in every step, as BARS does; touched: those of the batch; batch: those of the
+    batch, divided by their count in training (DIN's mini-batch aware regularisation). auto: dense with dense
+    updates, else touched."""
+    dense_l2: float = 0.0
+    """lambda of (lambda / 2) ||w||^2 for all other weights: BARS' `net_regularizer`."""
+
+    monitor: Monitor = "auc"
+    """What an evaluation is judged by."""
+    evaluate_every: int | None = None
+    """Evaluate after this many steps; None: after each epoch."""
+    patience: int | None = 2
+    """Stop after this many evaluations in a row that are no better than the best; None: never."""
+    min_delta: float = 1e-6
+    """An evaluation is better if it beats the best by more than this."""
+    restore_best: bool = True
+    """End with the weights of the best evaluation."""
+    eval_batch_size: int = 16384
+    """Rows per step of an evaluation."""
+
+    pos_weight: float = 1.0
+    """How much a click counts. Predictions are corrected for it, see `TrainResult.logit_offset`."""
+    negative_rate: float = 1.0
+    """Share of rows without click that each epoch uses. Predictions are corrected for it likewise."""
+
+    precision: Precision = "fp32"
+    """bf16: matrix products in bfloat16, weights in float32. auto: bf16 where the processor multiplies it natively."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if there is one."""
+    checkpoint_minutes: float = 10.0
+    """Write a checkpoint at least this often (and at each evaluation), if there is a run folder."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every value, and the values against each other."""
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise UsageError(f"{name} is {value}; it must be at least {least}.")
+        for name in ("learning_rate", "pos_weight", "plateau_factor", "negative_rate", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"{name} is {value}; it must be positive and finite.")
+        for name in ("plateau_factor", "negative_rate"):
+            if getattr(self, name) > 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at most 1.")
+        if self.l2_mode == "dense" and self.table_update not in ("auto", "dense"):
+            raise UsageError(
+                f"l2_mode='dense' reaches rows that table_update='{self.table_update}' does not; "
+                "use table_update='dense', or l2_mode='touched' or 'batch'."
+            )
+        if self.l2_mode in ("touched", "batch") and self.table_update == "dense" and self.table_l2:
+            raise UsageError(
+                f"l2_mode='{self.l2_mode}' acts on the rows of a batch and table_update='dense' on all; "
+                "use table_update='exact' or 'lazy', or l2_mode='dense'."
+            )
+        if self.optimizer != "adam" and (self.table_update in ("dense", "exact") or self.l2_mode == "dense"):
+            raise UsageError(
+                f"table_update='{self.table_update}' and l2_mode='{self.l2_mode}' are of Adam; optimizer='{self.optimizer}' "
+                "moves the rows of a batch only. Leave them 'auto'."
+            )
+        if self.accumulate > self.batch_size:
+            raise UsageError(
+                f"accumulate is {self.accumulate} with batch_size {self.batch_size}; it must not be larger."
+            )
+
+
+_LEAST = {
+    "epochs": 1, "steps": 1, "batch_size": 1, "accumulate": 1, "warmup_steps": 0, "lr_floor": 0, "table_l2": 0,
+    "dense_l2": 0, "evaluate_every": 1, "patience": 1, "min_delta": 0, "eval_batch_size": 1, "checkpoint_minutes": 0,
+    "seed": 0,
+}  # fmt: skip
+
+
+def default_settings(rows: int, model: str | None = None, layout: Layout | None = None) -> TrainSettings:
+    """Return settings for `rows` training rows: small data take small batches, large data few epochs.
+
+    `model` and `layout`, where they are known, make the choice finer.
+    """
+    _ = model, layout
+    batch = 256
+    while batch < 8192 and rows > 400 * batch:
+        batch *= 2
+    return TrainSettings(batch_size=batch, epochs=max(3, min(50, 20_000_000 // max(rows, 1))))
