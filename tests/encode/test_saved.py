@@ -61,18 +61,18 @@ def test_damage_is_found(tmp_path):
     with pytest.raises(ArtifactError, match="holds a store, not a encoder"):
         Encoder.load(folder)
     manifest.write_text(whole[: len(whole) // 2])
-    with pytest.raises(ArtifactError, match="manifest.json' is damaged"):
+    with pytest.raises(ArtifactError, match=r"manifest.json' is damaged"):
         Encoder.load(folder)
     manifest.write_text(whole)
     file = folder / json.loads(whole)["arrays"]["vocabulary:text"]["file"]
     text = file.read_bytes()
     file.write_bytes(b"y" + text[1:])
-    with pytest.raises(ArtifactError, match="is damaged: its checksum differs from the manifest's. Write it again."):
+    with pytest.raises(ArtifactError, match=r"is damaged: its checksum differs from the manifest's. Write it again."):
         Encoder.load(folder)
     file.write_bytes(text[:-1])
     with pytest.raises(ArtifactError, match="is missing or truncated: 5 bytes are expected"):
         Encoder.load(folder)
-    with pytest.raises(ArtifactError, match="is not a finished encoder: 'manifest.json' is missing. Write it again."):
+    with pytest.raises(ArtifactError, match=r"is not a finished encoder: 'manifest.json' is missing. Write it again."):
         Encoder.load(tmp_path)
 
 

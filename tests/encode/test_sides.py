@@ -19,7 +19,7 @@ FIELDS = (
 )
 CLICKS = Behaviour("clicks", of="item", max_length=3)
 TABLES = (SideTable("users", "users.csv", key="user"), SideTable("items", "items.csv", key="id", on="item"))
-JOINED = Schema(fields=FIELDS[:-1] + (Multimodal("image", dim=2),), behaviours=(CLICKS,), label=Label("click"))
+JOINED = Schema(fields=(*FIELDS[:-1], Multimodal("image", dim=2)), behaviours=(CLICKS,), label=Label("click"))
 SCHEMA = Schema(fields=FIELDS, behaviours=(CLICKS,), label=Label("click"), tables=TABLES)
 
 USERS = pl.DataFrame({
@@ -117,5 +117,5 @@ def test_a_key_that_appears_twice_is_refused():
     assert str(error.value) == (
         "the frame row 5: the key 'user' is 'u2' again. A side table has one row per key; drop the others."
     )
-    with pytest.raises(SchemaError, match="no side table named 'user'. Did you mean 'users'?"):
+    with pytest.raises(SchemaError, match=r"no side table named 'user'. Did you mean 'users'?"):
         Encoder.fit(SCHEMA, LOG, tables={"user": USERS})

@@ -130,8 +130,8 @@ def test_empty_files_and_folders(tmp_path):
 def test_a_wrong_delimiter_says_which_was_found(kernels, tmp_path):
     path = file(tmp_path, GOOD.replace(",", "^"))
     assert sentence(path) == (
-        "log.csv: no column named 'ad'. Known: ad^price^click. (and 2 more: price, click) The schema declares it: rename "
-        "the column, add it (with empty cells where it is not known), or change the schema. A single "
+        "log.csv: no column named 'ad'. Known: ad^price^click. (and 2 more: price, click) The schema declares it: "
+        "rename the column, add it (with empty cells where it is not known), or change the schema. A single "
         "column was found: if cells are separated by something else than a tab , ; or |, name it."
     )
     assert encoded(path, delimiter="^")[0] == ["a", "b", "a"]
@@ -150,7 +150,8 @@ def test_a_ragged_row_is_named(kernels, tmp_path):
 
 
 def test_bytes_that_are_not_utf8_are_named(kernels, tmp_path):
-    expected = "log.csv line 3: byte 0xe9 is not UTF-8 text. Convert the file, for example with 'iconv -f latin1 -t utf8 log.csv'."
+    expected = "log.csv line 3: byte 0xe9 is not UTF-8 text. Convert the file, for example "
+    expected += "with 'iconv -f latin1 -t utf8 log.csv'."
     assert sentence(file(tmp_path, GOOD.replace("b,", "é,").encode("latin1"))) == expected
     far = GOOD.encode() + b"a,1,0\n" * 100_000 + "é,1,1\n".encode("latin1")
     assert sentence(file(tmp_path, far)).startswith("log.csv line 100005: byte 0xe9 is not UTF-8 text.")
@@ -208,8 +209,8 @@ def test_bad_labels_name_file_and_row(kernels, tmp_path, label, words):
 
 def test_one_class_only_is_refused_for_fitting_and_not_for_encoding(kernels, tmp_path):
     assert sentence(file(tmp_path, GOOD.replace(",1\n", ",0\n"))) == (
-        "log.csv: the label 'click' is 0 in every row; a model needs both 0 and 1 to learn from. Check the label column "
-        "and how the rows were chosen."
+        "log.csv: the label 'click' is 0 in every row; a model needs both 0 and 1 to learn from. Check the label "
+        "column and how the rows were chosen."
     )
     encoder = Encoder.fit(SCHEMA, pl.DataFrame({"ad": ["a", "b"], "price": [1, 2], "click": [True, False]}))
     assert encoder.encode([{"ad": "a", "price": 1, "click": 1}], labels=True).labels.tolist() == [[1.0]]

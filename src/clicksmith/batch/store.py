@@ -57,9 +57,7 @@ def cached_fit_encode(
             return Cached(encoder, store, False)
 
 
-def cached_encode(
-    encoder: Encoder, source: Any, cache: str | Path, *, progress: Progress | None = None
-) -> Cached:
+def cached_encode(encoder: Encoder, source: Any, cache: str | Path, *, progress: Progress | None = None) -> Cached:
     """Encode rows with a fitted encoder, or reuse what was made of the same encoder and the same content before."""
     opened = open_source(source)
     key = digest(["encode", FORMAT, encoder.digest, opened.fingerprint()])

@@ -1,0 +1,1 @@
+"""From raw tables to ids: reading, counting, numbering, storing."""

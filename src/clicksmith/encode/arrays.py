@@ -6,7 +6,7 @@ Read back as memory-mapped views. Whole folders are written beside and renamed (
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -58,7 +58,7 @@ class ArrayWriter:
                 self._open[name] = (path.open("wb", buffering=0), hashlib.sha256(), array.dtype.str, array.shape[1:])
                 self._rows[name] = 0
             file, state, _, _ = self._open[name]
-            data = memoryview(array).cast("B") if array.size else memoryview(b"")
+            data = array.data.cast("B") if array.size else memoryview(b"")
             try:
                 written = 0
                 while written < len(data):
@@ -87,7 +87,7 @@ class ArrayWriter:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[ArrayWriter]:
+def writing(folder: Path) -> Generator[ArrayWriter]:
     """Yield a writer whose files are closed in any case."""
     writer = ArrayWriter(folder)
     try:

@@ -1,6 +1,7 @@
-"""A piece of a table, and how its columns are read: as texts, numbers, lists or vectors. Three kinds give the same answers.
+"""A piece of a table, and how its columns are read: as texts, numbers, lists or vectors.
 
-`FrameChunk` reads a polars frame, `RowsChunk` a few rows as Python lists (serving), `TextChunk` (delimited.py) raw text.
+Three kinds give the same answers: `FrameChunk` reads a polars frame, `RowsChunk` a few rows as Python lists (serving),
+`TextChunk` (delimited.py) raw text.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 class Cut(Protocol):
-    """How a cell with several values is cut: at `separator`, to `length`; a history keeps its newest, a bag its first."""
+    """How a cell of several values is cut: at `separator`, to `length`; a history keeps its newest, a bag its first."""
 
     @property
     def separator(self) -> str: ...  # noqa: D102
@@ -37,9 +38,13 @@ class Cut(Protocol):
 class Chunk(Protocol):
     """Some rows of a table. `where` names it in errors; `first` is the number of its first row in there."""
 
-    rows: int
     where: str
     first: int
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        ...
 
     def texts(self, column: str) -> Cells:
         """Return a column as texts, missing values as empty texts."""
@@ -54,7 +59,7 @@ class Chunk(Protocol):
         ...
 
     def vectors(self, columns: Sequence[str], dim: int) -> NDArray[np.float32]:
-        """Return vectors [rows, dim] from one array (or text) column or from several numeric ones; zeros where missing."""
+        """Return vectors [rows, dim] of one array (or text) column or of several numeric ones; zeros where missing."""
         ...
 
 
@@ -102,7 +107,7 @@ class FrameChunk:
         series = self.frame.get_column(column)
         if series.dtype == pl.String:
             return self._parsed(column, series)
-        if not (series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null)):
+        if not (series.dtype.is_numeric() or series.dtype == pl.Boolean or series.dtype == pl.Null):
             return RowsChunk({column: series.to_list()}, self.rows, self.where, self.first).numbers(column)
         values = series.cast(pl.Float64).to_numpy().astype(np.float64)
         if np.isinf(values).any():

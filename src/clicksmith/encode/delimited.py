@@ -82,7 +82,7 @@ class _Splitter:
     """Buffers for one block."""
 
     def __init__(self, dialect: Dialect, numbers: Sequence[str], texts: Sequence[str], size: int) -> None:
-        self.dialect, self.numbers = dialect, numbers
+        self.dialect, self.numbers = dialect, list(numbers)
         self.buffer = np.empty(size + 64, np.uint8)
         self.filled = 0
         names = dialect.columns
@@ -118,7 +118,8 @@ class _Splitter:
         if found:
             raise DataError(
                 f"{path.name} row {first + rows + 1} has {found} cells where {len(d.columns)} are expected "
-                f"(delimiter {d.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right one."
+                f"(delimiter {d.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right "
+                "one."
             )
         chunk = TextChunk(
             path.name, first, rows, self.buffer, self.starts[:, :rows], self.lens[:, :rows],
@@ -170,7 +171,7 @@ def read_chunks(
 def _fill(splitter: _Splitter, file: IO[bytes], rest: bytes, path: Path, dialect: Dialect) -> tuple[bytes, bool]:
     """Fill a buffer with complete rows; return what is left over, and whether the file has ended."""
     assert LIBRARY is not None
-    view = memoryview(splitter.buffer)
+    view = splitter.buffer.data
     n = len(rest)
     view[:n] = rest
     ended = False

@@ -1,4 +1,4 @@
-"""Numbering values in the order of first appearance, and counting them: compiled, or with polars where there is no library.
+"""Numbering values in the order of first appearance, and counting them: compiled, or with polars without the library.
 
 A code is the number plus one: 0 is "nothing here", -1 a value that is not known. Both ways give the same codes.
 """
@@ -43,7 +43,7 @@ class Dictionary(Protocol):
         ...
 
     def rank(self, least: int, first: int = 0) -> NDArray[np.int32]:
-        """Return the numbers (from `first` on) of values counted at least `least` times: falling count, then by bytes."""
+        """Return the numbers from `first` on of values counted `least` times or more: falling count, then bytes."""
         ...
 
     def pick(self, numbers: NDArray[np.int32]) -> Packed:
@@ -68,6 +68,7 @@ class CompiledDictionary:
         return self._library.enc_size(self.handle)
 
     def codes(self, cells: Cells, grow: int, out: NDArray[np.int32]) -> None:
+        """See `Dictionary`."""
         texts = cells if isinstance(cells, Texts) else texts_of(cells)
         n = len(texts)
         if n == 0:
@@ -80,21 +81,25 @@ class CompiledDictionary:
             raise MemoryError(f"no memory for a dictionary of more than {len(self):,} values")
 
     def counts(self) -> NDArray[np.int64]:
+        """See `Dictionary`."""
         out = np.empty(len(self), np.int64)
         self._library.enc_counts(self.handle, at(out))
         return out
 
     def weigh(self, codes: NDArray[np.int32], weights: NDArray[np.int64]) -> None:
+        """See `Dictionary`."""
         codes, weights = np.ascontiguousarray(codes), np.ascontiguousarray(weights, np.int64)
         self._library.enc_weigh(self.handle, at(codes), at(weights), len(codes))
 
     def load(self, values: Packed, counts: NDArray[np.int64]) -> None:
+        """See `Dictionary`."""
         text, ends = np.ascontiguousarray(values.text), np.ascontiguousarray(values.ends)
         counts = np.ascontiguousarray(counts, np.int64)
         if self._library.enc_load(self.handle, at(text), at(ends), at(counts), len(values)):
             raise MemoryError(f"no memory for a dictionary of {len(values):,} values")
 
     def rank(self, least: int, first: int = 0) -> NDArray[np.int32]:
+        """See `Dictionary`."""
         out = np.empty(max(0, len(self) - first), np.int32)
         n = self._library.enc_rank(self.handle, first, least, at(out))
         if n < 0:
@@ -102,6 +107,7 @@ class CompiledDictionary:
         return out[:n].copy()
 
     def pick(self, numbers: NDArray[np.int32]) -> Packed:
+        """See `Dictionary`."""
         numbers = np.ascontiguousarray(numbers)
         text = np.empty(self._library.enc_pick_bytes(self.handle, at(numbers), len(numbers)), np.uint8)
         ends = np.empty(len(numbers), np.int64)
@@ -120,6 +126,7 @@ class PlainDictionary:
         return len(self._numbers)
 
     def codes(self, cells: Cells, grow: int, out: NDArray[np.int32]) -> None:
+        """See `Dictionary`."""
         if isinstance(cells, pl.Series):
             values = cells.unique(maintain_order=True).drop_nulls()
             local = cells.cast(pl.Enum(values)).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
@@ -142,21 +149,26 @@ class PlainDictionary:
         return np.array([numbers.get(v, -2) for v in values], np.int32) + np.int32(1)
 
     def counts(self) -> NDArray[np.int64]:
+        """See `Dictionary`."""
         return self._counts.copy()
 
     def weigh(self, codes: NDArray[np.int32], weights: NDArray[np.int64]) -> None:
+        """See `Dictionary`."""
         np.add.at(self._counts, codes[codes > 0] - 1, weights[codes > 0])
 
     def load(self, values: Packed, counts: NDArray[np.int64]) -> None:
+        """See `Dictionary`."""
         codes = self._known(values.to_list(), NUMBER)
         self.weigh(codes, np.asarray(counts, np.int64))
 
     def rank(self, least: int, first: int = 0) -> NDArray[np.int32]:
+        """See `Dictionary`."""
         counts = self._counts.tolist()
         kept = [(-counts[i], v.encode(), i) for v, i in self._numbers.items() if i >= first and counts[i] >= least]
         return np.array([i for _, _, i in sorted(kept)], np.int32)
 
     def pick(self, numbers: NDArray[np.int32]) -> Packed:
+        """See `Dictionary`."""
         values = list(self._numbers)
         return pack([values[i] for i in numbers.tolist()])
 
@@ -172,6 +184,7 @@ class Buckets:
         return self.buckets
 
     def codes(self, cells: Cells, grow: int, out: NDArray[np.int32]) -> None:
+        """See `Dictionary`."""
         out[:] = (hashes(cells) % np.uint64(self.buckets)).astype(np.int32) + 1
         if isinstance(cells, Texts):
             out[cells.lens < 0] = 0
@@ -183,18 +196,23 @@ class Buckets:
             self._counts += np.bincount(out[out > 0] - 1, minlength=self.buckets)
 
     def counts(self) -> NDArray[np.int64]:
+        """See `Dictionary`."""
         return self._counts.copy()
 
     def weigh(self, codes: NDArray[np.int32], weights: NDArray[np.int64]) -> None:
+        """See `Dictionary`."""
         np.add.at(self._counts, codes[codes > 0] - 1, weights[codes > 0])
 
-    def load(self, values: Packed, counts: NDArray[np.int64]) -> None:
+    def load(self, values: Packed, counts: NDArray[np.int64]) -> None:  # noqa: ARG002 - hashes have no values
+        """See `Dictionary`."""
         self._counts = self._counts + counts
 
-    def rank(self, least: int, first: int = 0) -> NDArray[np.int32]:
+    def rank(self, least: int, first: int = 0) -> NDArray[np.int32]:  # noqa: ARG002 - every bucket stays
+        """See `Dictionary`."""
         return np.arange(first, self.buckets, dtype=np.int32)
 
     def pick(self, numbers: NDArray[np.int32]) -> Packed:
+        """See `Dictionary`."""
         return Packed(np.zeros(0, np.uint8), np.zeros(len(numbers), np.int64))
 
 

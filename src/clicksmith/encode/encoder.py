@@ -78,8 +78,9 @@ class Encoder:
         root: str | Path = ".",
         progress: Progress | None = None,
     ) -> Encoder:
-        """Fit on training rows: anything `open_source` takes. `tables` replaces side tables' files; paths start at `root`.
+        """Fit on training rows: anything `open_source` takes.
 
+        `tables` replaces the files of side tables, whose paths start at `root`.
         Raises DataError for data that contradict the schema; the message names file, row, column and value.
         """
         return _fit(schema, source, tables, Path(root), None, progress)[0]
@@ -192,7 +193,7 @@ class Encoder:
         return _combined(old, moments, vocabularies, self.rows + found.rows, refit=False)
 
     def save(self, folder: str | Path, *, rare: bool = True) -> None:
-        """Write the encoder as a folder of plain files. Without `rare` it is smaller and cannot be merged or extended."""
+        """Write a folder of plain files. Without `rare` it is smaller and can be neither merged nor extended."""
         from clicksmith.encode.saved import save
 
         save(self, Path(folder), rare=rare)
@@ -207,7 +208,8 @@ class Encoder:
     def _check_whole(self) -> None:
         if not self.whole:
             raise ArtifactError(
-                "the encoder was saved without its rare values and cannot be merged or extended; save it with rare=True."
+                "the encoder was saved without its rare values and cannot be merged or extended; "
+                "save it with rare=True."
             )
 
     def _encoded(self, source: Source, labels: bool) -> Iterator[Arrays]:
@@ -215,7 +217,7 @@ class Encoder:
         check_columns(self.recipes[0].columns(labels), source.columns, source.name)
         with ThreadPoolExecutor(threads()) as pool:
             for group in source.chunks(*reader.columns()):
-                for chunk, raw in zip(group, reader.read(group, FIND, pool), strict=True):
+                for raw in reader.read(group, FIND, pool):
                     yield finisher.finish(raw)
 
     def _assembled(self, arrays: Arrays) -> EncodedRows:

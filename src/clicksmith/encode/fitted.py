@@ -149,7 +149,7 @@ class _Real:
         self._fills = not bool(np.isnan(self._fill).all())
 
     def scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return [rows, columns] float32 for [columns, rows]; NaN where a number is missing and nothing stands for it."""
+        """Return [rows, columns] float32 for [columns, rows]; NaN where a number is missing and not filled."""
         if self._fills:
             numbers = np.where(np.isnan(numbers), self._fill, numbers)
         scaled = (numbers - self._mean) / self._deviation

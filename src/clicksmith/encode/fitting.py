@@ -1,10 +1,11 @@
-"""One pass over the training rows: count values, sum numbers, and (if asked) keep the raw rows for encoding them after."""
+"""One pass over the training rows: count values, sum numbers, and (if asked) keep the raw rows to encode them after."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ def fit_pass(
     with ThreadPoolExecutor(threads()) as pool:
         for group in source.chunks(*reader.columns()):
             raws = reader.read(group, COUNT, pool)
-            list(pool.map(lambda i: _tally(log, i, raws, moments), range(len(log.numbers))))
+            list(pool.map(partial(_tally, log, raws, moments), range(len(log.numbers))))
             for raw in raws:
                 for name, side in sides.items():
                     side.met += np.bincount(raw[f"side/{name}"], minlength=len(side.met))
@@ -121,7 +122,7 @@ def _settled(
     return Pass(Fitted(schema, vocabularies, scales), moments, ids, sides, rows, reader)
 
 
-def _tally(recipe: TableRecipe, i: int, raws: list[Arrays], moments: dict[str, Moments]) -> None:
+def _tally(recipe: TableRecipe, raws: list[Arrays], moments: dict[str, Moments], i: int) -> None:
     column = recipe.numbers[i]
     for raw in raws:
         tally(column, moments[column.name], raw["numbers"][i])

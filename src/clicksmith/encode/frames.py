@@ -22,7 +22,7 @@ def frame_of(data: Any) -> pl.DataFrame:
         return pl.DataFrame([_series(str(name), data[name]) for name in data.columns])
     if isinstance(data, (Mapping, list)):
         columns, _ = columns_of(data)
-        return pl.DataFrame([_listed(name, values) for name, values in columns.items()])
+        return pl.DataFrame([_listed(name, values) for name, values in (columns or {}).items()])
     if hasattr(data, "__arrow_c_stream__"):
         _unique(list(getattr(data, "column_names", [])))
         return pl.DataFrame(data)
@@ -91,7 +91,7 @@ def _series(name: str, column: Any) -> pl.Series:
 
 
 def _listed(name: str, values: list[Any]) -> pl.Series:
-    cleaned = [None if isinstance(v, float) and v != v else v for v in values]
+    cleaned: list[Any] = [None if isinstance(v, float) and v != v else v for v in values]
     cleaned = [v.tolist() if type(v).__module__ == "numpy" and hasattr(v, "tolist") else v for v in cleaned]
     cleaned = [list(v) if isinstance(v, tuple) else v for v in cleaned]
     kinds = {type(v) for v in cleaned if v is not None}

@@ -1,7 +1,8 @@
 """The hash of a value: the same number on every machine and in every version, in C (`kernels/encode.c`) and here.
 
-h = (bytes + 1) * K1;  for each 8-byte little-endian word (the last filled with zeros): h = (h ^ word) * K2; h ^= h >> 32
-h *= K2;  h ^= h >> 29                                                    (all modulo 2^64)
+h = (bytes + 1) * K1
+for each 8-byte little-endian word w, the last filled with zeros:  h = (h ^ w) * K2;  h ^= h >> 32
+h *= K2;  h ^= h >> 29                                             (all modulo 2^64)
 """
 
 from __future__ import annotations

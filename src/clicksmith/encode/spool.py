@@ -51,7 +51,7 @@ class Spool:
             for name, (dtype, shape) in shapes.items():
                 piece[name] = np.empty(shape, dtype)
                 if piece[name].size:
-                    self._files[name].readinto(memoryview(piece[name]).cast("B"))  # type: ignore[attr-defined]
+                    self._files[name].readinto(piece[name].data.cast("B"))  # type: ignore[attr-defined]
             yield piece
 
     def _wait(self) -> None:
@@ -66,7 +66,7 @@ class Spool:
                     path = self._folder / f"{len(self._files):03d}.raw"
                     self._files[name] = path.open("w+b")
                 if array.size:
-                    self._files[name].write(memoryview(np.ascontiguousarray(array)).cast("B"))
+                    self._files[name].write(np.ascontiguousarray(array).data.cast("B"))
             for file in self._files.values():
                 file.flush()
         except OSError as error:

@@ -1,7 +1,8 @@
-"""Encoded rows on disk, memory-mapped: one file per kind of column, row-major, so that a batch is one contiguous piece."""
+"""Encoded rows on disk, memory-mapped: a file per kind of column, row-major, so that a batch is one piece of it."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,8 @@ class Store:
         share = Share(tuple(range(len(layout.ids))), tuple(range(len(layout.numeric))))
         if rows.ids.shape[1] != len(layout.ids) or rows.numeric.shape[1] != len(layout.numeric):
             raise DataError(
-                f"rows with {rows.ids.shape[1]} id and {rows.numeric.shape[1]} numeric columns do not fit a layout with "
-                f"{len(layout.ids)} and {len(layout.numeric)}. Give the layout they were encoded with."
+                f"rows with {rows.ids.shape[1]} id and {rows.numeric.shape[1]} numeric columns do not fit a layout "
+                f"with {len(layout.ids)} and {len(layout.numeric)}. Give the layout they were encoded with."
             )
         histories = {f"history/{name}": array for name, array in rows.histories.items()}
         sides: dict[str, tuple[Share, Arrays]] = {}
@@ -105,8 +106,6 @@ class Store:
 
 
 def _digest_of(log: Arrays, sides: Mapping[str, tuple[Share, Arrays]]) -> str:
-    import hashlib
-
     state = hashlib.sha256()
     for prefix, arrays in (("log", log), *((name, part[1]) for name, part in sides.items())):
         for name in sorted(arrays):

@@ -43,7 +43,7 @@ Grow = int
 
 
 class TableReader:
-    """Reads chunks of one table with a set of dictionaries, by slot; those of one slot are used by one thread at a time.
+    """Reads chunks of one table with a dictionary per slot, each used by one thread at a time.
 
     links: for each column that side tables are joined on, the keys of each table
     """

@@ -73,8 +73,8 @@ class LabelReader:
         if self.label.task == "binary" and len(self.met) == 1:
             only = int(next(iter(self.met)))
             raise DataError(
-                f"{where}: the label '{self.label.name}' is {only} in every row; a model needs both 0 and 1 to learn from. "
-                "Check the label column and how the rows were chosen."
+                f"{where}: the label '{self.label.name}' is {only} in every row; a model needs both 0 and 1 to learn "
+                "from. Check the label column and how the rows were chosen."
             )
 
 
@@ -106,8 +106,8 @@ def read_time(chunk: Chunk, time: Time) -> NDArray[np.float64]:
     for row, text in enumerate(texts):
         if known[text] is None:
             raise DataError(
-                f"{chunk.where} row {chunk.first + row + 1}: the time '{time.name}' is {text!r}, which is not a date and "
-                'time such as 2026-11-24T10:00:00. Correct it, or declare Time(unit="s") or "ms" for numbers.'
+                f"{chunk.where} row {chunk.first + row + 1}: the time '{time.name}' is {text!r}, which is not a date "
+                'and time such as 2026-11-24T10:00:00. Correct it, or declare Time(unit="s") or "ms" for numbers.'
             )
     return np.array([known[text] for text in texts], np.float64)
 

@@ -1,7 +1,8 @@
 """Cells as text: one canonical text per value, so that a CSV, a frame and a JSON row give the same ids.
 
-An integer is its digits, exactly; a float that is a whole number is that integer (pandas makes floats of integer columns
-with holes); booleans are "true" and "false"; a missing value (None, NaN, an empty text) is the empty text.
+An integer is its digits, exactly; a float that is a whole number is that integer (pandas makes floats of integer
+columns with holes; above 2^53 the frame itself has lost digits); booleans
+are "true" and "false"; a missing value (None, NaN, an empty text) is the empty text.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def text_series(series: pl.Series) -> pl.Series:
     """Return a column of any scalar type as canonical texts, missing values as empty texts."""
     if series.dtype == pl.String:
         return series.fill_null("")
-    if series.dtype.is_integer() or series.dtype in (pl.Categorical, pl.Enum):
+    if series.dtype.is_integer() or isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         return series.cast(pl.String).fill_null("")
     if series.dtype == pl.Null:
         return pl.Series(series.name, [""] * len(series), dtype=pl.String)

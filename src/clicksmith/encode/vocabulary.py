@@ -68,7 +68,7 @@ class Vocabulary:
 
 
 def settle(keep: Keep, dictionary: Dictionary, blank: int = 0) -> tuple[Vocabulary, NDArray[np.int32]]:
-    """Number a dictionary's values by falling count, ties by value; return the id by code, unseen for -1 as last entry."""
+    """Number values by falling count, ties by value; also return the id by code, unseen for -1 as last entry."""
     counts = dictionary.counts()
     if keep.buckets is not None:
         vocabulary = Vocabulary(keep, pack([]), counts, pack([]), np.zeros(0, np.int64), blank)
