@@ -258,6 +258,21 @@ def test_merged_numbers_stand_where_the_first_number_stood_and_views_keep_every_
     assert fields.views["first_order"].shape == (3, len(EVERYTHING.order) + 4, 1)
 
 
+@pytest.mark.parametrize("kept", ["ids", "numeric", "bags", "vectors", "histories"])
+def test_one_kind_of_column_alone_is_enough(kept):
+    empty = dict.fromkeys(("ids", "numeric", "bags", "vectors", "histories"), ())
+    layout = msgspec.structs.replace(EVERYTHING, **{**empty, kept: getattr(EVERYTHING, kept)}, order=())
+    if kept == "histories":
+        columns = tuple(msgspec.structs.replace(c, of=None) for c in EVERYTHING.histories[0].columns)
+        layout = msgspec.structs.replace(
+            layout, histories=(msgspec.structs.replace(EVERYTHING.histories[0], columns=columns),)
+        )
+    module = embedder(layout=layout, reads=("vectors", View("first_order", 1)))
+    fields = module(random_batch(layout, 3).inputs)
+    assert fields.vectors.shape == (3, len(module.shape.fields), 4)
+    assert fields.views["first_order"].shape == (3, len(module.shape.fields), 1)
+
+
 def test_scoring_first_does_not_spoil_training():
     module, inputs = embedder(), random_batch(EVERYTHING, 3).inputs
     with torch.inference_mode():

@@ -48,8 +48,9 @@ class HistoryReader(nn.Module):
         super().__init__()
         self.name = history.name
         self.pool = pool.build(history_shape(history, dim))
-        self.paired = [i for i, c in enumerate(history.columns) if c.of is not None]
-        self.only = [i for i, c in enumerate(history.columns) if c.of is None]
+        self.paired = _span([i for i, c in enumerate(history.columns) if c.of is not None])
+        only = [i for i, c in enumerate(history.columns) if c.of is None]
+        self.only = _span(only) if only else None
         for c in history.columns:
             if c.of is not None and c.of not in id_names:
                 known = ", ".join(id_names) or "(there is none)"
@@ -64,7 +65,8 @@ class HistoryReader(nn.Module):
 
     def encode(self, keys: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Return the pool's state per user."""
-        return self.pool.encode(_columns(keys, self.paired), _columns(keys, self.only) if self.only else None, mask)  # type: ignore[operator]
+        only = None if self.only is None else keys[:, :, self.only]
+        return self.pool.encode(keys[:, :, self.paired], only, mask)  # type: ignore[operator]
 
     def forward(self, state: dict[str, Tensor], ids: Tensor | None, inputs: Inputs) -> Tensor:
         """Return the interests of each row; `ids` [batch, ids, dim] are the id columns' vectors."""
@@ -73,8 +75,8 @@ class HistoryReader(nn.Module):
         return self.pool.read(state, ids.index_select(1, self.query), inputs.owner)  # type: ignore[operator]
 
 
-def _columns(keys: Tensor, chosen: list[int]) -> Tensor:
-    if chosen == list(range(chosen[0], chosen[0] + len(chosen))) if chosen else True:
-        first = chosen[0] if chosen else 0
-        return keys if len(chosen) == keys.shape[2] else keys.narrow(2, first, len(chosen))
-    return keys[:, :, chosen]
+def _span(chosen: list[int]) -> slice | list[int]:
+    """Return consecutive positions as a slice, which is a view where a list would copy."""
+    first = chosen[0] if chosen else 0
+    contiguous = chosen == list(range(first, first + len(chosen)))
+    return slice(first, first + len(chosen)) if contiguous else chosen
