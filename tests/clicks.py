@@ -77,7 +77,8 @@ def tiny_run() -> Path:
 
     at = folder()
     argv = ["fit", f"{at}/train.csv", "--valid", f"{at}/valid.csv", "--test", f"{at}/test.csv"]
-    argv += ["--schema", f"{at}/schema.toml", "--model", "deepfm", "--model.dim", "8", "--epochs", "3", "--quiet"]
+    argv += ["--schema", f"{at}/schema.toml", "--model", "deepfm", "--model.dim", "8", "--quiet"]
+    argv += ["--epochs", "8", "--train.learning-rate", "0.01", "--train.batch-size", "64"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         status = main([*argv, "--out", f"{at}/run"])
     assert status == 0

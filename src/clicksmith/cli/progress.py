@@ -76,10 +76,15 @@ class ShownProgress:
         words.append(f"{entry['rows_per_second']:,.0f} rows/s")
         self.said("  ".join(words))
 
+    def noted(self, text: str) -> None:
+        """Something deserves a look."""
+        self.said(f"note: {text}")
+
     def finished(self, reason: str) -> None:
         """Training has ended."""
         words = {"patience": "no better for a while", "epochs": "all epochs done", "steps": "all steps done"}
-        self.said(f"trained: {words.get(reason, reason)}, {time.monotonic() - self._began:.0f} s")
+        if reason in words:
+            self.said(f"trained: {words[reason]}, {time.monotonic() - self._began:.0f} s")
 
     def _show(self, what: str, done: int, total: int, told: str) -> None:
         bar = self._bar

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ from clicksmith.fitting.asked import (
 )
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
+from clicksmith.fitting.told import FitProgress, Quiet
 from clicksmith.identity import digest
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
@@ -35,7 +36,6 @@ from clicksmith.serve.artifact import Artifact, save
 from clicksmith.serve.environment import environment
 from clicksmith.serve.predictor import Predictor
 from clicksmith.serve.scoring import measure, plain, predictions_of
-from clicksmith.train.progress import Progress, Silent
 from clicksmith.train.result import TrainResult
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train as train_model
@@ -111,7 +111,7 @@ def fit(
         if begin(folder, record, overwrite=overwrite) == "done":
             return Run.open(path)
         kept = None if cache is None else Path(cache)
-        job = _Job(folder, record, asked, parts, spec, whole, kept, progress or _Quiet())
+        job = _Job(folder, record, asked, parts, spec, whole, kept, progress or Quiet())
         job.run()
     return Run.open(path)
 
@@ -120,26 +120,6 @@ def default_out(parts: Parts, record: RunRecord) -> Path:
     """Return the folder of a run that was given none: the same question has the same folder."""
     stem = Path(parts.train.name).name.split(".")[0].replace("*", "").replace("the frame", "frame") or "rows"
     return Path("runs") / f"{stem}-{record.model}-{record.identity[:8]}"
-
-
-class FitProgress(Progress, Protocol):
-    """What `fit` tells besides what the trainer tells."""
-
-    def said(self, text: str) -> None:
-        """A step is done, in words."""
-        ...
-
-    def encoding(self, part: str, done: int, expected: int) -> None:
-        """Rows of a part are read: so many of about so many."""
-        ...
-
-
-class _Quiet(Silent):
-    def said(self, text: str) -> None:
-        pass
-
-    def encoding(self, part: str, done: int, expected: int) -> None:
-        pass
 
 
 @dataclass(frozen=True)
