@@ -20,7 +20,7 @@ from clicksmith.evaluate.calibrator import (
     negative_sampling,
     pool_adjacent_violators,
 )
-from clicksmith.evaluate.scored import scored
+from clicksmith.evaluate.scored import scored, sigmoid
 
 
 def distorted(n: int = 20_000, slope: float = 2.0, shift: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -95,6 +95,8 @@ def test_dropped_negatives_are_corrected_exactly() -> None:
     np.testing.assert_allclose(
         Calibrator((negative_sampling(rate),)).probabilities(trained_on_sample), q / (q + (1 - q) / rate)
     )
+    with pytest.raises(UsageError, match=r"^rate=1.5: "):
+        negative_sampling(1.5)
     with pytest.raises(UsageError, match=r"^rate=0: the share of non-clicks kept lies above 0 and is at most 1.$"):
         negative_sampling(0)
 
@@ -121,3 +123,17 @@ def test_one_class_cannot_be_calibrated_and_a_wrong_method_is_named() -> None:
         fit_calibrator(scored([0, 0], logits=[0.0, 1.0]))
     with pytest.raises(UsageError, match=r"^no calibration method 'beta'; choose platt, temperature or isotonic.$"):
         fit_calibrator(scored([0, 1], logits=[0.0, 1.0]), "beta")  # type: ignore[arg-type]
+
+
+def test_platt_solves_its_own_equations() -> None:
+    labels, logits = distorted(50)
+    fitted = fit_platt(scored(labels, logits=logits))
+    up, down = labels.sum(), (~labels).sum()
+    target = np.where(labels, (up + 1) / (up + 2), 1 / (down + 2))
+    left = sigmoid(fitted.apply(logits)) - target
+    np.testing.assert_allclose([left.sum(), left @ logits], 0, atol=1e-4)
+
+
+def test_the_bounds_of_isotonic_leave_room_for_one_more_row() -> None:
+    fitted = fit_isotonic(scored([0, 0, 1, 1], logits=[-2.0, -1.0, 1.0, 2.0]))
+    np.testing.assert_allclose(sigmoid(fitted.apply([-9.0, 9.0])), [1 / 6, 5 / 6])

@@ -34,6 +34,7 @@ def test_log_loss_of_huge_logits_is_finite_and_exact() -> None:
 def test_a_certain_and_wrong_probability_costs_much_and_not_infinity() -> None:
     single = logloss([1, 0], probabilities=np.array([0.0, 0.0], np.float32))
     assert 7 < single < 9  # half of -log(2^-23)
+    assert logloss([0, 1], probabilities=np.array([1.0, 1.0], np.float32)) == pytest.approx(single, rel=1e-6)
 
 
 def test_the_click_rate_for_every_row_has_normalised_entropy_one() -> None:
