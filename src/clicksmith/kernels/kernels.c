@@ -131,14 +131,11 @@ typedef struct {
 } lookup_args;
 
 INLINE void lookup_span(const lookup_args *a, int64_t first, int64_t last, int half) {
-  int64_t dim = a->dim, columns = a->columns, end = a->n * columns;
+  int64_t dim = a->dim, columns = a->columns, end = a->n * columns, distance = (15 + columns) / columns * columns;
   for (int64_t i = first; i < last; i++)
     for (int64_t c = 0; c < columns; c++) {
-      int64_t at = i * columns + c, ahead = at + 16, row = a->offsets[c] + a->ids[at];
-      if (ahead < end) {
-        int64_t ca = c + 16 < columns ? c + 16 : (c + 16) % columns;
-        __builtin_prefetch(a->weight + (a->offsets[ca] + a->ids[ahead]) * dim);
-      }
+      int64_t at = i * columns + c, ahead = at + distance, row = a->offsets[c] + a->ids[at];
+      if (ahead < end) __builtin_prefetch(a->weight + (a->offsets[c] + a->ids[ahead]) * dim);
       if (a->ids[at] < 0 || row >= a->total) { *a->bad = 1; continue; }
       const float *from = a->weight + row * dim;
       int64_t to = i * a->stride + a->lead + c * dim;
@@ -390,25 +387,31 @@ INLINE void prefetch_row(const row_args *a, int64_t row) {
     if (a->v) __builtin_prefetch(a->v + at + j, 1);
   }
 }
-static void catch_up_block(const void *args, int64_t part) { /* each part looks at all rows and treats its own */
+#define CHUNK 64
+/* Each part looks at all rows and treats its own: first it picks them, without a branch, while their lines come in. */
+static void catch_up_block(const void *args, int64_t part) {
   const row_args *a = args;
-  int64_t waiting[16], since[16], count = 0, step = a->step;
-  for (int64_t i = 0; i < a->n; i++) {
-    if (i + 24 < a->n && a->rows[i + 24] >= 0) __builtin_prefetch(a->last_step + a->rows[i + 24]); /* to read: a line wanted for writing by two parts would travel */
-    int64_t row = a->rows[i];
-    if (row < 0 || (a->parts > 1 && (int64_t)(((mix((uint64_t)row) >> 32) * (uint64_t)a->parts) >> 32) != part)) continue;
-    int32_t from = a->last_step[row];
-    if (from == 0 || from >= step) continue; /* never touched: its moments are zero */
-    a->last_step[row] = (int32_t)step;
-    prefetch_row(a, row);
-    waiting[count] = row;
-    since[count++] = from;
-    if (count == 16) {
-      for (int64_t q = 0; q < 16; q++) replay_row(a, waiting[q], since[q], step);
-      count = 0;
+  int64_t own[2][CHUNK], picked[2] = {0, 0}, late[CHUNK], since[CHUNK], step = a->step, parts = a->parts;
+  for (int64_t first = 0, side = 0; first < a->n + CHUNK; first += CHUNK, side ^= 1) {
+    int64_t count = 0, found = 0;
+    for (int64_t i = first; i < MIN(first + CHUNK, a->n); i++) {
+      int64_t row = a->rows[i];
+      own[side][count] = row;
+      count += (row >= 0) & ((int64_t)(((mix((uint64_t)row) >> 32) * (uint64_t)parts) >> 32) == part);
     }
+    picked[side] = count;
+    for (int64_t q = 0; q < count; q++) __builtin_prefetch(a->last_step + own[side][q]);
+    const int64_t *rows = own[side ^ 1];
+    for (int64_t q = 0; q < picked[side ^ 1]; q++) {
+      int32_t from = a->last_step[rows[q]];
+      if (from == 0 || from >= step) continue; /* never touched (its moments are zero), or up to date */
+      a->last_step[rows[q]] = (int32_t)step;
+      prefetch_row(a, rows[q]);
+      late[found] = rows[q];
+      since[found++] = from;
+    }
+    for (int64_t q = 0; q < found; q++) replay_row(a, late[q], since[q], step);
   }
-  for (int64_t q = 0; q < count; q++) replay_row(a, waiting[q], since[q], step);
 }
 static void flush_block(const void *args, int64_t b) {
   const row_args *a = args;
@@ -424,7 +427,7 @@ static void flush_block(const void *args, int64_t b) {
 EXPORT void cs_adam_catch_up(float *weight, float *m, float *v, int32_t *last_step, const int64_t *rows, int64_t n, int64_t dim,
                              int64_t step, double b2, const float *replay, const float *decay, int64_t decays, int threads) {
   row_args a = {.weight = weight, .m = m, .v = v, .last_step = last_step, .rows = rows, .n = n, .dim = dim, .step = step,
-                .b2 = b2, .replay = replay, .decay = decay, .decays = decays, .parts = threads};
+                .b2 = b2, .replay = replay, .decay = decay, .decays = decays, .parts = threads > 1 ? threads : 1};
   if (rows) run(catch_up_block, &a, threads > 1 ? threads : 1, threads);
   else run(flush_block, &a, BLOCKS, threads);
 }
