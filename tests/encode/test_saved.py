@@ -1,5 +1,6 @@
 """Encoders as plain files, numbers kept exactly, and the hash written down twice."""
 
+import importlib
 import json
 import math
 from fractions import Fraction
@@ -16,6 +17,8 @@ from clicksmith.encode.numbers import Moments
 from clicksmith.errors import ArtifactError
 from clicksmith.schema import Categorical, Label, Numeric, Schema
 
+NAMES = ("native", "dictionary", "hashing", "numbers", "fitted", "few", "source", "delimited")
+MODULES = [importlib.import_module(f"clicksmith.encode.{name}") for name in NAMES]
 SCHEMA = Schema(
     fields=(Categorical("a", min_count=2), Numeric("n"), Numeric("q", scale="quantile", bins=2)), label=Label("click")
 )
@@ -34,6 +37,23 @@ def test_a_saved_encoder_encodes_merges_and_extends_alike(kernels, tmp_path):
     assert loaded.merge(loaded).values("a") == ["x", "ä", "r"]
     assert loaded.extend(ROWS).values("a") == ["x", "ä", "r"]
     assert loaded.counts("a").tolist() == [0, 1, 2, 2]
+
+
+def test_with_and_without_the_kernels_everything_is_equal(tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    cells = [f"v{i}" for i in rng.zipf(1.5, 4000)]
+    rows = pl.DataFrame({"a": cells, "n": rng.normal(size=4000), "q": rng.normal(size=4000), "click": [0, 1] * 2000})
+    rows.write_csv(tmp_path / "log.csv")
+    compiled, store = Encoder.fit_encode(SCHEMA, tmp_path / "log.csv", tmp_path / "compiled")
+    compiled.save(tmp_path / "e")
+    for module in MODULES:
+        monkeypatch.setattr(module, "LIBRARY", None)
+    plain, other = Encoder.fit_encode(SCHEMA, tmp_path / "log.csv", tmp_path / "plain")
+    assert plain.digest == compiled.digest and plain.counts("a").tolist() == compiled.counts("a").tolist()
+    loaded = Encoder.load(tmp_path / "e").encode(rows)
+    for got in (other.slice(0, 4000), loaded):
+        np.testing.assert_array_equal(got.ids, store.slice(0, 4000).ids)
+        np.testing.assert_array_equal(got.numeric, store.slice(0, 4000).numeric)
 
 
 def test_without_the_rare_values_ids_and_counts_stay(tmp_path):

@@ -3,10 +3,12 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from clicksmith.encode import delimited
+from clicksmith.encode.chunk import FrameChunk, RowsChunk
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
 from clicksmith.errors import DataError, StorageError
@@ -218,3 +220,15 @@ def test_one_class_only_is_refused_for_fitting_and_not_for_encoding(kernels, tmp
 
 def test_something_that_is_no_table():
     assert sentence(3) == "a int is not a table. Give a path, a polars, pandas or Arrow table, or a list of dicts."
+
+
+def test_chosen_rows_of_a_chunk_are_read_alike(tmp_path):
+    path = file(tmp_path, "ad,price,click\n" + "".join(f"a{i},{i},0\n" for i in range(20)))
+    source, rows = open_source(path), np.array([3, 4, 11])
+    frame = pl.read_csv(path)
+    lists = RowsChunk(frame.to_dict(as_series=False), 20, "rows")
+    for chunk in (next(source.chunks(["price"], ["ad"]))[0], FrameChunk(frame, "frame"), lists):
+        taken = chunk.take(rows, 3)
+        texts = taken.texts("ad")
+        assert [texts[i] for i in range(taken.rows)] == ["a3", "a4", "a11"] and taken.first == 3
+        assert taken.numbers("price").tolist() == [3, 4, 11]

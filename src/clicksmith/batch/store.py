@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clicksmith.encode.arrays import FORMAT
-from clicksmith.encode.encoder import Encoder, side_tables
+from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.fitting import Progress
+from clicksmith.encode.recipe import side_tables
 from clicksmith.encode.source import open_source
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError
@@ -50,6 +52,7 @@ def cached_fit_encode(
         try:
             return Cached(Encoder.load(folder / "encoder", root=root), Store.open(folder / "rows", verify=True), True)
         except ArtifactError:
+            _clear(folder)
             encoder, store = Encoder.fit_encode(
                 schema, opened, folder / "rows", tables=tables, root=root, progress=progress
             )
@@ -66,4 +69,11 @@ def cached_encode(encoder: Encoder, source: Any, cache: str | Path, *, progress:
         try:
             return Cached(encoder, Store.open(folder / "rows", verify=True), True)
         except ArtifactError:
+            _clear(folder)
             return Cached(encoder, encoder.encode_to(opened, folder / "rows", progress=progress), False)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed runs left; the folder is locked, so that no run is at work in it."""
+    for left in folder.glob(".*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -62,6 +62,10 @@ class Chunk(Protocol):
         """Return vectors [rows, dim] of one array (or text) column or of several numeric ones; zeros where missing."""
         ...
 
+    def take(self, rows: NDArray[np.int64], first: int) -> Chunk:
+        """Return the rows with these numbers in the chunk, as a chunk whose first row has the number `first`."""
+        ...
+
 
 def not_a_number(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
     """Return the error for a cell that should hold a number."""
@@ -163,6 +167,10 @@ class FrameChunk:
                 return finite(self, columns, out)
         return RowsChunk(dict(self._lists(columns)), self.rows, self.where, self.first).vectors(columns, dim)
 
+    def take(self, rows: NDArray[np.int64], first: int) -> FrameChunk:
+        """See `Chunk`."""
+        return FrameChunk(self.frame[rows], self.where, first)
+
     def _lists(self, columns: Sequence[str]) -> Iterable[tuple[str, list[Any]]]:
         return ((name, self.frame.get_column(name).to_list()) for name in columns)
 
@@ -227,6 +235,11 @@ class RowsChunk:
                 raise not_a_number(self, row, columns[0], values[numbers.index(None)])
             out[row] = cast("list[float]", numbers)
         return finite(self, columns, out)
+
+    def take(self, rows: NDArray[np.int64], first: int) -> RowsChunk:
+        """See `Chunk`."""
+        picked = {name: [values[i] for i in rows.tolist()] for name, values in self.columns.items()}
+        return RowsChunk(picked, len(rows), self.where, first)
 
 
 def _values(cell: Any, separator: str) -> list[Any]:

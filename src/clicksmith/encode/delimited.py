@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -73,6 +73,11 @@ class TextChunk:
     def vectors(self, columns: Sequence[str], dim: int) -> NDArray[np.float32]:
         """See `Chunk`."""
         return RowsChunk(self._lists(columns), self.rows, self.where, self.first).vectors(columns, dim)
+
+    def take(self, rows: NDArray[np.int64], first: int) -> TextChunk:
+        """See `Chunk`."""
+        starts, lens, values = self.starts[:, rows], self.lens[:, rows], self.values[:, rows]
+        return replace(self, first=first, rows=len(rows), starts=starts, lens=lens, values=values)
 
     def _lists(self, columns: Sequence[str]) -> dict[str, list[Any]]:
         return {name: [self.texts(name)[row] for row in range(self.rows)] for name in columns}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,24 +25,22 @@ from clicksmith.encode.frames import columns_of, frame_of, names_of
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.numbers import Moments, bucket_counts, gives_id
 from clicksmith.encode.numbers import fitted as fitted_scale
-from clicksmith.encode.recipe import TableRecipe, check_columns, recipes
+from clicksmith.encode.recipe import TableRecipe, check_columns, recipes, side_tables
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.source import Source, open_source
-from clicksmith.encode.spool import Spool
+from clicksmith.encode.spool import Spool, ahead
 from clicksmith.encode.store import Store, finish_store
 from clicksmith.encode.table import TableReader
 from clicksmith.encode.vocabulary import Vocabulary, extended, merged, of_counts
 from clicksmith.errors import ArtifactError, NotFittedError, SchemaError
 from clicksmith.files import atomic_folder
-from clicksmith.names import unknown
-from clicksmith.schema.columns import Multimodal
 from clicksmith.schema.schema import Schema
 
 FEW = 1024
 """Up to this many rows are read as Python lists: quicker than columns."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Side:
     """A side table, encoded: row 0 stands for unknown keys."""
 
@@ -53,7 +50,7 @@ class Side:
     arrays: Arrays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoder:
     """Maps raw rows to ids with what `fit` found. It is a value: `merge` and `extend` return another one.
 
@@ -310,27 +307,3 @@ def _combined(
 
 def _append_log(writer: ArrayWriter, arrays: Arrays) -> None:
     writer.append({f"log:{name}": array for name, array in arrays.items()})
-
-
-def side_tables(schema: Schema, given: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Return the side tables and vector files of a schema: those given, else their paths below `root`."""
-    found: dict[str, Any] = {table.name: given.get(table.name, root / table.path) for table in schema.tables}
-    for column in schema.fields:
-        if isinstance(column, Multimodal) and column.file is not None:
-            found[column.name] = given.get(column.name, root / column.file)
-    odd = sorted(set(given) - set(found))
-    if odd:
-        raise SchemaError(unknown(odd[0], found, "side table"))
-    return found
-
-
-def ahead(work: Callable[[Arrays], Arrays], pieces: Iterable[Arrays]) -> Iterator[Arrays]:
-    """Yield work(piece) in order, computed a few pieces ahead."""
-    with ThreadPoolExecutor(threads()) as pool:
-        waiting: deque[Future[Arrays]] = deque()
-        for piece in pieces:
-            waiting.append(pool.submit(work, piece))
-            if len(waiting) > threads():
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

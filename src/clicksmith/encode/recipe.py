@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,7 +20,7 @@ from clicksmith.encode.layout import (
 )
 from clicksmith.encode.numbers import gives_id
 from clicksmith.encode.vocabulary import Keep
-from clicksmith.errors import DataError
+from clicksmith.errors import DataError, SchemaError
 from clicksmith.names import unknown
 from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Multimodal, Numeric, Time
 from clicksmith.schema.schema import Schema, SideTable
@@ -161,3 +163,15 @@ def check_columns(needed: Collection[str], there: Collection[str], where: str) -
             f"{where}: {hint}{more} The schema declares it: rename the column, add it (with empty cells where it is "
             f"not known), or change the schema.{single if odd else ''}"
         )
+
+
+def side_tables(schema: Schema, given: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Return the side tables and vector files of a schema: those given, else their paths below `root`."""
+    found: dict[str, Any] = {table.name: given.get(table.name, root / table.path) for table in schema.tables}
+    for column in schema.fields:
+        if isinstance(column, Multimodal) and column.file is not None:
+            found[column.name] = given.get(column.name, root / column.file)
+    odd = sorted(set(given) - set(found))
+    if odd:
+        raise SchemaError(unknown(odd[0], found, "side table"))
+    return found

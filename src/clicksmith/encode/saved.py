@@ -11,10 +11,10 @@ import numpy as np
 from clicksmith.encode.arrays import Arrays, read_arrays, read_manifest, writing
 from clicksmith.encode.assemble import Share
 from clicksmith.encode.dictionary import new_dictionary
-from clicksmith.encode.encoder import Encoder, Side, side_tables
+from clicksmith.encode.encoder import Encoder, Side
 from clicksmith.encode.fitted import Fitted
 from clicksmith.encode.numbers import Moments, Scale
-from clicksmith.encode.recipe import TableRecipe
+from clicksmith.encode.recipe import TableRecipe, side_tables
 from clicksmith.encode.texts import Packed, pack
 from clicksmith.encode.vocabulary import Keep, Vocabulary
 from clicksmith.errors import ArtifactError

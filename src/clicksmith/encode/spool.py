@@ -4,7 +4,8 @@ stays flat however many rows there are."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from clicksmith.encode.arrays import Arrays
+from clicksmith.encode.delimited import threads
 from clicksmith.files import storage_error
 
 
@@ -71,3 +73,15 @@ class Spool:
                 file.flush()
         except OSError as error:
             raise storage_error(error, self._folder.parent) from error
+
+
+def ahead(work: Callable[[Arrays], Arrays], pieces: Iterable[Arrays]) -> Iterator[Arrays]:
+    """Yield work(piece) in order, computed a few pieces ahead."""
+    with ThreadPoolExecutor(threads()) as pool:
+        waiting: deque[Future[Arrays]] = deque()
+        for piece in pieces:
+            waiting.append(pool.submit(work, piece))
+            if len(waiting) > threads():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

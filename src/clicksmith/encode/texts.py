@@ -22,7 +22,7 @@ NO_NUMBER = frozenset({"", "nan", "na", "null", "none"})
 """Texts (in any case) that mean a missing number."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Texts:
     """Cells as places in a block of bytes; a length of -1 is "nothing here" (padding).
 
@@ -47,7 +47,7 @@ Cells = Texts | pl.Series | Sequence[str | None]
 """A column of texts. In a series or a list, None is "nothing here"."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grid:
     """Several texts per row, laid out in rows of `length` places: `cells[i]` lies at `places[i]`.
 
@@ -60,7 +60,7 @@ class Grid:
     counts: NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Packed:
     """Texts one after another: text i ends at `ends[i]`."""
 

@@ -25,7 +25,7 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     buckets: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The values of one slot: id `2 + i` belongs to value i.
 
