@@ -59,6 +59,12 @@ def test_a_perfect_auc_still_has_a_width() -> None:
     assert found.method == "Wilson, because the estimate does not vary"
 
 
+@pytest.mark.parametrize("clicks", [3, 17])
+def test_a_perfect_auc_is_as_certain_as_its_rarer_class_allows(clicks: int) -> None:
+    found = estimate(scored(np.arange(20) >= 20 - clicks, logits=np.arange(20.0)), METRICS["auc"])
+    assert found.low == wilson(1.0, 3, 0.95)[0]
+
+
 def test_one_unit_has_no_interval() -> None:
     found = estimate(scored([0, 1, 1], logits=[0.0, 1.0, -1.0], groups=[4, 4, 4]), METRICS["gauc"])
     assert (found.low, found.high, found.method) == (None, None, "no interval: a single independent unit")
