@@ -57,14 +57,19 @@ def _owner(frame: pl.DataFrame, column: ColumnProfile, ids: set[str]) -> str | N
     values = set(_cut(frame, column).explode().cast(pl.String).drop_nulls().unique().to_list()) - {""}
     if not values:
         return None
-    scored: list[tuple[float, int, str]] = []
+    coded = all(value.lstrip("-").isdigit() for value in values)
+    scored: list[tuple[int, int, str]] = []
     for name in sorted(ids):
         known = set(texts_of(frame.get_column(name)).drop_nulls().unique().to_list())
         share = len(values & known) / len(values)
-        near = len({w[:4] for w in words(name)} & {w[:4] for w in words(column.name)})
-        if share >= 0.5 or (near and share >= 0.2):
+        near = len(_stems(name) & _stems(column.name))
+        if share >= (0.2 if near else 2.0 if coded else 0.5):  # small numbers are shared by chance
             scored.append((near, int(100 * share), name))
     return max(scored)[2] if scored else None
+
+
+def _stems(name: str) -> set[str]:
+    return {word[:4].rstrip("s") for word in words(name)} - {"id", "past", "hist", "hi", "seq"}
 
 
 def _lengths(frame: pl.DataFrame, column: ColumnProfile) -> pl.Series:

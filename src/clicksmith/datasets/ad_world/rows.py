@@ -77,12 +77,12 @@ class RowMaker:
             logit += self._pair(r, i, cells)
         for i, effect in enumerate(h.mixed_effect):
             value = draw(r, h.mixed_cdf)
-            cells[f"mixed_{i}"] = value
+            cells[f"mixed_code_{i}"] = value
             logit += effect[value]
         if s.numbers is not None:
             logit += numbers(r, s.numbers, cells)
         for i in range(s.noise.fields if s.noise else 0):
-            cells[f"noise_{i}"] = draw(r, h.noise_cdf)
+            cells[f"noise_code_{i}"] = draw(r, h.noise_cdf)
         cells["time"] = START + (progress * s.days * 86_400).astype(np.int64)
         click = r.random(BLOCK) < 1.0 / (1.0 + np.exp(-logit))
         return Block(cells, logit, click).slice(0, rows)

@@ -23,13 +23,13 @@ def schema_of(settings: AdWorldSettings, *, tables: bool) -> Schema:
     if settings.domains is not None:
         fields += [Categorical("domain"), Categorical("style")]
     fields += [Categorical(f"pair_{i}_{side}") for i in range(len(settings.pairs)) for side in "ab"]
-    fields += [Categorical(f"mixed_{i}") for i in range(settings.mixed.fields if settings.mixed else 0)]
+    fields += [Categorical(f"mixed_code_{i}") for i in range(settings.mixed.fields if settings.mixed else 0)]
     if settings.numbers is not None:
         fields += [
             Numeric(f"number_{i}", scale="log" if i % 3 == 1 else "standard") for i in range(settings.numbers.useful)
         ]
         fields += [Numeric(f"noise_number_{i}") for i in range(settings.numbers.noise)]
-    fields += [Categorical(f"noise_{i}") for i in range(settings.noise.fields if settings.noise else 0)]
+    fields += [Categorical(f"noise_code_{i}") for i in range(settings.noise.fields if settings.noise else 0)]
     joined: list[SideTable] = []
     behaviours: tuple[Behaviour, ...] = ()
     if settings.history is not None:

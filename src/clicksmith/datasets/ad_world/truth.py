@@ -34,7 +34,7 @@ class PlantedPair(msgspec.Struct, frozen=True):
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """What was planted.
 
-    useful_values: for the fields `mixed_*`, the values that count (the others are noise features)
+    useful_values: for the fields `mixed_code_*`, the values that count (the others are noise features)
     dims: for the fields of pairs, the dimensions their vectors need
     domain_clusters: the hidden cluster of each domain
     bayes: by part, and "all"
@@ -81,7 +81,7 @@ class Tally:
 def truth_of(settings: AdWorldSettings, hidden: Hidden, fields: list[str], bayes: dict[str, Bayes]) -> Truth:
     """Return the truth about a world whose inputs are `fields`."""
     noise = [name for name in fields if name.startswith("noise") or name in _silent(settings)]
-    mixed = {f"mixed_{i}": tuple(np.flatnonzero(e).tolist()) for i, e in enumerate(hidden.mixed_effect)}
+    mixed = {f"mixed_code_{i}": tuple(np.flatnonzero(e).tolist()) for i, e in enumerate(hidden.mixed_effect)}
     pairs = [
         PlantedPair((f"pair_{i}_a", f"pair_{i}_b"), p.kind, p.strength, p.rank if p.kind == "factorised" else None)
         for i, p in enumerate(settings.pairs)

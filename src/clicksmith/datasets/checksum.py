@@ -1,0 +1,54 @@
+"""MD5 sums of text that do not depend on line ends: published sums are of LF files, or of CRLF files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from clicksmith.errors import DataError
+
+_PIECE = 1 << 20
+
+
+def md5_forms(path: Path) -> tuple[str, str, str]:
+    """Return the MD5 of a file as it is, with LF and with CRLF line ends. A .zst file counts as its content."""
+    own, lf, crlf = hashlib.md5(), hashlib.md5(), hashlib.md5()
+    held = b""
+    for piece in _pieces(path):
+        own.update(piece)
+        text = held + piece
+        held = b"\r" if text.endswith(b"\r") else b""
+        text = (text[:-1] if held else text).replace(b"\r\n", b"\n")
+        lf.update(text)
+        crlf.update(text.replace(b"\n", b"\r\n"))
+    lf.update(held)
+    crlf.update(held)
+    return own.hexdigest(), lf.hexdigest(), crlf.hexdigest()
+
+
+def verify(path: Path, expected: tuple[str, ...]) -> None:
+    """Raise DataError unless the MD5 of a file, in one of its forms, is an expected one."""
+    if not expected:
+        return
+    got = md5_forms(path)
+    if not set(got) & set(expected):
+        raise DataError(
+            f"'{path}' has MD5 {got[0]} ({got[1]} with LF line ends), expected {' or '.join(expected)}. "
+            "The file is damaged or of another version; delete it and load again."
+        )
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    if path.suffix != ".zst":
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+        return
+    lines = pl.scan_csv(
+        path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, encoding="utf8-lossy"
+    )
+    for frame in lines.collect_batches(chunk_size=100_000, maintain_order=True, lazy=True):
+        yield ("\n".join(line or "" for line in frame.to_series().to_list()) + "\n").encode()
