@@ -73,7 +73,7 @@ def test_normalisation_stands_before_or_after_the_activation(norm):
     module, x = stack(norm=norm), vectors()
     layer = module.layers[0]
     given = module(Fields(x)).vectors
-    query, key, value, residual = layer._projections(x)
+    query, key, value, residual = layer._projections(x, layer._projected(x))
     mixed = torch.softmax(query @ key.transpose(-1, -2), -1) @ value
     total = mixed.transpose(1, 2).flatten(2) + residual
     if norm == "pre_relu":
@@ -86,7 +86,7 @@ def test_official_projections_are_rectified_with_bias():
     module, x = stack(projection="relu"), vectors()
     layer = module.layers[0]
     assert layer.project.bias is not None
-    assert all((part >= 0).all() for part in layer._projections(x))
+    assert all((part >= 0).all() for part in layer._projections(x, layer._projected(x)))
 
 
 def test_permuting_fields_permutes_outputs_and_weights():

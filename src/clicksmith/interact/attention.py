@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
+from clicksmith.interact.small_attention import attend, fits
 from clicksmith.kernels.layers import Linear
 
 Residual = Literal["project", "identity", "none"]
@@ -102,11 +103,16 @@ class InteractingLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
-        query, key, value, residual = self._projections(x)
-        mixed = nn.functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.dropout if self.training else 0.0, scale=self.factor
-        )
-        out = mixed.transpose(1, 2).flatten(2)
+        projected = self._projected(x)
+        if fits(projected) and not (self.dropout and self.training):
+            out = attend(projected, self.heads, self.width, self.factor)
+            residual = x if self.identity else None
+        else:
+            query, key, value, residual = self._projections(x, projected)
+            mixed = nn.functional.scaled_dot_product_attention(
+                query, key, value, dropout_p=self.dropout if self.training else 0.0, scale=self.factor
+            )
+            out = mixed.transpose(1, 2).flatten(2)
         if residual is not None:
             out = out + residual
         if self.norm_before is not None:
@@ -120,14 +126,15 @@ class InteractingLayer(nn.Module):
         `sized` multiplies each by the length of the value it brings in, `a_hij |V_h e_j|`: a large weight on a short
         value changes little.
         """
-        query, key, value, _ = self._projections(x)
+        query, key, value, _ = self._projections(x, self._projected(x))
         weights = torch.softmax(query.float() @ key.float().transpose(-1, -2) * self.factor, -1)
         return weights * value.float().norm(dim=-1).unsqueeze(-2) if sized else weights
 
-    def _projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _projected(self, x: Tensor) -> Tensor:
         projected = self.project(x)
-        if self.rectified:
-            projected = torch.relu(projected)
+        return torch.relu(projected) if self.rectified else projected
+
+    def _projections(self, x: Tensor, projected: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         query, key, value, *rest = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) if i < 3 else part
             for i, part in enumerate(projected.split(self.width, -1))
