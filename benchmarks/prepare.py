@@ -87,7 +87,7 @@ def in_fresh_process(file: Path, arguments: argparse.Namespace, plain: bool = Fa
     """Run `measure` in a process of its own."""
     environment = {**os.environ, **({"CLICKSMITH_NATIVE": "0"} if plain else {})}
     command = [sys.executable, __file__, str(file), "--one", "--min-count", str(arguments.min_count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -15,13 +15,12 @@ from clicksmith.encode.chunk import RowsChunk
 from clicksmith.encode.delimited import threads
 from clicksmith.encode.dictionary import COUNT, NUMBER, Dictionary, new_dictionary
 from clicksmith.encode.fitted import Fitted
-from clicksmith.encode.numbers import Moments, Scale, bucket_counts, fitted, tally
+from clicksmith.encode.numbers import Adder, Moments, Scale, bucket_counts, fitted
 from clicksmith.encode.recipe import TableRecipe, check_columns, history_columns, keeps, slot_of
 from clicksmith.encode.source import Source
 from clicksmith.encode.table import TableReader
 from clicksmith.encode.vocabulary import Vocabulary, of_counts, settle
 from clicksmith.errors import DataError
-from clicksmith.schema.columns import Numeric
 from clicksmith.schema.schema import Schema
 
 Progress = Callable[[int, int], None]
@@ -67,9 +66,7 @@ def fit_pass(
     """
     settings = keeps(schema)
     dictionaries = {slot: new_dictionary(k.buckets) for slot, k in settings.items()}
-    moments = {c.name: Moments() for recipe in recipes for c in recipe.numbers}
-    for moment in moments.values():
-        moment.counts = {}
+    adders = {c.name: Adder(c) for recipe in recipes for c in recipe.numbers}
     log = recipes[0]
     sides = {r.name: read_side(schema, r, tables[r.name], dictionaries, NUMBER) for r in recipes[1:]}
     reader = TableReader(schema, log, dictionaries, links_of(log, sides))
@@ -78,7 +75,7 @@ def fit_pass(
     with ThreadPoolExecutor(threads()) as pool:
         for group in source.chunks(*reader.columns()):
             raws = reader.read(group, COUNT, pool)
-            list(pool.map(partial(_tally, log, raws, moments), range(len(log.numbers))))
+            list(pool.map(partial(_tally, log, raws, adders), range(len(log.numbers))))
             for raw in raws:
                 for name, side in sides.items():
                     side.met += np.bincount(raw[f"side/{name}"], minlength=len(side.met))
@@ -92,7 +89,8 @@ def fit_pass(
     for label in reader.labels if both_classes else ():
         label.check_classes(source.name)
     for side in sides.values():
-        _weigh(schema, side, dictionaries, moments)
+        _weigh(schema, side, dictionaries, adders)
+    moments = {name: adder.moments() for name, adder in adders.items()}
     return _settled(schema, recipes, dictionaries, moments, sides, rows, reader)
 
 
@@ -122,10 +120,9 @@ def _settled(
     return Pass(Fitted(schema, vocabularies, scales), moments, ids, sides, rows, reader)
 
 
-def _tally(recipe: TableRecipe, raws: list[Arrays], moments: dict[str, Moments], i: int) -> None:
-    column = recipe.numbers[i]
+def _tally(recipe: TableRecipe, raws: list[Arrays], adders: Mapping[str, Adder], i: int) -> None:
     for raw in raws:
-        tally(column, moments[column.name], raw["numbers"][i])
+        adders[recipe.numbers[i].name].add(raw["numbers"][i])
 
 
 def links_of(log: TableRecipe, sides: Mapping[str, SideRows]) -> dict[str, dict[str, Dictionary]]:
@@ -164,9 +161,7 @@ def _nothing(recipe: TableRecipe) -> RowsChunk:
     return RowsChunk({name: [None] for name in recipe.columns()}, 1, recipe.name)
 
 
-def _weigh(
-    schema: Schema, side: SideRows, dictionaries: Mapping[str, Dictionary], moments: Mapping[str, Moments]
-) -> None:
+def _weigh(schema: Schema, side: SideRows, dictionaries: Mapping[str, Dictionary], adders: Mapping[str, Adder]) -> None:
     """Count a side table's values as often as the log refers to them, as if it had been joined."""
     recipe, raw, met = side.recipe, side.raw, side.met
     for c, column in enumerate(recipe.ids):
@@ -180,11 +175,11 @@ def _weigh(
             flat = codes[:, :, k].reshape(-1)
             dictionaries[column.slot].weigh(flat, np.repeat(met, codes.shape[1]))
     for i, column in enumerate(recipe.numbers):
-        _weigh_numbers(column, moments[column.name], raw["numbers"][i], met)
+        _weigh_numbers(adders[column.name], raw["numbers"][i], met)
 
 
-def _weigh_numbers(column: Numeric, moments: Moments, values: NDArray[np.float64], met: NDArray[np.int64]) -> None:
+def _weigh_numbers(adder: Adder, values: NDArray[np.float64], met: NDArray[np.int64]) -> None:
     step = 1 << 16
     for start in range(0, len(values), step):
         part = met[start : start + step]
-        tally(column, moments, np.repeat(values[start : start + step], part))
+        adder.add(np.repeat(values[start : start + step], part))

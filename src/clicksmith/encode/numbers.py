@@ -21,6 +21,8 @@ from clicksmith.schema.columns import Numeric
 Floats = NDArray[np.float64]
 _CUT = 40
 _LOW = (1 << 32) - 1
+_MOST = 1 << 29
+"""Values after which the partial sums are emptied, so that they cannot overflow."""
 
 
 class Moments(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,26 +35,6 @@ class Moments(msgspec.Struct, forbid_unknown_fields=True):
     low: float = math.inf
     high: float = -math.inf
     counts: dict[int, int] = {}
-
-    def add(self, values: Floats) -> None:
-        """Add the values of a contiguous column; NaN counts as missing."""
-        acc = np.zeros((2, 2048, 2), np.int64)
-        limits, count = np.array([self.low, self.high]), np.zeros(1, np.int64)
-        if LIBRARY is not None:
-            LIBRARY.enc_sum(at(values), len(values), 1, at(acc[0]), at(acc[1]), at(limits), at(count))
-        else:
-            _sum(values, acc, limits, count)
-        self.low, self.high = float(limits[0]), float(limits[1])
-        self.count += int(count[0])
-        self.missing += len(values) - int(count[0])
-        self.total = hex(int(self.total, 0) + _whole(acc[0]))
-        self.squares = hex(int(self.squares, 0) + _whole(acc[1]))
-
-    def tally(self, buckets: NDArray[np.int64]) -> None:
-        """Count buckets."""
-        values, counts = np.unique(buckets, return_counts=True)
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            self.counts[value] = self.counts.get(value, 0) + count
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both parts together."""
@@ -85,6 +67,56 @@ class Moments(msgspec.Struct, forbid_unknown_fields=True):
         return root if root > 1e-12 * max(1.0, abs(self.low), abs(self.high)) else 1.0
 
 
+class Adder:
+    """Sums and counts a column piece by piece; `column` says what is counted besides."""
+
+    def __init__(self, column: Numeric) -> None:
+        self._scale = column.scale
+        self._moments = Moments(counts={})
+        self._counts: dict[int, int] = {}
+        self._clear()
+
+    def add(self, values: Floats) -> None:
+        """Add a contiguous piece, NaN where missing (logarithms where the scale says so)."""
+        if self._rows + len(values) > _MOST:
+            self._moments = self.moments()
+            self._clear()
+        if LIBRARY is not None:
+            sums, squares, limits, count = self._addresses
+            LIBRARY.enc_sum(at(values), len(values), 1, sums, squares, limits, count)
+        else:
+            _sum(values, self._acc, self._limits, self._count)
+        self._rows += len(values)
+        if self._scale in ("quantile", "log_square"):
+            there = values[~np.isnan(values)]
+            self._tally(_cut(there) if self._scale == "quantile" else log_square(there))
+
+    def moments(self) -> Moments:
+        """Return what was added so far."""
+        count = int(self._count[0])
+        new = Moments(
+            count=count,
+            missing=self._rows - count,
+            total=hex(_whole(self._acc[0])),
+            squares=hex(_whole(self._acc[1])),
+            low=float(self._limits[0]),
+            high=float(self._limits[1]),
+            counts=self._counts,
+        )
+        return self._moments.merge(new)
+
+    def _tally(self, keys: NDArray[np.int64]) -> None:
+        values, counts = np.unique(keys, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            self._counts[value] = self._counts.get(value, 0) + count
+
+    def _clear(self) -> None:
+        self._rows, self._counts = 0, {}
+        self._acc = np.zeros((2, 2048, 2), np.int64)
+        self._limits, self._count = np.array([math.inf, -math.inf]), np.zeros(1, np.int64)
+        self._addresses = at(self._acc[0]), at(self._acc[1]), at(self._limits), at(self._count)
+
+
 def _whole(acc: NDArray[np.int64]) -> int:
     total = 0
     for e in np.flatnonzero(acc.any(1)).tolist():
@@ -96,7 +128,7 @@ def _sum(values: Floats, acc: NDArray[np.int64], limits: Floats, count: NDArray[
     values = values[~np.isnan(values)]
     if len(values):
         limits[:] = min(limits[0], values.min()), max(limits[1], values.max())
-    count[0] = len(values)
+    count[0] += len(values)
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.minimum(values * values, np.finfo(np.float64).max)
         high = 134217729.0 * values  # Veltkamp's split, Dekker's product: what rounding took from the square
@@ -131,16 +163,6 @@ def gives_id(column: Numeric) -> bool:
 def bent(values: Floats) -> Floats:
     """Return sign(x) ln(1 + |x|)."""
     return np.copysign(np.log1p(np.abs(values)), values)
-
-
-def tally(column: Numeric, moments: Moments, values: Floats) -> None:
-    """Enter a contiguous column of numbers, NaN where missing (their logarithms where the scale says so)."""
-    moments.add(values)
-    there = values[~np.isnan(values)]
-    if column.scale == "quantile":
-        moments.tally(_cut(there))
-    elif column.scale == "log_square":
-        moments.tally(log_square(there))
 
 
 def fitted(column: Numeric, moments: Moments) -> Scale:
