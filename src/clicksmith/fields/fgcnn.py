@@ -124,9 +124,9 @@ class FGCNNLevel(nn.Module):
 
     def __init__(self, part: FGCNN, before: int, channels: int, height: int, dim: int) -> None:
         super().__init__()
-        self.pad = ((part.kernel - 1) // 2, part.kernel // 2)
+        self.short = 1 - part.kernel % 2  # an even kernel has one field more below than above
         self.pool = part.pool
-        self.conv = nn.Conv2d(before, channels, (part.kernel, 1))
+        self.conv = nn.Conv2d(before, channels, (part.kernel, 1), padding=((part.kernel - 1) // 2, 0))
         self.norm = nn.BatchNorm2d(channels) if part.batch_norm else None
         self.recombine = Linear(channels * height * dim, height * dim * part.maps)
         self.dim = dim
@@ -135,7 +135,7 @@ class FGCNNLevel(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the next level reads, and the new fields."""
-        maps = self.conv(F.pad(x, (0, 0, *self.pad)))
+        maps = self.conv(F.pad(x, (0, 0, 0, self.short)) if self.short else x)
         if self.norm is not None:
             maps = self.norm(maps)
         pooled = torch.tanh(F.max_pool2d(maps, (self.pool, 1), ceil_mode=True))
