@@ -19,7 +19,26 @@ from clicksmith.train.rows import RowOptimizers, row_optimizers
 
 FRAPPE = {"user": 957, "item": 4082, "daytime": 7, "weekday": 7, "isweekend": 2, "homework": 3, "cost": 2, "weather": 9}
 FRAPPE |= {"country": 80, "city": 233}
-CRITEO = (1461, 584, 10131227, 2202608, 306, 24, 12518, 634, 4, 93146, 5684, 8351593, 3195, 28, 14993, 5461306, 11, 5653)
+CRITEO = (
+    1461,
+    584,
+    10131227,
+    2202608,
+    306,
+    24,
+    12518,
+    634,
+    4,
+    93146,
+    5684,
+    8351593,
+    3195,
+    28,
+    14993,
+    5461306,
+    11,
+    5653,
+)
 CRITEO += (2173, 4, 7046547, 18, 16, 286181, 105, 142572)
 
 
@@ -104,7 +123,9 @@ MODELS = {"A": ("DNN", "FinalMLP", "DCNv2", "DeepFM", "AutoInt"), "B": ("DNN", "
 class Stepper:
     """A bare training loop: what a step costs without the trainer around it."""
 
-    def __init__(self, work: Work, model: str, *, precision: str = "fp32", update: Any = "auto", lr: float = 1e-3) -> None:
+    def __init__(
+        self, work: Work, model: str, *, precision: str = "fp32", update: Any = "auto", lr: float = 1e-3
+    ) -> None:
         torch.manual_seed(0)
         self.work, self.lr, self.low = work, lr, precision == "bf16"
         self.model = CTRModel(spec_of(work.name, model, work.dim), work.layout).train()
