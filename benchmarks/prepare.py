@@ -5,8 +5,8 @@
     python benchmarks/prepare.py criteo.tsv --peers FOLDER                   # FuxiCTR in the same run
 
 The file has 40 tab-separated columns and no header: label, I1-I13, C1-C26. Every measurement is a fresh process, the
-file's pages are warm. Sizes beyond the file's are made by writing it several times with other tokens in C3, C12, C16
-and C21, so that vocabularies go on growing. Run it on a quiet machine; `cpu_s` says how much of it was ours.
+file's pages are warm. Sizes beyond the file's are made by writing it several times; with --fresh-values each time has
+other tokens in C3, C12, C16 and C21, so that vocabularies (and the memory for them) go on growing. Run it on a quiet machine; `cpu_s` says how much of it was ours.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def measure(file: Path, min_count: int) -> dict[str, Any]:
         }
 
 
-def of_size(file: Path, rows: int, folder: Path) -> Path:
+def of_size(file: Path, rows: int, folder: Path, fresh: bool) -> Path:
     """Return a file of `rows` rows made from `file`."""
     made = folder / f"{file.stem}_{rows}.tsv"
     left, turn = rows, 0
@@ -72,7 +72,7 @@ def of_size(file: Path, rows: int, folder: Path) -> Path:
                     if not left:
                         break
                     left -= 1
-                    if turn:
+                    if turn and fresh:
                         cells = line.rstrip(b"\n").split(b"\t")
                         for c in RENEWED:
                             if cells[13 + c]:
@@ -107,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--rows-list", default="", help="sizes to measure, comma separated; default: the file as it is")
+    parser.add_argument("--fresh-values", action="store_true", help="new tokens each time the file is written again")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--min-count", type=int, default=10)
     parser.add_argument("--plain", action="store_true", help="also without the compiled kernels")
@@ -128,7 +129,7 @@ def main() -> None:
     sizes = [int(size) for size in arguments.rows_list.split(",") if size]
     with tempfile.TemporaryDirectory(dir=arguments.file.parent) as folder:
         for size in sizes or [0]:
-            file = of_size(arguments.file, size, Path(folder)) if size else arguments.file
+            file = of_size(arguments.file, size, Path(folder), arguments.fresh_values) if size else arguments.file
             for _ in range(arguments.repeat):
                 note(in_fresh_process(file, arguments))
             if arguments.plain:

@@ -50,6 +50,10 @@ class Dictionary(Protocol):
         """Return the values with these numbers."""
         ...
 
+    def clear(self) -> None:
+        """Forget everything, giving the memory back."""
+        ...
+
 
 class CompiledDictionary:
     """A hash table in C."""
@@ -57,12 +61,18 @@ class CompiledDictionary:
     def __init__(self) -> None:
         assert LIBRARY is not None
         self._library = LIBRARY
-        self.handle: int = LIBRARY.enc_new()
-        if not self.handle:
-            raise MemoryError("no memory for a dictionary")
+        self.handle = 0
+        self.clear()
 
     def __del__(self) -> None:
-        self._library.enc_free(getattr(self, "handle", None))
+        self._library.enc_free(self.handle)
+
+    def clear(self) -> None:
+        """See `Dictionary`."""
+        self._library.enc_free(self.handle)
+        self.handle: int = self._library.enc_new() or 0
+        if not self.handle:
+            raise MemoryError("no memory for a dictionary")
 
     def __len__(self) -> int:
         return self._library.enc_size(self.handle)
@@ -119,6 +129,10 @@ class PlainDictionary:
     """A Python dict; polars finds the distinct values of a column first."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """See `Dictionary`."""
         self._numbers: dict[str, int] = {}
         self._counts = np.zeros(0, np.int64)
 
@@ -178,7 +192,11 @@ class Buckets:
 
     def __init__(self, buckets: int) -> None:
         self.buckets = buckets
-        self._counts = np.zeros(buckets, np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """See `Dictionary`."""
+        self._counts = np.zeros(self.buckets, np.int64)
 
     def __len__(self) -> int:
         return self.buckets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -48,7 +48,6 @@ class Pass:
     """Id by code of the pass, by slot."""
     sides: dict[str, SideRows]
     rows: int
-    reader: TableReader = field(repr=False)
 
 
 def fit_pass(
@@ -117,7 +116,8 @@ def _settled(
             vocabularies[slot] = of_counts(keep, counts)
         else:
             vocabularies[slot], ids[slot] = settle(keep, dictionaries[slot], blanks[slot])
-    return Pass(Fitted(schema, vocabularies, scales), moments, ids, sides, rows, reader)
+            dictionaries[slot].clear()  # a large one at a time is there twice
+    return Pass(Fitted(schema, vocabularies, scales), moments, ids, sides, rows)
 
 
 def _tally(recipe: TableRecipe, raws: list[Arrays], adders: Mapping[str, Adder], i: int) -> None:

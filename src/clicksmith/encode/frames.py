@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
@@ -52,16 +53,15 @@ def columns_of(
             raise DataError("a list of rows must hold dicts, one per row, column name -> value.")
         if most is not None and len(data) > most:
             return None, len(data)
-        names = dict.fromkeys(name for row in data for name in row)
-        if any(len(row) != len(names) for row in data):
-            for i, row in enumerate(data):
-                absent = [name for name in names if name not in row]
-                if absent:
-                    raise DataError(
-                        f"row {i + 1} of the list has no '{absent[0]}', which other rows have. "
-                        "Give every row the same columns; use None where a value is missing."
-                    )
-        return {str(name): [row[name] for row in data] for name in names}, len(data)
+        _check_alike(data)
+        names = list(data[0]) if data else []
+        chosen = names if wanted is None else [name for name in names if name in set(wanted)]
+        columns = (
+            zip(*map(itemgetter(*chosen), data), strict=True)
+            if len(chosen) > 1
+            else [[r[c] for r in data] for c in chosen]
+        )
+        return {str(name): list(column) for name, column in zip(chosen, columns, strict=True)}, len(data)
     rows = data.height if isinstance(data, pl.DataFrame) else len(data) if _is_pandas(data) else -1
     if rows < 0 or (most is not None and rows > most):
         return None, rows
@@ -70,6 +70,18 @@ def columns_of(
         return {name: data.get_column(name).to_list() for name in chosen}, rows
     _unique([str(name) for name in data.columns])
     return {str(n): column.tolist() for n, column in data.items() if wanted is None or str(n) in wanted}, rows
+
+
+def _check_alike(rows: list[Any]) -> None:
+    """Raise DataError if not every row has the same columns."""
+    if not rows or all(row.keys() == rows[0].keys() for row in rows):
+        return
+    names = dict.fromkeys(name for row in rows for name in row)
+    i, absent = next((i, name) for i, row in enumerate(rows) for name in names if name not in row)
+    raise DataError(
+        f"row {i + 1} of the list has no '{absent}', which other rows have. "
+        "Give every row the same columns; use None where a value is missing."
+    )
 
 
 def _is_pandas(data: Any) -> bool:
