@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON in a folder that is replaced as a whole. No pickle; a killed write leaves the old one.
+"""Checkpoints: safetensors and JSON in a folder replaced as a whole. No pickle; a killed write leaves the old one.
 
 state.json               where training is, and what it was started with
 weights.safetensors      the weights between two steps

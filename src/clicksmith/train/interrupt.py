@@ -2,13 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Generator[Callable[[], bool]]:
     """Yield a function that says whether Ctrl-C was pressed; pressed again, it interrupts at once.
 
     Outside the main thread, or where the caller handles the signal itself, nothing is changed.
@@ -19,7 +19,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
 
-    def press(number: int, frame: FrameType | None) -> None:
+    def press(_number: int, _frame: FrameType | None) -> None:
         nonlocal pressed
         pressed = True
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -31,9 +31,7 @@ def check_monitor(monitor: Monitor, valid: Store) -> None:
     if valid.rows == 0:
         raise DataError("there are no validation rows; give some, or train without validation.")
     if "gauc" in _TERMS[monitor] and "group" not in targets:
-        raise UsageError(
-            f"monitor='{monitor}' needs groups; declare a group column in the schema, or use monitor='auc'."
-        )
+        raise UsageError(f"monitor='{monitor}' needs groups; declare a group column, or use monitor='auc'.")
     if monitor != "logloss":
         for i in range(targets["labels"].shape[1]):
             rows = scored(targets["labels"][:, i], logits=np.zeros(valid.rows, np.float32))

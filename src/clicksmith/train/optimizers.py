@@ -58,7 +58,8 @@ class Optimizers:
         if norm <= limit or not math.isfinite(norm):
             return 1.0
         scale = limit / (norm + 1e-6)
-        torch._foreach_mul_(grads, scale)
+        for grad in grads:
+            grad.mul_(scale)
         return scale
 
     def zero_grad(self) -> None:

@@ -13,7 +13,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a model is trained. The defaults are the protocol of the open benchmark BARS (Adam, plateau decay, patience)."""
+    """How a model is trained. The defaults are the protocol of the open benchmark BARS."""
 
     epochs: int = 100
     """At most this many passes over the rows."""
@@ -100,8 +100,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         if self.optimizer != "adam" and (self.table_update in ("dense", "exact") or self.l2_mode == "dense"):
             raise UsageError(
-                f"table_update='{self.table_update}' and l2_mode='{self.l2_mode}' are of Adam; optimizer='{self.optimizer}' "
-                "moves the rows of a batch only. Leave them 'auto'."
+                f"table_update='{self.table_update}' and l2_mode='{self.l2_mode}' are of Adam; "
+                f"optimizer='{self.optimizer}' moves the rows of a batch only. Leave them 'auto'."
             )
         if self.accumulate > self.batch_size:
             raise UsageError(

@@ -52,13 +52,16 @@ class Watch:
         )
         for value, (_, rows, step, rate) in zip(values, self.pending, strict=True):
             if not math.isfinite(value):
-                raise DivergedError(
-                    f"the loss is {value} at step {step} (learning rate {rate:g}, last finite loss {self.last:.6g}); "
-                    f"{_suspect(self.model)}. Use a lower learning rate or clip_norm, and look at numeric columns of "
-                    "large values (scale='standard' or 'log')."
-                )
+                raise self.diverged(f"the loss is {value}", step, rate)
             self.sum, self.rows, self.last = self.sum + value * rows, self.rows + rows, value
         self.pending.clear()
+
+    def diverged(self, what: str, step: int, rate: float) -> DivergedError:
+        """Return the error that says where and why."""
+        return DivergedError(
+            f"{what} at step {step} (learning rate {rate:g}, last finite loss {self.last:.6g}); {_suspect(self.model)}. "
+            "Use a lower learning rate or clip_norm, and look at numeric columns of large values (scale='standard' or 'log')."
+        )
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

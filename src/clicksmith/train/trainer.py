@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -194,6 +195,8 @@ class _Training:
         best = self.valid is None
         if self.valid is not None:
             logits = predict_logits(self.model, self.valid, self.settings.eval_batch_size) + self.offset
+            if not np.isfinite(logits).all():
+                raise watch.diverged("validation logits are not finite", self.step, rate)
             entry["valid"] = measured(logits, self.valid, self.settings.monitor)
             best = self.judge.judge(score_of(entry["valid"], self.settings.monitor), self.step)
             entry["best"] = best
@@ -299,5 +302,5 @@ def _check(train: Store) -> None:
         low, high = labels[:, i].min(), labels[:, i].max()
         if low == high:
             raise DataError(
-                f"label '{name}' is {low:g} in all {train.rows} training rows; there is nothing to learn. Check the column."
+                f"label '{name}' is {low:g} in all {train.rows} training rows; nothing can be learned. Check the column."
             )
