@@ -5,6 +5,7 @@ import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape
 from clicksmith.errors import CompositionError
+from clicksmith.interact import cin
 from clicksmith.interact.cin import CIN
 
 N, DIM = 4, 3
@@ -24,9 +25,9 @@ def test_each_feature_map_compresses_all_products_with_the_first_layer():
     for row in x:
         before, sums = row, []
         for layer in module.maps:
-            weight = layer.weight.view(-1, len(before), N)
+            weight = layer.weight.view(-1, N, len(before))
             maps = [
-                sum(w[i, j] * before[i] * row[j] for i in range(len(before)) for j in range(N)) + bias
+                sum(w[j, i] * before[i] * row[j] for i in range(len(before)) for j in range(N)) + bias
                 for w, bias in zip(weight, layer.bias, strict=True)
             ]
             before = torch.stack(maps)
@@ -55,6 +56,25 @@ def test_gradients_are_those_of_finite_differences():
         return torch.func.functional_call(module, dict(zip(names, weights, strict=True)), Fields(x)).vector
 
     assert torch.autograd.gradcheck(run, (x, *values))
+    assert torch.autograd.gradgradcheck(run, (x, *values))
+
+
+@pytest.mark.parametrize("chunk", [1, 50, 10**9])
+def test_chunks_change_neither_values_nor_gradients(monkeypatch, chunk):
+    monkeypatch.setattr(cin, "CHUNK", chunk)
+    module, x = built(3, 2), torch.randn(5, N, DIM, dtype=torch.float64, requires_grad=True)
+    given = module(Fields(x)).vector
+    with torch.no_grad():
+        torch.testing.assert_close(given, module(Fields(x)).vector)
+    first, slope = x.transpose(1, 2).flatten(0, 1), torch.randn(5, 5, dtype=torch.float64)
+    maps, sums = first, []
+    for layer in module.maps:
+        maps = layer(cin._products(first, maps))
+        sums.append(maps.unflatten(0, (-1, DIM)).sum(1))
+    expected = torch.cat(sums, 1)
+    leaves = (x, *module.parameters())
+    for ours, theirs in zip(*(torch.autograd.grad(out, leaves, slope) for out in (given, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("units", [(), (4, 0)])

@@ -1,7 +1,7 @@
 """The compressed interaction network of xDeepFM (Lian et al., KDD 2018)."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import needs_pairs
 from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.ops import traced
+
+CHUNK = 2**18
+"""Products made at once in training: 1 MB in float32, where all of them would be hundreds."""
 
 
 class CIN(Block, frozen=True):
@@ -39,7 +43,7 @@ class CINBlock(nn.Module):
     Shape:
         fields.vectors: [batch, fields, dim]
         out.vector:     [batch, sum of units]
-        maps[k].weight: [units[k], previous maps * fields]
+        maps[k].weight: [units[k], fields * previous maps]
     Cost: units[k] * units[k-1] * fields * dim multiplications a row and layer.
     """
 
@@ -56,6 +60,52 @@ class CINBlock(nn.Module):
         first = vectors.transpose(1, 2).flatten(0, 1)  # [batch * dim, fields]
         x, sums = first, list[Tensor]()
         for layer in cast("Iterable[nn.Module]", self.maps):
-            x = layer((x.unsqueeze(2) * first.unsqueeze(1)).flatten(1))
+            x = _compress(first, x, cast("Linear", layer))
             sums.append(x.unflatten(0, (-1, dim)).sum(1))
         return Hidden(torch.cat(sums, 1))
+
+
+def _products(first: Tensor, x: Tensor) -> Tensor:
+    return (first.unsqueeze(2) * x.unsqueeze(1)).flatten(1)
+
+
+def _compress(first: Tensor, x: Tensor, layer: Linear) -> Tensor:
+    """Map the products of first [rows, fields] and x [rows, maps] to [rows, units]."""
+    if torch.is_grad_enabled() and first.device.type == "cpu" and not traced():
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else first.dtype
+        return cast(
+            "Tensor", _Compress.apply(first.to(dtype), x.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))
+        )
+    return layer(_products(first, x))
+
+
+class _Compress(torch.autograd.Function):
+    """Makes the products chunk by chunk, and again in the backward pass, so that they are never written to memory."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(first, x, weight, bias)
+        out = first.new_empty(first.shape[0], weight.shape[0])
+        for rows in _chunks(weight, first):
+            torch.addmm(bias, _products(first[rows], x[rows]), weight.t(), out=out[rows])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        first, x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            again = torch.addmm(bias, _products(first, x), weight.t())
+            return torch.autograd.grad(again, (first, x, weight, bias), grads[0], create_graph=True)
+        g, dfirst, dx = grads[0], torch.empty_like(first), torch.empty_like(x)
+        dweight = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+        for rows in _chunks(weight, first):
+            slope = (g[rows] @ weight).unflatten(1, (first.shape[1], -1))  # [rows, fields, maps]
+            dweight += g[rows].t() @ _products(first[rows], x[rows])
+            torch.sum(slope * x[rows].unsqueeze(1), 2, out=dfirst[rows])
+            torch.sum(slope * first[rows].unsqueeze(2), 1, out=dx[rows])
+        return dfirst, dx, dweight.to(weight.dtype), g.sum(0)
+
+
+def _chunks(weight: Tensor, first: Tensor) -> list[slice]:
+    step = max(1, CHUNK // weight.shape[1])
+    return [slice(start, start + step) for start in range(0, first.shape[0], step)]
