@@ -62,7 +62,7 @@ def test_ctrl_c_says_how_to_resume(capsys, monkeypatch):
     def interrupt(arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run", interrupt)
+    monkeypatch.setattr(cli, "run_verb", interrupt)
     assert main(["fit", "my clicks.csv", "--label", "y"]) == 130
     assert capsys.readouterr().err == "\ninterrupted. resume with: clicksmith fit 'my clicks.csv' --label y\n"
 
@@ -71,7 +71,7 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch):
     def full(arguments):
         raise OSError(28, "No space left on device", "run/weights")
 
-    monkeypatch.setattr(cli, "_run", full)
+    monkeypatch.setattr(cli, "run_verb", full)
     assert main(["fit", "a.csv"]) == 2
     assert capsys.readouterr().err == (
         "error: no space left on the disk while writing 'run/weights'; nothing was changed. "

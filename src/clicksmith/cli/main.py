@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        status = _run(arguments)
+        status = run_verb(arguments)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -69,7 +69,8 @@ def usage() -> str:
     return USAGE.format(verbs="\n".join(f"  {name:<11} {line}" for name, line in VERBS.items()))
 
 
-def _run(arguments: list[str]) -> int:
+def run_verb(arguments: list[str]) -> int:
+    """Run one verb; errors are raised."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

@@ -1,0 +1,61 @@
+"""`clicksmith quickstart`: the main job end to end, on simulated clicks whose truth is known."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from clicksmith.cli.parse import call, option
+
+ABOUT = """Simulate clicks, look at them, train, measure, score raw rows: each step by the command that you would type.
+
+examples:
+  clicksmith quickstart
+  clicksmith quickstart --out try --rows 300000 --model dcnv2"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    return call(quickstart, argv, verb="quickstart", about=ABOUT)
+
+
+def quickstart(
+    *,
+    out: Annotated[str, option("FOLDER", "where everything is written", default="quickstart")] = "quickstart",
+    rows: Annotated[int, option("N", "impressions to simulate", default="100000")] = 100_000,
+    model: Annotated[str | None, option("NAME", "the backbone", default="that of `fit`")] = None,
+    seed: Annotated[int, option("N", "of everything", default="0")] = 0,
+) -> int:
+    """Run the steps."""
+    import msgspec
+
+    from clicksmith.cli.show import note
+    from clicksmith.datasets.synthetic import ad_world
+
+    began = time.monotonic()
+    data, run = Path(out) / "data", Path(out) / "run"
+    world = ad_world(rows, seed=seed)
+    world.write(data, form="csv", wide=True)
+    best = world.truth.bayes["test"]
+    note(f"simulated {rows:,} impressions in {data}; no model can do better than AUC {best.auc:.4f} on the test rows\n")
+    fit = ["fit", f"{data}/train.csv", "--valid", f"{data}/valid.csv", "--test", f"{data}/test.csv"]
+    fit += ["--schema", f"{data}/schema.json", "--out", str(run), "--seed", str(seed), "--overwrite"]
+    _typed([*fit, *(["--model", model] if model else [])])
+    _typed(["predict", str(run), f"{data}/test.csv", "--out", f"{out}/scores.csv"])
+    test = msgspec.json.decode((run / "metrics.json").read_bytes())["test"]
+    print(
+        f"\nAUC {test['auc']:.4f} of a possible {best.auc:.4f}, log-loss {test['logloss']:.4f} (best {best.logloss:.4f})"
+    )
+    note(f"{time.monotonic() - began:.0f} s in all. See {run / 'report.html'}")
+    return 0
+
+
+def _typed(arguments: list[str]) -> None:
+    """Show a command and run it."""
+    import shlex
+
+    from clicksmith.cli.main import run_verb
+
+    print(f"$ clicksmith {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    run_verb(arguments)
