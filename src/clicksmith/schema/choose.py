@@ -147,6 +147,8 @@ def _is_quantity(column: ColumnProfile) -> bool:
     if names_things(column.name) or few:
         return False
     low, middle, high = column.quantiles[0], column.quantiles[4], column.quantiles[-1]
+    if column.distinct_share >= 0.999 and high - low < 1.5 * column.unique:
+        return False  # rows numbered one after another
     recurring = middle >= 100 and column.unique <= column.filled // 8 and high - low > 5 * column.unique
     ordinary, most = column.quantiles[1], column.quantiles[-2]
     of_one_length = ordinary >= 1000 and len(str(int(ordinary))) == len(str(int(most))) and column.distinct_share < 0.5

@@ -1,0 +1,197 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from clicksmith.errors import DataError, SchemaError
+from clicksmith.schema import Bag, Categorical, Multimodal, Numeric, Time
+from clicksmith.schema.infer import infer
+
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def frame() -> pl.DataFrame:
+    r = np.random.default_rng(0)
+    click = r.integers(0, 2, ROWS)
+    items = r.zipf(1.5, ROWS) % 200
+    history = [[int(x) for x in r.zipf(1.5, int(n)) % 200] for n in r.integers(1, 6, ROWS)]
+    return pl.DataFrame(
+        {
+            "row": np.arange(ROWS) + 10_000_019,
+            "user_id": r.integers(0, 300, ROWS) + 5_000_000_000_000_000_000,
+            "item_id": items,
+            "price": np.round(np.exp(2 * r.standard_normal(ROWS)), 2),
+            "age": r.integers(18, 80, ROWS),
+            "zip": [f"{z:05d}" for z in r.integers(0, 99999, 50)[r.integers(0, 50, ROWS)]],
+            "device": r.choice(["phone", "tablet", "desk"], ROWS),
+            "genres": ["|".join(r.choice(["a", "b", "c", "d"], n, replace=False)) for n in r.integers(1, 4, ROWS)],
+            "clicked_items": history,
+            "clicked_gaps": [[(x * 7) % 5 + 1000 for x in h] for h in history],
+            "image": r.standard_normal((ROWS, 4)).astype(np.float32),
+            "timestamp": 1_700_000_000 + np.sort(r.integers(0, 86_400, ROWS)),
+            "constant": np.ones(ROWS, int),
+            "nothing": pl.Series([None] * ROWS, dtype=pl.String),
+            "title": [f"a long sentence about thing number {i} that nobody repeats" for i in r.integers(0, 1500, ROWS)],
+            "copy": items,
+            "purchased": np.where(r.random(ROWS) < 0.996, click, 1 - click),
+            "click": click,
+        }
+    )
+
+
+def kinds(proposal) -> dict[str, type]:
+    return {column.name: type(column) for column in proposal.schema.fields}
+
+
+def test_every_column_gets_a_kind_and_a_reason(frame):
+    proposal = infer(frame)
+    found = kinds(proposal)
+    assert proposal.schema.labels[0].name == "click"
+    assert found["user_id"] is found["item_id"] is found["zip"] is found["device"] is Categorical
+    assert found["price"] is found["age"] is Numeric
+    assert found["genres"] is Bag
+    assert found["image"] is Multimodal
+    assert proposal.schema.time == Time("timestamp", unit="s")
+    assert proposal.schema.group == "user_id"
+    assert set(proposal.reasons) == set(frame.columns)
+    assert all(proposal.reasons.values())
+
+
+def test_text_cells_give_the_same_schema_as_typed_ones(frame):
+    text = frame.drop("image", "clicked_items", "clicked_gaps").cast(pl.String)
+    assert infer(text).schema == infer(frame.drop("image", "clicked_items", "clicked_gaps")).schema
+
+
+def test_behaviours_are_found_with_the_lists_that_go_along(frame):
+    (history,) = infer(frame).schema.behaviours
+    assert (history.name, history.of) == ("clicked_items", "item_id")
+    assert [(side.name, side.of) for side in history.sides] == [("clicked_gaps", None)]
+
+
+def test_delimited_histories_are_found_as_lists_are(frame):
+    joined = frame.with_columns(
+        pl.col("clicked_items", "clicked_gaps").cast(pl.List(pl.String)).list.join("^"), pl.col("price")
+    )
+    (history,) = infer(joined).schema.behaviours
+    assert (history.name, history.of, history.separator) == ("clicked_items", "item_id", "^")
+
+
+def test_a_vector_written_as_text_is_a_vector(frame):
+    text = [str([round(float(x), 4) for x in row]) for row in frame["image"].to_numpy()]
+    found = infer(frame.with_columns(pl.Series("image", text)))
+    assert Multimodal("image", dim=4, role="item") in found.schema.fields
+
+
+def test_suspects_are_named_with_their_kind(frame):
+    suspects = {suspect.column: suspect for suspect in infer(frame).suspects}
+    assert {name: suspect.kind for name, suspect in suspects.items()} == {
+        "purchased": "leak",
+        "row": "row id",
+        "constant": "constant",
+        "copy": "duplicate",
+        "title": "text",
+    }
+    assert "nearly determines the label" in suspects["purchased"].text
+    assert suspects["purchased"].strength > 0.99
+
+
+def test_leaks_stay_fields_and_the_useless_are_ignored(frame):
+    schema = infer(frame).schema
+    assert "purchased" in schema.field_names
+    assert set(schema.ignored) == {"row", "constant", "copy", "title", "nothing"}
+
+
+def test_honest_strong_columns_are_no_leaks():
+    r = np.random.default_rng(3)
+    group = r.integers(0, 20, 20_000)
+    click = r.random(20_000) < np.where(group % 2, 0.9, 0.1)
+    frame = pl.DataFrame({"group_code": group, "user": r.integers(0, 15_000, 20_000), "click": click.astype(int)})
+    assert infer(frame).suspects == ()
+
+
+def test_a_leak_in_a_number_or_in_what_is_missing_is_found():
+    r = np.random.default_rng(4)
+    click = r.integers(0, 2, 5000)
+    frame = pl.DataFrame(
+        {
+            "value": click + r.random(5000) * 0.9,
+            "filled": pl.Series([int(x) if c else None for c, x in zip(click, r.integers(0, 9, 5000), strict=True)]),
+            "other": r.integers(0, 30, 5000),
+            "click": click,
+        }
+    )
+    assert {suspect.column for suspect in infer(frame).suspects} == {"value", "filled"}
+
+
+def test_user_ids_beyond_floats_stay_apart():
+    first = 2**60
+    frame = pl.DataFrame({"user_id": [first + i % 150 for i in range(3000)], "click": [i % 2 for i in range(3000)]})
+    assert infer(frame).profile[0].unique == 150
+    assert infer(frame.cast(pl.String)).profile[0].unique == 150
+
+
+def test_rare_values_are_joined_only_in_larger_tables():
+    frame = pl.DataFrame({"ad_id": np.arange(3000) % 700, "click": np.arange(3000) % 2})
+    counts = [infer(frame, rows=rows).schema.fields[0].min_count for rows in (3000, 50_000, 2_000_000, 50_000_000)]
+    assert counts == [1, 2, 5, 10]
+
+
+def test_words_as_labels_name_the_positive_one():
+    frame = pl.DataFrame({"ad": [str(i % 7) for i in range(200)], "outcome": ["no", "yes"] * 100})
+    assert infer(frame, label="outcome").schema.labels[0].positive == "yes"
+    signs = pl.DataFrame({"ad": [str(i % 7) for i in range(200)], "outcome": [-1, 1] * 100})
+    assert infer(signs, label="outcome").schema.labels[0].positive == "1"
+
+
+def test_dates_and_digits_are_times():
+    days = pl.DataFrame({"day": ["2026-01-01", "2026-01-02"] * 60, "ad": ["a", "b", "c"] * 40, "click": [0, 1] * 60})
+    assert infer(days).schema.time == Time("day", unit="text")
+    hours = days.with_columns(pl.Series("day", [26010100, 26010123] * 60)).rename({"day": "hour"})
+    assert infer(hours).schema.time == Time("hour", unit="s")
+
+
+def test_a_large_frame_is_sampled_evenly(frame):
+    proposal = infer(frame, sample_rows=500)
+    assert proposal.rows == 500
+    times = proposal.profile[frame.columns.index("timestamp")].quantiles
+    assert times[0] < frame["timestamp"].quantile(0.05)
+    assert times[-1] > frame["timestamp"].quantile(0.95)
+
+
+def test_files_are_read_as_frames_are(frame, tmp_path):
+    plain = frame.drop("image", "clicked_items", "clicked_gaps")
+    plain.write_csv(tmp_path / "a.tsv", separator="\t")
+    plain.write_parquet(tmp_path / "a.parquet")
+    assert infer(tmp_path / "a.tsv").schema == infer(plain).schema == infer(str(tmp_path / "a.parquet")).schema
+
+
+def test_no_label_names_the_candidates():
+    frame = pl.DataFrame({"a": [0, 1] * 50, "b": list(range(100))})
+    with pytest.raises(SchemaError) as error:
+        infer(frame)
+    assert str(error.value) == (
+        "no column is named like a label (click, label, target, ...); columns with two values are: a. "
+        "Name it with label=... or --label."
+    )
+
+
+def test_a_wrong_label_suggests_the_nearest():
+    frame = pl.DataFrame({"clicked": [0, 1] * 50, "b": ["x", "y"] * 50})
+    with pytest.raises(SchemaError) as error:
+        infer(frame, label="click")
+    assert str(error.value) == "the label is to be 'click': no column named 'click'. Did you mean 'clicked'?"
+
+
+def test_nothing_to_predict_from_is_said():
+    with pytest.raises(
+        SchemaError, match=r"no column is left to predict 'click' from \(a: ignored: one value in all rows\)"
+    ):
+        infer(pl.DataFrame({"a": [1] * 10, "click": [0, 1] * 5}))
+    with pytest.raises(DataError, match="the table has no rows"):
+        infer(pl.DataFrame({"click": []}))
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_a_shuffled_label_raises_no_suspicion(frame, strength):
+    shuffled = frame.with_columns(pl.col("click").shuffle(seed=int(strength)))
+    assert "leak" not in {suspect.kind for suspect in infer(shuffled).suspects}

@@ -1,0 +1,99 @@
+import pytest
+
+from clicksmith.errors import DataError, SchemaError
+from clicksmith.schema import Bag, Behaviour, Categorical, Label, Multimodal, Numeric, Schema, Side, SideTable, Time
+
+
+def whole() -> Schema:
+    return Schema(
+        fields=(
+            Categorical("user", role="user", min_count=2),
+            Categorical("item", role="item", max_size=9),
+            Categorical("last", share="item"),
+            Categorical("ip", buckets=100),
+            Numeric("price", scale="log_square", missing="zero"),
+            Bag("tags", separator=";"),
+            Multimodal("image", dim=4, by="item", file="images.parquet"),
+        ),
+        behaviours=(Behaviour("past", of="item", sides=(Side("gaps"),), newest="first"),),
+        label=(Label("click"), Label("buy", positive="yes")),
+        group="user",
+        domain="ip",
+        time=Time("when", unit="ms"),
+        weight="w",
+        tables=(SideTable("users", "users.parquet", "user"),),
+        ignored=("row",),
+    )
+
+
+def test_a_saved_schema_is_the_same(tmp_path):
+    whole().save(tmp_path / "schema.json")
+    loaded = Schema.load(tmp_path / "schema.json")
+    assert loaded == whole()
+    assert loaded.digest == whole().digest
+
+
+def test_the_digest_tells_schemas_apart():
+    assert whole().digest != Schema(fields=(Categorical("user"),), label=Label("click")).digest
+
+
+def test_toml_is_read(tmp_path):
+    path = tmp_path / "schema.toml"
+    path.write_text('label = {kind = "label", name = "click"}\nfields = [{kind = "categorical", name = "ad"}]\n')
+    assert Schema.load(path) == Schema(fields=(Categorical("ad"),), label=Label("click"))
+    with pytest.raises(SchemaError, match="TOML is read, not written; save the schema as .json"):
+        whole().save(path)
+
+
+def test_errors_in_files_name_the_place(tmp_path):
+    path = tmp_path / "schema.toml"
+    path.write_text(
+        'label = {kind = "label", name = "click"}\nfields = [{kind = "categorical", name = "ad", min_count = "2"}]\n'
+    )
+    with pytest.raises(SchemaError, match=r"`\$.fields\[0\].min_count`"):
+        Schema.load(path)
+    path.write_text(
+        'label = {kind = "label", name = "click"}\nfields = [{kind = "categorical", name = "ad", min_cuont = 2}]\n'
+    )
+    with pytest.raises(SchemaError, match="min_cuont"):
+        Schema.load(path)
+    with pytest.raises(DataError, match=r"cannot read the schema '.*none.json': No such file"):
+        Schema.load(tmp_path / "none.json")
+
+
+def refused(text: str, **parts) -> None:
+    fields = parts.pop("fields", (Categorical("ad"), Categorical("user")))
+    with pytest.raises(SchemaError) as error:
+        Schema(fields=fields, label=parts.pop("label", Label("click")), **parts)
+    assert str(error.value) == text
+
+
+def test_contradictions_are_refused_in_words():
+    refused("the schema has no field; declare at least one Categorical or Numeric column.", fields=())
+    refused("column 'ad' is declared 2 times; declare it once.", fields=(Categorical("ad"), Numeric("ad")))
+    refused("column 'ad' is declared 2 times; declare it once.", label=Label("ad"))
+    refused("a column has an empty name; give every column of the schema a name.", fields=(Categorical(""),))
+    refused(
+        "Behaviour('past', of='add'): no categorical field named 'add'. Did you mean 'ad'?",
+        behaviours=(Behaviour("past", of="add"),),
+    )
+    refused(
+        "Behaviour('past'): max_length is 0; it must be at least 1.",
+        behaviours=(Behaviour("past", of="ad", max_length=0),),
+    )
+    refused("'ad': min_count is 0; it must be at least 1.", fields=(Categorical("ad", min_count=0),))
+    refused("'ad': buckets is 1; it must be at least 2.", fields=(Categorical("ad", buckets=1),))
+    refused(
+        "'old' shares the vocabulary of 'item': no categorical field named 'item'. Known: ad, old.",
+        fields=(Categorical("ad"), Categorical("old", share="item")),
+    )
+    refused(
+        "'ad' shares the vocabulary of 'ad', which shares another; name the owner.",
+        fields=(Categorical("ad", share="ad"),),
+    )
+
+
+def test_a_column_is_found_by_name_or_suggested():
+    assert whole().column("past").name == "past"
+    with pytest.raises(SchemaError, match="no column named 'prise'. Did you mean 'price'"):
+        whole().column("prise")
