@@ -6,7 +6,8 @@
 
 The file has 40 tab-separated columns and no header: label, I1-I13, C1-C26. Every measurement is a fresh process, the
 file's pages are warm. Sizes beyond the file's are made by writing it several times; with --fresh-values each time has
-other tokens in C3, C12, C16 and C21, so that vocabularies (and the memory for them) go on growing. Run it on a quiet machine; `cpu_s` says how much of it was ours.
+other tokens in C3, C12, C16 and C21, so that vocabularies (and the memory for them) go on growing. Run it on a quiet
+machine; `cpu_s` says how much of it was ours.
 """
 
 from __future__ import annotations
