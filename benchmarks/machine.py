@@ -1,0 +1,25 @@
+"""What a result was measured on."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, cores, load and versions."""
+    with open("/proc/cpuinfo") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    packages: dict[str, str] = {}
+    for name in ("clicksmith", "torch", "numpy", "polars", "fuxictr"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load_at_end": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "packages": packages,
+    }
