@@ -45,7 +45,8 @@ def text(ids: np.ndarray, numbers: np.ndarray, labels: np.ndarray, seed: int) ->
         missing = generator.random(len(value)) < (0.45 if j in (0, 11) else 0.1)
         columns[f"I{j + 1}"] = pl.select(pl.when(pl.Series(missing)).then(None).otherwise(pl.Series(value))).to_series()
     for j in range(26):
-        code = (ids[:, j].astype(np.uint64) * np.uint64(2654435761) + np.uint64(j) * np.uint64(0x9E3779B9)) % np.uint64(2**32)
+        code = ids[:, j].astype(np.uint64) * np.uint64(2654435761) + np.uint64(j) * np.uint64(0x9E3779B9)
+        code %= np.uint64(2**32)
         unique, inverse = np.unique(code, return_inverse=True)
         token = pl.Series([f"{x:08x}" for x in unique.tolist()]).gather(pl.Series(inverse.astype(np.uint32)))
         if j in (2, 11, 18, 21):

@@ -160,9 +160,8 @@ def measure(command: list[str], environment: dict[str, str]) -> list[float]:
 
 def ours(model: str, windows: int) -> list[float]:
     """Return rows/s of our trainer, one epoch a window, after one epoch of warm-up."""
-    from workloads import epochs_per_second, work_a  # type: ignore[import-not-found]
-
     from clicksmith.models import model_spec
+    from workloads import epochs_per_second, work_a  # type: ignore[import-not-found]
 
     work = work_a()
     return [len(work.labels) * rate for rate in epochs_per_second(work, model_spec(model, **MODELS[model][0]), windows)]
@@ -176,6 +175,7 @@ def theirs(model: str, windows: int) -> list[float]:
     sys.path.insert(0, os.environ["CTRBENCH"])
     import torch
     from ctrbench.contenders import fuxictr_c  # type: ignore[import-not-found]
+
     from workloads import FRAPPE, work_a  # type: ignore[import-not-found]
 
     torch.set_num_threads(2)
