@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -86,7 +88,7 @@ def test_a_split_by_time_never_looks_ahead_and_keeps_a_moment_together(times, sh
     assert_a_partition(split, len(times))
     values = np.array(times)
     filled = [values[part] for part in split.parts.values() if len(part)]
-    for earlier, later in zip(filled[:-1], filled[1:], strict=True):
+    for earlier, later in pairwise(filled):
         assert earlier.max() < later.min()
 
 

@@ -321,7 +321,7 @@ def test_the_tally_gives_half_a_point_for_ties():
 def test_impossible_worlds_are_refused():
     with pytest.raises(UsageError, match="rows is 0; an ad world needs at least 1"):
         ad_world(0)
-    with pytest.raises(UsageError, match="click_rate is 1.0; it must lie between 0 and 1"):
+    with pytest.raises(UsageError, match=r"click_rate is 1.0; it must lie between 0 and 1"):
         AdWorldSettings(click_rate=1.0)
     with pytest.raises(UsageError, match="10 ads are fewer than the categories or communities"):
         AdWorldSettings(ids=Ids(ads=10))

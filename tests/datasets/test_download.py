@@ -188,8 +188,8 @@ def test_offline_gives_the_steps_by_hand_in_one_sentence(tiny, tmp_path, monkeyp
         f"the data set 'tiny' is not in '{tmp_path}', and no connection to http://127.0.0.1:9/Tiny.zip ("
     )
     assert text.endswith(
-        "On a machine with a network download http://127.0.0.1:9/Tiny.zip, unpack it so that train.csv, valid.csv, test.csv "
-        f"lie in '{tmp_path}/Tiny', and run again."
+        "On a machine with a network download http://127.0.0.1:9/Tiny.zip, unpack it so that train.csv, "
+        f"valid.csv, test.csv lie in '{tmp_path}/Tiny', and run again."
     )
     assert "\n" not in text
 

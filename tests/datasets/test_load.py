@@ -12,8 +12,8 @@ from clicksmith.errors import StorageError, UnknownNameError
 from clicksmith.schema import Bag, Behaviour, Categorical, Numeric
 
 NAMES = (
-    "frappe_x1 movielens_1m movielens_100k criteo_x1 criteo_x4 avazu_x1 avazu_x4 kkbox_x1 movielenslatest_x1 taobaoad_x1 "
-    "amazonelectronics_x1 kuaivideo_x1 microvideo1.7m_x1 microlens_1m_x1 frappe_x1_rebuilt criteo_sample avazu_sample"
+    "frappe_x1 movielens_1m movielens_100k criteo_x1 criteo_x4 avazu_x1 avazu_x4 kkbox_x1 movielenslatest_x1 "
+    "taobaoad_x1 amazonelectronics_x1 kuaivideo_x1 microvideo1.7m_x1 microlens_1m_x1 frappe_x1_rebuilt criteo_sample avazu_sample"
 )
 FIELDS = {
     "frappe_x1": 10, "criteo_x1": 39, "criteo_x4": 39, "avazu_x1": 22, "avazu_x4": 24, "kkbox_x1": 13,
@@ -72,7 +72,7 @@ def test_histories_have_the_published_lengths_and_share_their_item_table():
 
 
 def test_unknown_names_suggest_the_nearest(tmp_path):
-    with pytest.raises(UnknownNameError, match="no data set named 'criteo_x'. Did you mean 'criteo_x"):
+    with pytest.raises(UnknownNameError, match=r"no data set named 'criteo_x'. Did you mean 'criteo_x"):
         load("criteo_x", tmp_path)
     with pytest.raises(UnknownNameError, match="no protocol of criteo_x4 named 'x4_001'"):
         load("criteo_x4", tmp_path, protocol="x4_001")

@@ -41,7 +41,7 @@ def test_toml_is_read(tmp_path):
     path = tmp_path / "schema.toml"
     path.write_text('label = {kind = "label", name = "click"}\nfields = [{kind = "categorical", name = "ad"}]\n')
     assert Schema.load(path) == Schema(fields=(Categorical("ad"),), label=Label("click"))
-    with pytest.raises(SchemaError, match="TOML is read, not written; save the schema as .json"):
+    with pytest.raises(SchemaError, match=r"TOML is read, not written; save the schema as .json"):
         whole().save(path)
 
 
@@ -95,5 +95,5 @@ def test_contradictions_are_refused_in_words():
 
 def test_a_column_is_found_by_name_or_suggested():
     assert whole().column("past").name == "past"
-    with pytest.raises(SchemaError, match="no column named 'prise'. Did you mean 'price'"):
+    with pytest.raises(SchemaError, match=r"no column named 'prise'. Did you mean 'price'"):
         whole().column("prise")

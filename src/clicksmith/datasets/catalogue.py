@@ -8,9 +8,7 @@ from clicksmith.datasets.spec import DataFile, DatasetSpec, bars_url
 from clicksmith.schema import Bag, Categorical, Label, Numeric, Schema, Time
 from clicksmith.schema.columns import Behaviour, Side
 
-_TEST_AS_VALID = (
-    "There is no validation file: as in BARS, the test file is also the validation set, so figures are selected on test rows.",
-)
+_TEST_AS_VALID = ("As in BARS, the test file is also the validation set: figures are selected on test rows.",)
 _SKLEARN = ("The official split is that of scikit-learn 0.19.1; it is in the files, nothing is drawn here.",)
 
 
@@ -174,7 +172,7 @@ _BARS = (
             ("test", "ba26c01caaf6c65c272af11aa451fc7a", 2_730_291),
         ),
         schema={"kuaivideo_x1": p.kuaivideo_x1()},
-        about="KuaiVideo_x1 of BARS: short videos with clicked and unclicked ones before; the files hold the first 100 of each.",
+        about="KuaiVideo_x1 of BARS: short videos, with the first 100 clicked and unclicked ones of the user.",
         notes=(*_TEST_AS_VALID, "The visual vectors of the items (an HDF5 file) are not used."),
         url=bars_url("KuaiVideo_x1"),
         test_as_valid=True,
@@ -214,7 +212,7 @@ _OTHERS = (
         id="frappe_x1_rebuilt",
         files=(DataFile("train", "train.rebuilt.csv", ("05cc4390f4cebbb45bd65dc983e87093",), 202_027), *_FRAPPE_LATER),
         schema={"frappe_x1": p.frappe()},
-        about="Frappe_x1, rebuilt train negatives: a stand-in for frappe_x1 whose valid and test files are the official ones.",
+        about="Frappe_x1, rebuilt train negatives: a stand-in for frappe_x1; valid and test are the official files.",
         notes=(
             "The train negatives were drawn anew by the official rule; name this data set when you report results.",
         ),
@@ -230,10 +228,8 @@ _OTHERS = (
             DataFile("movies", "movies.dat", (), 3_883),
         ),
         schema={"autoint": _movielens_1m()},
-        about="MovieLens-1M under AutoInt's protocol: liked (above 3) or not (below 3), 3 left out, no ids, 8:1:1 by chance.",
-        notes=(
-            "As in AutoInt, the timestamp is scaled to 0..1 over all rows. The random split is ours, not scikit-learn's.",
-        ),
+        about="MovieLens-1M under AutoInt's protocol: above 3 or below 3 (3 left out), no ids, 8:1:1 by chance.",
+        notes=("As in AutoInt, the timestamp is scaled to 0..1 over all rows. The split is ours, not scikit-learn's.",),
         folders=("movielens_1m",),
         url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
         prepare=made.movielens_1m,
@@ -257,7 +253,7 @@ _OTHERS = (
         id="criteo_kaggle_10k",
         files=(DataFile("train", "train_first10000.tsv", ("aaef2f35f1471180e15742bfb8415528",), 10_000),),
         schema={"criteo_sample": p.criteo_x4(2)},
-        about="The first 10,000 rows of Kaggle's Criteo train.txt, split 8:1:1 by chance: for trying out, not for claims.",
+        about="The first 10,000 rows of Kaggle's Criteo train.txt, 8:1:1 by chance: for trying out, not for claims.",
         manual="Take the first 10,000 lines of Criteo's train.txt.",
         prepare=made.criteo_sample,
     ),
@@ -290,7 +286,7 @@ _OTHERS = (
             id="sequences_s3rec",
             files=(DataFile("sequences", f"{name}.txt"), DataFile("attributes", f"{name}_item2attributes.json")),
             schema={"next_item": _next_item()},
-            about=f"{name} sequences of S3Rec made into DIN's question: is this the user's next item? One negative per positive.",
+            about=f"{name} sequences of S3Rec as DIN asks: is this the user's next item? One negative each.",
             notes=("Negatives are uniform draws of ours; the last item tests, the one before validates.",),
             manual="It is in the repository of S3Rec (CIKM 2020).",
             prepare=made.next_item,

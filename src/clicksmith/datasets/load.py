@@ -32,7 +32,7 @@ def load(
 
     Args:
         name: a key of `DATASETS`.
-        folder: where it lies (itself, or a folder of data sets); else $CLICKSMITH_DATA, then ~/.cache/clicksmith/datasets.
+        folder: its folder, or one of data sets; else $CLICKSMITH_DATA, then ~/.cache/clicksmith/datasets.
         protocol: which published preprocessing, as in "criteo_x4_002".
         fetch: download it if it is not here.
         verify: compare the MD5 sums.
@@ -83,7 +83,8 @@ def by_hand(spec: DatasetSpec, folder: str | Path | None) -> str:
     place = search_path(folder)[0] / spec.id
     names = ", ".join(file.name for file in spec.files if file.needed)
     if spec.url:
-        return f"On a machine with a network download {spec.url}, unpack it so that {names} lie in '{place}', and run again."
+        get = f"On a machine with a network download {spec.url}"
+        return f"{get}, unpack it so that {names} lie in '{place}', and run again."
     return f"{spec.manual} Put {names} into '{place}' and run again."
 
 

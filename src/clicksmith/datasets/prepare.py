@@ -151,7 +151,8 @@ def next_item(found: Found) -> Frames:
     for back, part in ((1, "test"), (2, "valid"), (3, "train")):
         place = pl.col("items").list.len().cast(pl.Int64) - back
         kept = users.filter(place > 0).with_columns(
-            pl.col("items").list.head(place).alias("history"), pl.col("items").list.get(place, null_on_oob=True).alias("true")
+            pl.col("items").list.head(place).alias("history"),
+            pl.col("items").list.get(place, null_on_oob=True).alias("true"),
         )
         owner, history, true = kept["user"], kept["history"], kept["true"]
         keys = splitmix64(np.arange(len(owner), dtype=np.uint64), back)

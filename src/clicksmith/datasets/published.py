@@ -1,4 +1,4 @@
-"""The published preprocessing of the BARS data sets, as schemas. What follows FuxiCTR's code where its words differ is noted."""
+"""The published preprocessing of the BARS data sets, as schemas; where code and words differ, the code."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def criteo_x1() -> Schema:
 
 
 def criteo_x4(min_count: int, label: str = "Label") -> Schema:
-    """39 categorical fields: empty numbers are 0, then floor(ln(x)^2) for x > 2, else int(x) (the code, not the words)."""
+    """39 fields of ids: empty numbers are 0, then floor(ln(x)^2) for x > 2, else int(x)."""
     numbers = (Numeric(n, scale="log_square", missing="zero", min_count=min_count) for n in CRITEO_NUMBERS)
     return Schema(fields=(*numbers, *codes(CRITEO_CODES, min_count)), label=Label(label))
 

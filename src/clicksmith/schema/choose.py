@@ -110,7 +110,9 @@ class Chooser:
         pattern = r"^(19|20)?[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])?$"
         texts = cells.cast(pl.String).drop_nulls()
         if low >= 100_000 and texts.str.contains(pattern).all():
-            reason = "the time of the row: dates written as digits; orders the rows, not an input (add hour or weekday as columns)"
+            reason = (
+                "the time of the row: dates as digits; orders the rows, not an input (add hour or weekday as columns)"
+            )
             return Choice(Time(column.name, unit="s"), reason)
         return None
 

@@ -53,7 +53,7 @@ def behaviours_of(
 
 
 def _owner(frame: pl.DataFrame, column: ColumnProfile, ids: set[str]) -> str | None:
-    """Return the categorical column whose values the list holds: at least half are known there, the nearest name first."""
+    """Return the categorical column whose values the list holds, the one of the nearest name first."""
     values = set(_cut(frame, column).explode().cast(pl.String).drop_nulls().unique().to_list()) - {""}
     if not values:
         return None

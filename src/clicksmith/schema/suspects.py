@@ -28,7 +28,7 @@ class Suspect(msgspec.Struct, frozen=True):
 
 
 def leaks(frame: pl.DataFrame, label: NDArray[np.bool_], columns: tuple[ColumnProfile, ...]) -> list[Suspect]:
-    """Return the columns that (nearly) determine the label: the mean label per value, fitted on half the rows, on the others."""
+    """Return the columns that (nearly) determine the label, told on rows that were not counted."""
     if min(label.sum(), len(label) - label.sum()) < _LEAST:
         return []
     found: list[Suspect] = []
@@ -42,7 +42,8 @@ def leaks(frame: pl.DataFrame, label: NDArray[np.bool_], columns: tuple[ColumnPr
                 Suspect(
                     column.name,
                     "leak",
-                    f"'{column.name}' alone {words} the label (AUC {strength:.4f}); if it is known only after the click, "
+                    f"'{column.name}' alone {words} the label (AUC {strength:.4f}); "
+                    "if it is known only after the click, "
                     "leave it out.",
                     strength,
                 )

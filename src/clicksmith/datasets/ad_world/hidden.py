@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class PairTruth:
-    """One planted pair: the logit of each cell [values, values]; None where `left` and `right` [values, rank] multiply."""
+    """One planted pair: the logit of each cell [values, values], or `left` and `right` [values, rank] to multiply."""
 
     kind: str
     rank: int

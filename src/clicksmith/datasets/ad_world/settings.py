@@ -1,4 +1,4 @@
-"""What is planted in an ad world. Every strength is the standard deviation (in logits) of what the part adds; 0 plants nothing."""
+"""What is planted in an ad world. A strength is the standard deviation, in logits, of what a part adds; 0: nothing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Vectors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Numbers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Numeric fields; their effects are linear, logarithmic (long tail) and a hump, in turn. Noise ones count nothing."""
+    """Numeric fields: linear, logarithmic (long tail) and a hump, in turn. Noise ones count nothing."""
 
     useful: int = 3
     noise: int = 2
@@ -103,7 +103,7 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Lifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Days until an ad is stopped: Weibull, cut out early (shape 0.7) or worn out late (shape 2.5), censored at the horizon."""
+    """Days until an ad is stopped: Weibull, cut out early (shape 0.7) or worn out late (2.5), censored at the horizon."""
 
     horizon: float = 90.0
     cut_out: float = 0.5
