@@ -27,7 +27,6 @@ EXPECTED_FAILED_CHECKS = {
     "check_sample_weight_equivalence_on_dense_data": (
         "a weight of 2 and a row given twice make different batches, so stochastic training ends elsewhere"
     ),
-    "check_sample_weight_equivalence_on_sparse_data": "sparse matrices are not accepted",
 }
 """Checks of `sklearn.utils.estimator_checks` that do not apply, and why."""
 

@@ -45,7 +45,8 @@ def quickstart(
     _typed(["predict", str(run), f"{data}/test.csv", "--out", f"{out}/scores.csv"])
     test = msgspec.json.decode((run / "metrics.json").read_bytes())["test"]
     print(
-        f"\nAUC {test['auc']:.4f} of a possible {best.auc:.4f}, log-loss {test['logloss']:.4f} (best {best.logloss:.4f})"
+        f"\nAUC {test['auc']:.4f} of a possible {best.auc:.4f}, "
+        f"log-loss {test['logloss']:.4f} (best {best.logloss:.4f})"
     )
     note(f"{time.monotonic() - began:.0f} s in all. See {run / 'report.html'}")
     return 0

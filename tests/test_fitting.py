@@ -1,0 +1,203 @@
+"""`fit`: splits, identity, resuming, the cache; one question has one answer however often it is interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clicks import clicks, folder, tiny_run
+from clicksmith.batch.split import Split
+from clicksmith.cli.main import main
+from clicksmith.encode.source import open_source
+from clicksmith.errors import DataError, UsageError
+from clicksmith.fitting.chosen import Chosen
+from clicksmith.fitting.job import fit
+from clicksmith.fitting.split import parts_of
+from clicksmith.run import Run
+from clicksmith.schema import Categorical, Label, Schema, Time
+from clicksmith.serve.predictor import load
+
+PLAIN = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
+QUICK = {"epochs": 1, "model": "lr", "schema": PLAIN}
+
+
+def test_a_run_folder_holds_all_that_was_asked_and_found():
+    run = Run.open(tiny_run())
+    assert run.record.done
+    assert run.record.model == "deepfm"
+    assert run.record.settings["learning_rate"] == 0.01
+    assert set(run.record.data) == {"train", "valid", "test"}
+    assert {"valid", "test"} <= set(run.metrics)
+    assert [line["epoch"] for line in run.folder.read_log()][0] == 1
+    assert "<html" in run.folder.report.read_text()
+    assert not run.folder.training.exists()
+    assert not run.folder.encoded.exists()
+
+
+def test_rows_are_split_off_by_chance_and_every_row_is_in_one_part(tmp_path):
+    run = fit(clicks(400), out=tmp_path / "run", **QUICK)
+    split = Split.load(run.folder.split)
+    assert {name: len(rows) for name, rows in split.parts.items()} == {"train": 320, "valid": 40, "test": 40}
+    assert sorted(np.concatenate(list(split.parts.values())).tolist()) == list(range(400))
+    assert run.metrics["valid"]["rows"] == run.metrics["test"]["rows"] == 40
+
+
+def test_the_latest_rows_are_split_off_where_there_is_a_time():
+    frame = clicks(200).with_columns(at=pl.Series(np.random.default_rng(0).permutation(200)))
+    schema = Schema(fields=PLAIN.fields, label=PLAIN.label, time=Time("at"))
+    parts = parts_of(frame, None, None, schema=schema, how="auto", seed=0)
+    latest = pl.concat(list(parts.test.batches(["at"])))["at"] if parts.test else pl.Series([])
+    assert sorted(latest.to_list()) == list(range(180, 200))
+    earlier = pl.concat(list(parts.train.batches(["at"])))["at"]
+    assert earlier.max() == 159
+
+
+def test_equal_times_fall_back_to_chance_unless_time_is_asked_for():
+    frame = clicks(200).with_columns(at=pl.lit(1))
+    schema = Schema(fields=PLAIN.fields, label=PLAIN.label, time=Time("at"))
+    assert "by chance" in parts_of(frame, None, None, schema=schema, how="auto", seed=0).how
+    with pytest.raises(DataError, match=r"too few different times in 'at' to split by; use --split random\.$"):
+        parts_of(frame, None, None, schema=schema, how="time", seed=0)
+
+
+def test_a_split_by_time_without_time_column_is_refused():
+    with pytest.raises(UsageError, match=r"^a split by time needs a time column"):
+        parts_of(clicks(200), None, None, schema=PLAIN, how="time", seed=0)
+
+
+def test_with_valid_given_nothing_is_taken_off():
+    parts = parts_of(clicks(100), clicks(30), None, schema=PLAIN, how="auto", seed=0)
+    assert (parts.train.rows_hint, parts.valid.rows_hint, parts.test) == (100, 30, None)
+
+
+def test_with_test_given_valid_alone_is_taken_off():
+    parts = parts_of(clicks(100), None, clicks(30), schema=PLAIN, how="auto", seed=0)
+    assert (parts.train.rows_hint, parts.valid.rows_hint) == (90, 10)
+    assert parts.test is not None
+    assert parts.test.rows_hint == 30
+
+
+def test_chosen_rows_come_in_order_and_errors_name_the_sources_rows(tmp_path):
+    frame = pl.DataFrame({"a": [str(i) for i in range(100)]})
+    source = Chosen(open_source(frame), np.array([50, 3, 70]), "x")
+    assert pl.concat(list(source.batches()))["a"].to_list() == ["3", "50", "70"]
+    chunks = [chunk for group in source.chunks([], ["a"]) for chunk in group]
+    assert [chunks[0].first + i for i in range(3)] == [3, 50, 70]
+
+
+def test_vocabularies_are_of_the_training_rows_alone(tmp_path):
+    frame = clicks(300).with_columns(user=pl.Series([f"only{i}" for i in range(300)]))
+    run = fit(frame, out=tmp_path / "run", **QUICK)
+    known = set(run.predictor().artifact.encoder.values("user"))
+    held_out = Split.load(run.folder.split)["test"]
+    assert len(known) == 240
+    assert not known & set(frame["user"].gather(held_out).to_list())
+
+
+def test_the_same_question_again_is_answered_at_once(tmp_path):
+    run = fit(clicks(200), out=tmp_path / "run", **QUICK)
+    before = (run.path / "model" / "manifest.json").stat().st_mtime_ns
+    again = fit(clicks(200), out=tmp_path / "run", **QUICK)
+    assert (again.path / "model" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_another_question_in_the_same_folder_is_refused_unless_it_may_overwrite(tmp_path):
+    fit(clicks(200), out=tmp_path / "run", **QUICK)
+    with pytest.raises(
+        UsageError, match=r"holds another run \(it differs in: settings, seed, split, data\)|differs in"
+    ):
+        fit(clicks(200), out=tmp_path / "run", seed=1, **QUICK)
+    assert fit(clicks(200), out=tmp_path / "run", seed=1, overwrite=True, **QUICK).record.seed == 1
+
+
+def test_without_out_the_folder_is_made_of_the_question(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = fit(clicks(200), **QUICK), fit(clicks(200), seed=1, **QUICK)
+    assert first.path.parent == Path("runs")
+    assert first.path.name.startswith("frame-lr-")
+    assert first.path != second.path
+
+
+def test_changed_content_is_encoded_again_whatever_its_name_and_date(tmp_path):
+    path, cache = tmp_path / "rows.csv", tmp_path / "cache"
+    clicks(200, seed=1).write_csv(path)
+    fit(path, out=tmp_path / "one", cache=cache, **QUICK)
+    fit(path, out=tmp_path / "two", cache=cache, seed=0, **{**QUICK, "model": "fm"})
+    assert len(list(cache.iterdir())) == 1  # the second run read the first one's
+    stamp = path.stat()
+    clicks(200, seed=2).write_csv(path)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    run = fit(path, out=tmp_path / "three", cache=cache, **QUICK)
+    assert len(list(cache.iterdir())) == 2
+    expected = fit(clicks(200, seed=2).cast(pl.String), out=tmp_path / "four", **QUICK)
+    assert run.metrics["test"]["rows"] == expected.metrics["test"]["rows"]
+
+
+def test_one_seed_gives_equal_weights_and_another_does_not(tmp_path):
+    rows = clicks(200)
+    runs = [fit(rows, out=tmp_path / f"{i}", seed=seed, **QUICK) for i, seed in enumerate((3, 3, 4))]
+    scores = [run.predictor().predict(rows) for run in runs]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+def test_to_resume_there_must_be_something(tmp_path):
+    with pytest.raises(UsageError, match=r"^there is no run to resume in '.*run'; leave out --resume\.$"):
+        fit(clicks(200), out=tmp_path / "run", resume=True, **QUICK)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_or_interrupted_and_given_again_ends_with_equal_scores(tmp_path, how):
+    at = folder()
+    argv = ["fit", f"{at}/train.csv", "--valid", f"{at}/valid.csv", "--schema", f"{at}/schema.toml", "--model", "fm"]
+    argv += ["--epochs", "12", "--train.patience", "none", "--train.batch-size", "32", "--out"]
+    command = [sys.executable, "-m", "clicksmith.cli.main", *argv, str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 2 "):
+            break
+    process.send_signal(how)
+    rest = process.stderr.read()
+    process.wait(60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted. resume with: clicksmith fit" in rest
+    assert not (tmp_path / "killed" / "model").exists()
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
+    assert "going on after step" in done.stderr
+    assert main([*argv, str(tmp_path / "whole"), "--quiet"]) == 0
+    rows = at / "test.csv"
+    np.testing.assert_array_equal(load(tmp_path / "killed").predict(rows), load(tmp_path / "whole").predict(rows))
+
+
+def test_dropped_negatives_are_corrected_in_predictions(tmp_path):
+    rows = clicks(3000)
+    run = fit(
+        rows,
+        schema=PLAIN,
+        model="lr",
+        settings={"negative_rate": 0.3, "learning_rate": 0.05, "patience": None},
+        epochs=6,
+        calibration="none",
+        out=tmp_path / "run",
+    )
+    assert run.metrics["test"]["predicted_over_observed"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_metrics_are_plain_json(tmp_path):
+    metrics = json.loads((tiny_run() / "metrics.json").read_text())
+    assert isinstance(metrics["test"]["auc"], float)
+    assert metrics["test"]["intervals"]["auc"][0] < metrics["test"]["auc"] < metrics["test"]["intervals"]["auc"][1]
+
+
+def test_rows_with_one_class_in_valid_still_give_a_run(tmp_path):
+    valid = clicks(100).filter(pl.col("click") == 1)
+    run = fit(clicks(200), valid=valid, out=tmp_path / "run", settings={"monitor": "logloss"}, **QUICK)
+    assert "auc" not in run.metrics["valid"]
