@@ -22,6 +22,10 @@ def seen(loader: Loader, epoch: int, start: int = 0) -> list[list[int]]:
     return [batch.inputs.ids[:, 0].tolist() for batch in loader.batches(epoch, start)]
 
 
+def flat(batches: list[list[int]]) -> list[int]:
+    return [row for batch in batches for row in batch]
+
+
 @pytest.mark.parametrize("resident", [1 << 30, 0])
 def test_every_row_comes_once_in_an_epoch_and_in_another_order_in_the_next(resident, monkeypatch):
     monkeypatch.setattr("clicksmith.batch.loader.BLOCK_ROWS", 40)
@@ -30,7 +34,7 @@ def test_every_row_comes_once_in_an_epoch_and_in_another_order_in_the_next(resid
     first, second = seen(loader, 0), seen(loader, 1)
     assert len(first) == loader.steps == 51
     assert [len(b) for b in first] == [20] * 50 + [5]
-    assert sorted(sum(first, [])) == list(range(1005)) == sorted(sum(second, []))
+    assert sorted(flat(first)) == list(range(1005)) == sorted(flat(second))
     assert first != second
     assert seen(Loader(numbered(1005), 20, seed=3, resident=resident), 0) == first
     assert seen(Loader(numbered(1005), 20, seed=4, resident=resident), 0) != first
@@ -50,13 +54,13 @@ def test_a_pool_holds_neighbours_and_mixes_them(monkeypatch):
     monkeypatch.setattr("clicksmith.batch.loader.BLOCK_ROWS", 40)
     monkeypatch.setattr("clicksmith.batch.loader.POOL_BLOCKS", 2)
     batches = seen(Loader(numbered(800), 20, resident=0), 0)
-    pool = sum(batches[:4], [])
+    pool = flat(batches[:4])
     assert len({row // 40 for row in pool}) == 2
     assert len({row // 40 for row in batches[0]}) == 2
 
 
 def test_unshuffled_rows_come_in_their_order():
-    assert sum(seen(Loader(numbered(50), 8, shuffle=False), 3), []) == list(range(50))
+    assert flat(seen(Loader(numbered(50), 8, shuffle=False), 3)) == list(range(50))
 
 
 def test_a_single_row_left_over_sits_the_epoch_out():
@@ -68,7 +72,7 @@ def test_a_single_row_left_over_sits_the_epoch_out():
 
 def test_negatives_are_drawn_anew_each_epoch_and_clicks_all_stay():
     loader = Loader(numbered(1000, every=10), 64, negative_rate=0.25)
-    first, second = (set(sum(seen(loader, epoch), [])) for epoch in (0, 1))
+    first, second = (set(flat(seen(loader, epoch))) for epoch in (0, 1))
     clicks = set(range(0, 1000, 10))
     assert clicks <= first and clicks <= second
     assert len(first) == len(second) == loader.rows == 100 + 225
@@ -100,5 +104,5 @@ def test_blocks_hold_whole_batches():
 
 
 def test_a_batch_of_no_rows_is_refused():
-    with pytest.raises(UsageError, match="batch_size is 0; it must be at least 1."):
+    with pytest.raises(UsageError, match=r"batch_size is 0; it must be at least 1\."):
         Loader(numbered(10), 0)

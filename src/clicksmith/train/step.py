@@ -59,8 +59,9 @@ class Watch:
     def diverged(self, what: str, step: int, rate: float) -> DivergedError:
         """Return the error that says where and why."""
         return DivergedError(
-            f"{what} at step {step} (learning rate {rate:g}, last finite loss {self.last:.6g}); {_suspect(self.model)}. "
-            "Use a lower learning rate or clip_norm, and look at numeric columns of large values (scale='standard' or 'log')."
+            f"{what} at step {step} (learning rate {rate:g}, last finite loss {self.last:.6g}); "
+            f"{_suspect(self.model)}. Use a lower learning rate or clip_norm, and look at numeric columns of large "
+            "values (scale='standard' or 'log')."
         )
 
     def state(self) -> dict[str, Any]:

@@ -301,6 +301,4 @@ def _check(train: Store) -> None:
     for i, name in enumerate(train.layout.labels[: labels.shape[1]]):
         low, high = labels[:, i].min(), labels[:, i].max()
         if low == high:
-            raise DataError(
-                f"label '{name}' is {low:g} in all {train.rows} training rows; nothing can be learned. Check the column."
-            )
+            raise DataError(f"label '{name}' is {low:g} in all {train.rows} training rows; nothing can be learned.")

@@ -1,0 +1,81 @@
+"""Runs that are killed or interrupted go on to the very weights of a run that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SCRIPT = """
+import sys, time
+import torch
+from worlds import LAYOUT, clicks
+from clicksmith.models import model_spec
+from clicksmith.models.spec import CTRModel
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train
+from clicksmith.train import step
+from safetensors.torch import save_file
+
+folder, pause, update, precision = sys.argv[1], float(sys.argv[2]), sys.argv[3], sys.argv[4]
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = CTRModel(model_spec("dnn", units=(16,), dropout=0.3, dim=4), LAYOUT)
+settings = TrainSettings(
+    epochs=3, batch_size=64, learning_rate=0.01, device="cpu", table_update=update, precision=precision,
+    checkpoint_minutes=0, table_l2=1e-4,
+)
+plain = step.Stepper.step
+def slow(self, rows, rate, number):
+    plain(self, rows, rate, number)
+    if number > 20:
+        time.sleep(pause)
+step.Stepper.step = slow
+train(model, clicks(1000, seed=1), clicks(300, seed=2), settings, run_dir=folder)
+save_file(dict(model.state_dict()), folder + "/final.safetensors")
+"""
+
+
+def start(folder: Path, pause: float, update: str, precision: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(pause), update, precision]
+    return subprocess.Popen(
+        command, cwd=HERE, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < until, process.communicate()[1]
+        time.sleep(0.02)
+
+
+def finish(folder: Path, update: str, precision: str) -> bytes:
+    process = start(folder, 0, update, precision)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    return (folder / "final.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("stop", "update", "precision"), [(signal.SIGKILL, "exact", "fp32"), (signal.SIGINT, "dense", "bf16")]
+)
+def test_a_stopped_run_ends_with_the_same_bits(tmp_path, stop, update, precision):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    uninterrupted = finish(whole, update, precision)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    process = start(folder, 0.3, update, precision)
+    wait_for(folder / "log.jsonl", process)  # the first epoch is over and its checkpoint written
+    time.sleep(0.7)  # somewhere in the second
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert stop == signal.SIGKILL or "KeyboardInterrupt" in errors
+    assert not (folder / "final.safetensors").exists()
+    assert finish(folder, update, precision) == uninterrupted
