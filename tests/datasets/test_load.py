@@ -13,7 +13,8 @@ from clicksmith.schema import Bag, Behaviour, Categorical, Numeric
 
 NAMES = (
     "frappe_x1 movielens_1m movielens_100k criteo_x1 criteo_x4 avazu_x1 avazu_x4 kkbox_x1 movielenslatest_x1 "
-    "taobaoad_x1 amazonelectronics_x1 kuaivideo_x1 microvideo1.7m_x1 microlens_1m_x1 frappe_x1_rebuilt criteo_sample avazu_sample"
+    "taobaoad_x1 amazonelectronics_x1 "
+    "kuaivideo_x1 microvideo1.7m_x1 microlens_1m_x1 frappe_x1_rebuilt criteo_sample avazu_sample"
 )
 FIELDS = {
     "frappe_x1": 10, "criteo_x1": 39, "criteo_x4": 39, "avazu_x1": 22, "avazu_x4": 24, "kkbox_x1": 13,

@@ -22,7 +22,7 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 10
 
 Kind = Literal["integer", "number", "text", "flag", "date", "list", "vector", "empty"]
-"""integer: whole numbers; flag: true or false; list: several values in a cell; vector: equally many numbers in each cell."""
+"""integer: whole; flag: true or false; list: several values in a cell; vector: equally many numbers in each cell."""
 
 
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):

@@ -103,7 +103,7 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Lifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Days until an ad is stopped: Weibull, cut out early (shape 0.7) or worn out late (2.5), censored at the horizon."""
+    """Days until an ad is stopped: Weibull, cut early (0.7) or worn out late (2.5), censored at the horizon."""
 
     horizon: float = 90.0
     cut_out: float = 0.5
