@@ -231,7 +231,9 @@ def test_weights_read_between_steps_are_up_to_date_where_they_were_looked_up(way
     every = torch.arange(1, 25, dtype=torch.int32).unsqueeze(1).expand(-1, 2)
     with torch.no_grad():
         read = store(every, offsets)
-    torch.testing.assert_close(read.double(), reference[every + offsets], atol=float((reference - start).std()) * 1e-2, rtol=0)
+    torch.testing.assert_close(
+        read.double(), reference[every + offsets], atol=float((reference - start).std()) * 1e-2, rtol=0
+    )
 
 
 def test_row_optimizers_finds_every_store_and_spares_gates_the_l2():

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from clicksmith.kernels import attention
 from clicksmith.kernels.ops import traced
 
 CHUNK = 2**21
@@ -37,6 +38,8 @@ def attend(projected: Tensor, heads: int, width: int, factor: float) -> Tensor:
         projected: [batch, fields, (3 or 4) * width]: queries, keys, values, residual
         out:       [batch, fields, width]
     """
+    if attention.fits(projected):
+        return attention.attend(projected, heads, width, factor)
     return cast("Tensor", _Attend.apply(projected, heads, width, factor))
 
 

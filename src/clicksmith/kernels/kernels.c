@@ -122,7 +122,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 2; }
+EXPORT int64_t cs_version(void) { return 3; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -772,4 +772,144 @@ EXPORT int cs_cross_backward(const void *g, const void *x0, const void *y, void 
                              int half, int threads) {
   dense_args a = {.g = g, .x = x0, .y = y, .out = dy, .out2 = dx0, .n = n, .width = width, .half = half};
   return with_sums(cross_back_block, &a, dbias, threads);
+}
+
+/* ---- attention over few fields ----------------------------------------------------------------------------------- */
+INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
+  vf low = all(-87.f);
+  x = (vf)(((vi)x & (x > low)) | ((vi)low & ~(x > low)));
+  vf scaled = x * 1.44269504f - 0.5f;
+  vi whole = __builtin_convertvector(scaled, vi); /* towards zero; x <= 0, so this rounds to nearest */
+  vf n = __builtin_convertvector(whole, vf), r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r + 1.6666665459e-1f) * r + 0.5f;
+  p = p * r * r + r + 1.f;
+  return (vf)((vi)p + (whole << 23));
+}
+
+typedef struct {
+  const void *x; const void *g; void *out; int64_t n, fields, heads, depth, stride; float factor; int half, residual;
+} attention_args;
+
+/* Keys or values of one head as floats, [fields][depth rounded up to W]; lanes past depth are zero. */
+INLINE void head_of(const void *x, int64_t from, int64_t stride, int64_t fields, int64_t depth, int64_t padded, float *into, int half) {
+  for (int64_t f = 0; f < fields; f++)
+    LANES(j, depth) *(vf_any *)(into + f * padded + j) = get(x, from + f * stride + j, k, half);
+}
+/* The same, turned: [depth][fields rounded up to W]; lanes past the fields are left as they are. */
+INLINE void turned_head_of(const void *x, int64_t from, int64_t stride, int64_t fields, int64_t depth, int64_t lanes, float *into, int half) {
+  for (int64_t f = 0; f < fields; f++)
+    LANES(j, depth) {
+      vf v = get(x, from + f * stride + j, k, half);
+      for (int64_t l = 0; l < k; l++) into[(j + l) * lanes + f] = v[l];
+    }
+}
+INLINE void dots(const float *a, const float *b, float *out, int64_t fields, int64_t depth, int64_t padded, int64_t lanes) {
+  for (int64_t j = 0; j < lanes; j += W) /* out[i][j] = a_i . b_j with b turned; four rows at once keep the units busy */
+    for (int64_t i = 0; i < fields; i += 4) {
+      const float *r0 = a + i * padded, *r1 = a + MIN(i + 1, fields - 1) * padded, *r2 = a + MIN(i + 2, fields - 1) * padded,
+                  *r3 = a + MIN(i + 3, fields - 1) * padded;
+      vf s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+      for (int64_t d = 0; d < depth; d++) {
+        vf c = *(const vf_any *)(b + d * lanes + j);
+        s0 += r0[d] * c; s1 += r1[d] * c; s2 += r2[d] * c; s3 += r3[d] * c;
+      }
+      *(vf_any *)(out + i * lanes + j) = s0;
+      if (i + 1 < fields) *(vf_any *)(out + (i + 1) * lanes + j) = s1;
+      if (i + 2 < fields) *(vf_any *)(out + (i + 2) * lanes + j) = s2;
+      if (i + 3 < fields) *(vf_any *)(out + (i + 3) * lanes + j) = s3;
+    }
+}
+INLINE void softmax_rows(float *a, int64_t fields, int64_t lanes, float factor) {
+  for (int64_t i = 0; i < fields; i++) {
+    float *row = a + i * lanes, most = row[0] * factor, total = 0;
+    for (int64_t j = 1; j < fields; j++) most = row[j] * factor > most ? row[j] * factor : most;
+    for (int64_t j = fields; j < lanes; j++) row[j] = row[0]; /* unused lanes: any harmless number */
+    for (int64_t j = 0; j < lanes; j += W) *(vf_any *)(row + j) = exp_of(*(vf_any *)(row + j) * factor - most);
+    for (int64_t j = 0; j < fields; j++) total += row[j];
+    for (int64_t j = 0; j < fields; j++) row[j] /= total;
+  }
+}
+/* out_i = sum_j a_ij b_j, or a_ji if `turned`; a vector of one head at a time. */
+INLINE vf mixed(const float *a, const float *b, int64_t i, int64_t d, int64_t fields, int64_t padded, int64_t lanes, int turned) {
+  vf s = {0};
+  for (int64_t j = 0; j < fields; j++) s += (turned ? a[j * lanes + i] : a[i * lanes + j]) * *(const vf_any *)(b + j * padded + d);
+  return s;
+}
+INLINE void attention_span(const attention_args *a, int64_t first, int64_t last, int half) {
+  int64_t fields = a->fields, depth = a->depth, padded = (depth + W - 1) / W * W, lanes = (fields + W - 1) / W * W, width = a->heads * depth;
+  float *q = calloc((size_t)(2 * fields * padded + (depth + fields) * lanes), sizeof(float)), *v = q + fields * padded, *kt = v + fields * padded, *s = kt + depth * lanes;
+  if (!q) abort();
+  for (int64_t row = first; row < last; row++)
+    for (int64_t h = 0; h < a->heads; h++) {
+      int64_t from = row * fields * a->stride + h * depth, to = row * fields * width + h * depth;
+      head_of(a->x, from, a->stride, fields, depth, padded, q, half);
+      turned_head_of(a->x, from + width, a->stride, fields, depth, lanes, kt, half);
+      head_of(a->x, from + 2 * width, a->stride, fields, depth, padded, v, half);
+      dots(q, kt, s, fields, depth, padded, lanes);
+      softmax_rows(s, fields, lanes, a->factor);
+      for (int64_t f = 0; f < fields; f++)
+        LANES(d, depth) {
+          vf o = mixed(s, v, f, d, fields, padded, lanes, 0);
+          if (a->residual) o += get(a->x, from + 3 * width + f * a->stride + d, k, half);
+          put(a->out, to + f * width + d, k, half, o);
+        }
+    }
+  free(q);
+}
+INLINE void attention_back_span(const attention_args *a, int64_t first, int64_t last, int half) {
+  int64_t fields = a->fields, depth = a->depth, padded = (depth + W - 1) / W * W, lanes = (fields + W - 1) / W * W, width = a->heads * depth;
+  int64_t one = fields * padded;
+  float *q = calloc((size_t)(3 * one + 2 * (depth + fields) * lanes), sizeof(float)), *kk = q + one, *g = kk + one, *kt = g + one;
+  float *vt = kt + depth * lanes, *s = vt + depth * lanes, *ds = s + fields * lanes;
+  if (!q) abort();
+  for (int64_t row = first; row < last; row++)
+    for (int64_t h = 0; h < a->heads; h++) {
+      int64_t from = row * fields * a->stride + h * depth, at = row * fields * width + h * depth;
+      head_of(a->x, from, a->stride, fields, depth, padded, q, half);
+      head_of(a->x, from + width, a->stride, fields, depth, padded, kk, half);
+      turned_head_of(a->x, from + width, a->stride, fields, depth, lanes, kt, half);
+      turned_head_of(a->x, from + 2 * width, a->stride, fields, depth, lanes, vt, half);
+      head_of(a->g, at, width, fields, depth, padded, g, half);
+      dots(q, kt, s, fields, depth, padded, lanes);
+      softmax_rows(s, fields, lanes, a->factor);
+      dots(g, vt, ds, fields, depth, padded, lanes);
+      for (int64_t i = 0; i < fields; i++) {
+        float mean = 0;
+        for (int64_t j = 0; j < fields; j++) mean += s[i * lanes + j] * ds[i * lanes + j];
+        for (int64_t j = 0; j < fields; j++) ds[i * lanes + j] = a->factor * s[i * lanes + j] * (ds[i * lanes + j] - mean);
+      }
+      for (int64_t f = 0; f < fields; f++)
+        LANES(d, depth) {
+          int64_t to = from + f * a->stride + d;
+          put(a->out, to, k, half, mixed(ds, kk, f, d, fields, padded, lanes, 0));
+          put(a->out, to + width, k, half, mixed(ds, q, f, d, fields, padded, lanes, 1));
+          put(a->out, to + 2 * width, k, half, mixed(s, g, f, d, fields, padded, lanes, 1));
+          if (a->residual) put(a->out, to + 3 * width, k, half, *(const vf_any *)(g + f * padded + d));
+        }
+    }
+  free(q);
+}
+static void attention_block(const void *args, int64_t b) {
+  const attention_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) attention_span(a, first, last, 1); else attention_span(a, first, last, 0);
+}
+static void attention_back_block(const void *args, int64_t b) {
+  const attention_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) attention_back_span(a, first, last, 1); else attention_back_span(a, first, last, 0);
+}
+/* out = softmax(factor Q K') V (+ the fourth block) per head; x [n, fields, stride] holds Q, K, V (and a residual) side by side. */
+EXPORT void cs_attention_forward(const void *x, void *out, int64_t n, int64_t fields, int64_t heads, int64_t depth, int64_t stride,
+                                 float factor, int half, int threads) {
+  attention_args a = {.x = x, .out = out, .n = n, .fields = fields, .heads = heads, .depth = depth, .stride = stride, .factor = factor,
+                      .half = half, .residual = stride > 3 * heads * depth};
+  run(attention_block, &a, BLOCKS, threads);
+}
+/* Gradient of x, from that of out; the weights are computed again. */
+EXPORT void cs_attention_backward(const void *x, const void *g, void *dx, int64_t n, int64_t fields, int64_t heads, int64_t depth,
+                                  int64_t stride, float factor, int half, int threads) {
+  attention_args a = {.x = x, .g = g, .out = dx, .n = n, .fields = fields, .heads = heads, .depth = depth, .stride = stride,
+                      .factor = factor, .half = half, .residual = stride > 3 * heads * depth};
+  run(attention_back_block, &a, BLOCKS, threads);
 }

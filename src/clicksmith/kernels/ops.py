@@ -166,6 +166,4 @@ def square_sum(rows: Tensor | None, grad: Tensor) -> float:
         kept = grad if rows is None else grad[rows >= 0]
         return float(kept.double().square().sum())
     pointer = None if rows is None else rows.data_ptr()
-    return float(
-        kernels.cs_square_sum(pointer, grad.data_ptr(), grad.shape[0], grad.shape[1], torch.get_num_threads())
-    )
+    return float(kernels.cs_square_sum(pointer, grad.data_ptr(), grad.shape[0], grad.shape[1], torch.get_num_threads()))

@@ -19,7 +19,13 @@ def scaled(numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | None
     dtype = row_dtype(weight)
     numeric = numeric.contiguous()
     known = native_for(numeric, weight, missing, *(() if bias is None else (bias,)))
-    if traced() or numeric.requires_grad or numeric.dtype != torch.float32 or weight.dtype != torch.float32 or known is None:
+    if (
+        traced()
+        or numeric.requires_grad
+        or numeric.dtype != torch.float32
+        or weight.dtype != torch.float32
+        or known is None
+    ):
         return _scaled(numeric.to(weight.dtype), weight, missing, bias).to(dtype)
     return cast("Tensor", _Scaled.apply(numeric, weight, missing, bias, dtype))
 

@@ -188,9 +188,7 @@ class RowAdam(RowOptimizer):
             ops.add_rows(self.grad, rows, grad)
             rowwise.adam_dense(self.weight, self.state, self.grad, at, l2=self.decay.l2, scale=scale)
             return
-        rowwise.adam_rows(
-            self.weight, self.state, rows, grad, at, decay=self.decay, scale=scale, replay=self.replay
-        )
+        rowwise.adam_rows(self.weight, self.state, rows, grad, at, decay=self.decay, scale=scale, replay=self.replay)
         if self.replay is not None:
             self.replay.advance(lr)
 
@@ -281,9 +279,7 @@ def row_optimizers(
         own, occurrences = (l2, _counts(store, counts)) if store.group == "table" else (0.0, None)
         mode: L2Mode = "batch" if occurrences is not None else "touched"
         if name == "adam":
-            made.append(
-                RowAdam(store, betas=betas, eps=eps or 1e-8, update=update, l2=own, counts=occurrences)
-            )
+            made.append(RowAdam(store, betas=betas, eps=eps or 1e-8, update=update, l2=own, counts=occurrences))
         elif name == "adagrad":
             made.append(RowAdagrad(store, eps=eps or 1e-10, l2=own, l2_mode=mode, counts=occurrences))
         else:
