@@ -1,0 +1,6 @@
+"""AutoInt's protocol on MovieLens-1M: python benchmarks/quality_movielens.py --data FOLDER."""
+
+from quality import main
+
+if __name__ == "__main__":
+    main("movielens_1m", "movielens_1m.toml", "quality_movielens.json")
