@@ -34,7 +34,7 @@ def test_a_run_folder_holds_all_that_was_asked_and_found():
     assert run.record.settings["learning_rate"] == 0.01
     assert set(run.record.data) == {"train", "valid", "test"}
     assert {"valid", "test"} <= set(run.metrics)
-    assert [line["epoch"] for line in run.folder.read_log()][0] == 1
+    assert run.folder.read_log()[0]["epoch"] == 1
     assert "<html" in run.folder.report.read_text()
     assert not run.folder.training.exists()
     assert not run.folder.encoded.exists()
@@ -109,9 +109,7 @@ def test_the_same_question_again_is_answered_at_once(tmp_path):
 
 def test_another_question_in_the_same_folder_is_refused_unless_it_may_overwrite(tmp_path):
     fit(clicks(200), out=tmp_path / "run", **QUICK)
-    with pytest.raises(
-        UsageError, match=r"holds another run \(it differs in: settings, seed, split, data\)|differs in"
-    ):
+    with pytest.raises(UsageError, match=r"holds another run \(it differs in: settings, seed, data, split\)"):
         fit(clicks(200), out=tmp_path / "run", seed=1, **QUICK)
     assert fit(clicks(200), out=tmp_path / "run", seed=1, overwrite=True, **QUICK).record.seed == 1
 

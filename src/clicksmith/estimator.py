@@ -9,7 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,  # pyright: ignore[reportPrivateUsage] - sklearn tells estimators to use it
+    check_is_fitted,
+    validate_data,
+)
 
 from clicksmith.encode.frames import frame_of
 from clicksmith.fitting.asked import DEFAULT_MODEL
@@ -123,7 +127,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
         tags.non_deterministic = False
         return tags
 
-    def _checked(self, X: Any, y: ArrayLike) -> tuple[pl.DataFrame, NDArray[Any]]:
+    def _checked(self, X: Any, y: ArrayLike | None) -> tuple[pl.DataFrame, NDArray[Any]]:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None.")
         frame = self._frame(X, reset=True)
@@ -146,9 +150,9 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
         """Return X as a frame; arrays get the columns x0, x1, ..."""
         if isinstance(X, pl.DataFrame) or hasattr(X, "iloc"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            validate_data(self, cast("Any", X), reset=reset, skip_check_array=True)
             return frame_of(X)
-        array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        array = cast("Any", validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
         names = [f"x{i}" for i in range(array.shape[1])]
         if array.dtype.kind not in "OUS":
             return pl.DataFrame({name: array[:, i].astype(np.float64) for i, name in enumerate(names)})

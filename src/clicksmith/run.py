@@ -9,7 +9,7 @@ log.jsonl          one line per epoch
 report.html        the page
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Content checksum by split; a split taken off the training file has none of its own."""
     split: str
     """How valid and test were made."""
-    calibration: str = "platt"
+    calibration: Literal["platt", "isotonic", "none"] = "platt"
     packages: dict[str, str] = {}
     done: bool = False
 
@@ -137,7 +137,7 @@ class RunFolder:
 
 
 @contextmanager
-def claimed(path: Path, *, overwrite: bool = False) -> Iterator[RunFolder]:
+def claimed(path: Path, *, overwrite: bool = False) -> Generator[RunFolder]:
     """Hold a run folder for this process.
 
     Raises StorageError: another process holds it, or a file is in the way. UsageError: it holds something else.

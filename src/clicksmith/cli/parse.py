@@ -5,7 +5,7 @@ import inspect
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -110,7 +110,7 @@ def _sentence(text: str, prog: str) -> str:
 
 
 @contextlib.contextmanager
-def _wide(helping: bool) -> Iterator[None]:
+def _wide(helping: bool) -> Generator[None]:
     """Keep tyro from breaking an error into lines; help keeps the terminal's width."""
     before = os.environ.get("COLUMNS")
     if not helping:

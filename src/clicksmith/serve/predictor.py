@@ -1,7 +1,7 @@
 """`Predictor`: raw rows in, probabilities out, by the encoder and weights of one artefact."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +91,7 @@ class Predictor:
         return [name for name in columns if name in named]
 
     @contextmanager
-    def encoded(self, rows: Raw, *, labels: bool = False) -> Iterator[Store]:
+    def encoded(self, rows: Raw, *, labels: bool = False) -> Generator[Store]:
         """Encode rows into a store that lasts as long as the `with` block; files go through the disk in pieces."""
         if isinstance(rows, list) and not rows:
             yield Store.of(nothing(self._encoder.layout), self._encoder.layout)

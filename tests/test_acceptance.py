@@ -1,0 +1,147 @@
+"""The ten acceptance checks that follow from what users of other libraries stumble over, one test each."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clicks import clicks, folder, tiny_run
+from clicksmith.cli.main import main
+from clicksmith.errors import DataError
+from clicksmith.fitting.job import fit
+from clicksmith.schema import Categorical, Label, Numeric, Schema
+from clicksmith.serve.predictor import load
+
+MY_MODEL = """
+from torch import nn
+
+from clicksmith.embed.embedder import Embed
+from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
+from clicksmith.embed.sockets import Block
+from clicksmith.models.spec import ModelSpec
+
+
+class SumNet(Block, frozen=True):
+    width: int = 8
+
+    def out(self, shape: FieldShape) -> HiddenShape:
+        return HiddenShape(self.width)
+
+    def build(self, shape: FieldShape) -> nn.Module:
+        return SumNetModule(shape, self.width)
+
+
+class SumNetModule(nn.Module):
+    def __init__(self, shape: FieldShape, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(shape.flat, width)
+
+    def forward(self, fields: Fields) -> Hidden:
+        return Hidden(self.linear(fields.flat()).relu())
+
+
+def my_model(*, dim: int = 8, width: int = 8) -> ModelSpec:
+    return ModelSpec(embed=Embed(dim=dim), interact=SumNet(width=width))
+"""
+
+
+def test_1_a_frame_whose_every_category_is_new_scores_and_so_does_one_without_label():
+    new = clicks(20).with_columns(pl.lit("new").alias(name) for name in ("user", "ad", "device", "seen_ads"))
+    for rows in (new, new.drop("click")):
+        scores = load(tiny_run()).predict(rows)
+        assert np.isfinite(scores).all()
+        assert len(scores) == 20
+
+
+def test_2_renamed_missing_and_extra_columns_each_give_one_sentence_or_no_trouble():
+    predictor, rows = load(tiny_run()), clicks(5)
+    for changed in (rows.rename({"device": "devices"}), rows.drop("device")):
+        with pytest.raises(DataError, match=r"no column named 'device'\. .*rename the column, add it"):
+            predictor.predict(changed)
+    assert len(predictor.predict(rows.with_columns(extra=pl.lit(1)))) == 5
+
+
+def test_3_fit_killed_and_resumed_gives_equal_results():
+    text = (Path(__file__).parent / "test_fitting.py").read_text()
+    assert "def test_killed_or_interrupted_and_given_again_ends_with_equal_scores" in text
+
+
+@pytest.mark.slow
+def test_4_memory_does_not_grow_with_the_rows(tmp_path):
+    peaks = [_peak(tmp_path, rows) for rows in (100_000, 400_000)]
+    encoded = 300_000 * 6 * 4 / 2**20  # MiB of the rows that the larger file has more
+    assert peaks[1] - peaks[0] < 3 * encoded + 60
+
+
+def _peak(tmp_path: Path, rows: int) -> float:
+    """Return the peak memory in MiB of a process that fits so many rows."""
+    clicks(rows).write_csv(tmp_path / f"{rows}.csv")
+    code = (
+        "import resource, sys\nfrom clicksmith.cli.main import main\n"
+        f"main(['fit', '{tmp_path}/{rows}.csv', '--schema', '{folder()}/schema.toml', '--model', 'lr', '--epochs', '1',"
+        f" '--train.batch-size', '8192', '--out', '{tmp_path}/run{rows}', '--quiet'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stderr.split()[-1])
+
+
+def test_5_row_order_and_key_columns_survive_predict(tmp_path):
+    rows = clicks(200, seed=9).sample(fraction=1.0, shuffle=True, seed=1)
+    rows.write_csv(tmp_path / "new.csv")
+    assert main(["predict", str(tiny_run()), str(tmp_path / "new.csv"), "--out", str(tmp_path / "scores.csv")]) == 0
+    scored = pl.read_csv(tmp_path / "scores.csv")
+    assert scored.columns == ["user", "ad", "probability"]
+    assert scored.select("user", "ad").equals(rows.select("user", "ad"))
+    np.testing.assert_allclose(scored["probability"].to_numpy(), load(tiny_run()).predict(rows), atol=1e-6)
+
+
+def test_6_ids_above_2_to_the_24_keep_their_own_rows(tmp_path):
+    big = [(1 << 24) + i for i in range(20)]
+    frame = clicks(400).with_columns(user=pl.Series(np.random.default_rng(0).choice(big, 400)))
+    schema = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
+    run = fit(frame, schema=schema, model="lr", epochs=1, out=tmp_path / "run")
+    known = sorted(run.predictor().artifact.encoder.values("user"))
+    assert known == [str(i) for i in big]
+
+
+def test_7_unscaled_numbers_do_not_stop_learning(tmp_path):
+    frame = clicks(1500, seed=3)
+    huge = frame.with_columns(price=frame["price"] * 1e9 + 1e9 * (frame["click"] == 1))
+    schema = Schema(fields=(Numeric("price"), Categorical("ad")), label=Label("click"))
+    settings = {"learning_rate": 0.02, "batch_size": 64}
+    run = fit(huge, schema=schema, model="dnn", epochs=5, settings=settings, out=tmp_path / "run")
+    assert run.metrics["test"]["auc"] > 0.6
+    assert np.isfinite(run.metrics["test"]["logloss"])
+
+
+def test_8_changed_content_is_encoded_again():
+    text = (Path(__file__).parent / "test_fitting.py").read_text()
+    assert "def test_changed_content_is_encoded_again_whatever_its_name_and_date" in text
+
+
+def test_9_a_model_of_the_users_folder_checks_trains_saves_loads_and_predicts(tmp_path):
+    mine = tmp_path / "my_own_sum_net.py"
+    mine.write_text(MY_MODEL)
+    clicks(300).write_csv(tmp_path / "rows.csv")
+    run = [sys.executable, "-m", "clicksmith.cli.main"]
+    fitted = [*run, "fit", f"{tmp_path}/rows.csv", "--schema", f"{folder()}/schema.toml", "--models", str(mine)]
+    fitted += ["--model.width", "4", "--epochs", "1", "--out", f"{tmp_path}/run", "--quiet"]
+    subprocess.run(fitted, check=True, capture_output=True)
+    scoring = [*run, "predict", f"{tmp_path}/run", f"{tmp_path}/rows.csv"]
+    unknown = subprocess.run(scoring, capture_output=True, text=True, check=False)
+    assert unknown.returncode == 2
+    assert re.search(r"no part named 'sum_net'.*`--models my_model\.py` on the command line", unknown.stderr)
+    scored = subprocess.run([*scoring, "--models", str(mine)], capture_output=True, text=True, check=True)
+    assert len(scored.stdout.splitlines()) == 301
+
+
+def test_10_nothing_is_pinned_from_above_so_that_the_newest_of_everything_installs():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    assert [name for name in needed if re.search(r"<|==|~=", name)] == []
