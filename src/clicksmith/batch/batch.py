@@ -103,7 +103,7 @@ class Batch:
 def to_device(value: T, device: torch.device | str) -> T:
     """Return `value` (a tensor, a dict of tensors or a batch) with every tensor on `device`."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return value.to(device, non_blocking=True)  # pyright: ignore[reportReturnType]
     if isinstance(value, dict):
         return {k: to_device(v, device) for k, v in value.items()}  # type: ignore[return-value]
     if isinstance(value, (History, Inputs, Targets, Batch)):
