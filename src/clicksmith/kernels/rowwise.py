@@ -1,7 +1,7 @@
 """One step of Adam, Adagrad or SGD on chosen rows of a table, in C, with torch operations as the fall-back.
 
-`rows` [n] are distinct, -1 where nothing is to be done; `grad` [n, dim] float32 as `ops.merge` gives them. `l2` is added
-to the gradient times the weight; divided by `counts[row]` where counts are given (mini-batch-aware L2 of DIN, eq. 6).
+`rows` [n] are distinct, -1 where nothing is to be done; `grad` [n, dim] float32 as `ops.merge` gives them. `l2` times
+the weight is added to the gradient, divided by `counts[row]` where counts are given (mini-batch-aware L2, DIN).
 `scale` multiplies the gradient before that (clipping).
 """
 
@@ -75,10 +75,10 @@ def adam_rows(
         _adam_rows(weight, state, rows[rows >= 0], grad[rows >= 0], at, decay=decay, scale=scale)
         return
     kernels.cs_adam_rows(
-        weight.data_ptr(), state.m.data_ptr(), state.v.data_ptr(), _pointer(state.last), rows.data_ptr(), grad.data_ptr(),
-        _pointer(decay.counts), rows.shape[0], weight.shape[1], at.step, at.rate, *at.betas, at.eps, at.correction,
-        decay.l2, scale, replay.table.data_ptr() if replay else None, replay.decay.data_ptr() if replay else None,
-        replay.decay.shape[0] if replay else 0, torch.get_num_threads(),
+        weight.data_ptr(), state.m.data_ptr(), state.v.data_ptr(), _pointer(state.last), rows.data_ptr(),
+        grad.data_ptr(), _pointer(decay.counts), rows.shape[0], weight.shape[1], at.step, at.rate,
+        *at.betas, at.eps, at.correction, decay.l2, scale, replay.table.data_ptr() if replay else None,
+        replay.decay.data_ptr() if replay else None, replay.decay.shape[0] if replay else 0, torch.get_num_threads(),
     )  # fmt: skip
 
 

@@ -46,12 +46,12 @@ class _Scaled(torch.autograd.Function):
             numeric.data_ptr(), weight.data_ptr(), missing.data_ptr(), None if bias is None else bias.data_ptr(),
             out.data_ptr(), *out.shape, dtype == torch.bfloat16, torch.get_num_threads(),
         )  # fmt: skip
-        ctx.save_for_backward(numeric, weight, missing, bias)
+        ctx.save_for_backward(numeric, weight, bias)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        numeric, weight, missing, bias = ctx.saved_tensors
+        numeric, weight, bias = ctx.saved_tensors
         g = grads[0]
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
             x, absent = numeric.nan_to_num().unsqueeze(-1), numeric.isnan().unsqueeze(-1)

@@ -157,8 +157,8 @@ class RowAdam(RowOptimizer):
             l2_mode = "batch" if counts is not None else "dense" if update == "dense" else "touched"
         if (l2_mode == "dense") != (update == "dense") and l2:
             raise UsageError(
-                f"l2_mode='{l2_mode}' does not go with update='{update}': L2 on all rows needs update='dense', L2 on the "
-                "rows of a batch needs update='exact' or 'lazy'."
+                f"l2_mode='{l2_mode}' does not go with update='{update}': L2 on all rows needs update='dense', L2 on "
+                "the rows of a batch needs update='exact' or 'lazy'."
             )
         super().__init__(store, l2=l2, l2_mode=l2_mode, counts=counts)
         self.betas, self.eps, self.update, self.steps = betas, eps, update, 0
