@@ -122,7 +122,13 @@ def default_settings(rows: int, model: str | None = None, layout: Layout | None 
     `model` and `layout`, where they are known, make the choice finer.
     """
     _ = model, layout
-    batch = 256
+    batch = 64
     while batch < 8192 and rows > 400 * batch:
         batch *= 2
-    return TrainSettings(batch_size=batch, epochs=max(3, min(50, 20_000_000 // max(rows, 1))))
+    return TrainSettings(
+        batch_size=batch,
+        epochs=max(3, min(50, 20_000_000 // max(rows, 1))),
+        monitor="auc-logloss",
+        patience=3,
+        plateau_factor=0.5,
+    )
