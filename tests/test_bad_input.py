@@ -124,6 +124,26 @@ def test_a_column_missing_from_rows_to_score(tmp_path, capsys):
     )
 
 
+def test_a_file_without_header(tmp_path, capsys):
+    (tmp_path / "bare.csv").write_text("1,2.5,a\n0,1.5,b\n")
+    assert main(["describe", str(tmp_path / "bare.csv")]) == 2
+    assert capsys.readouterr().err == (
+        "error: bare.csv: the first line holds '1', a number, where a column name is expected. If the file has no "
+        "header, give the names of its columns. On the command line: --columns label,I1..I13,C1..C26\n"
+    )
+    assert main(["describe", str(tmp_path / "bare.csv"), "--columns", "label,I1,C1"]) == 0
+
+
+def test_names_for_columns_that_are_given_twice(capsys):
+    assert main(["describe", "x.csv", "--columns", "a,b,a"]) == 2
+    assert capsys.readouterr().err == "error: --columns: the name 'a' is given twice; name every column once.\n"
+
+
+def test_a_delimiter_of_several_characters(capsys):
+    assert main(["describe", "x.csv", "--delimiter", "||"]) == 2
+    assert capsys.readouterr().err == "error: --delimiter got '||'; give one character, or tab.\n"
+
+
 def test_columns_of_one_name(fails):
     fails(
         "user,ad,ad,click\nu,a,a,1\nu,a,a,0\n",

@@ -144,6 +144,8 @@ def _close(run: "Run") -> None:
                 between = "" if low is None else f"{low:.4f} – {high:.4f}"
                 rows.append([split, name, f"{found[name]:.4f}", between, f"{found['rows']:,}"])
     table(["split", "metric", "value", "95% interval", "rows"], rows, numbers=(2, 4))
+    for text in run.metrics.get("notes", []):
+        print(f"note: {text}")
     sys.stdout.flush()
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clicksmith.errors import UsageError
+from clicksmith.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from clicksmith.encode.source import Source
@@ -18,7 +18,12 @@ def opened(paths: Sequence[str], columns: str | None = None, delimiter: str | No
     cut = None if delimiter is None else delimiter.replace("\\t", "\t").replace("tab", "\t")
     if cut is not None and len(cut) != 1:
         raise UsageError(f"--delimiter got '{delimiter}'; give one character, or tab.")
-    return open_source(paths[0] if len(paths) == 1 else list(paths), columns=names, delimiter=cut)
+    try:
+        return open_source(paths[0] if len(paths) == 1 else list(paths), columns=names, delimiter=cut)
+    except DataError as error:
+        if "give the names of its columns" not in str(error):
+            raise
+        raise DataError(f"{error} On the command line: --columns label,I1..I13,C1..C26") from error
 
 
 def column_names(text: str) -> list[str]:

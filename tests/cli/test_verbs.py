@@ -1,0 +1,140 @@
+"""Every verb on the tiny run: what it prints, what it writes, what it says next."""
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from clicks import folder, tiny_run
+from clicksmith.cli.main import main
+from clicksmith.schema import Schema
+
+
+def test_evaluate_prints_json_with_the_figures_of_the_run(capsys):
+    assert main(["evaluate", str(tiny_run()), str(folder() / "test.csv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    written = json.loads((tiny_run() / "metrics.json").read_text())["test"]
+    assert found["auc"] == written["auc"]
+    assert found["logloss"] == written["logloss"]
+
+
+def test_evaluate_by_column_has_a_line_per_value(capsys):
+    assert main(["evaluate", str(tiny_run()), str(folder() / "test.csv"), "--by", "device", "--json"]) == 0
+    slices = json.loads(capsys.readouterr().out)["slices"]
+    assert {s["value"] for s in slices} == {"phone", "tablet", "desktop"}
+    assert sum(s["rows"] for s in slices) == 300
+
+
+def test_evaluate_by_an_unknown_column_names_the_nearest(capsys):
+    assert main(["evaluate", str(tiny_run()), str(folder() / "test.csv"), "--by", "devise"]) == 2
+    assert "no column named 'devise'. Did you mean 'device'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "jsonl"])
+def test_predict_writes_every_format(tmp_path, ending):
+    out = tmp_path / f"scores.{ending}"
+    assert main(["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(out), "--keep", "all"]) == 0
+    read = {
+        "csv": pl.read_csv,
+        "tsv": lambda path: pl.read_csv(path, separator="\t"),
+        "parquet": pl.read_parquet,
+        "jsonl": pl.read_ndjson,
+    }[ending]
+    frame = read(out)
+    assert frame.columns == [*pl.read_csv(folder() / "test.csv").columns, "probability"]
+    assert frame.height == 300
+
+
+def test_predict_without_out_prints_csv(capsys):
+    assert main(["predict", str(tiny_run()), str(folder() / "test.csv"), "--keep", "none"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "probability"
+    assert len(lines) == 301
+
+
+def test_predict_into_a_closed_pipe_is_quiet():
+    command = f"{sys.executable} -m clicksmith.cli.main predict {tiny_run()} {folder()}/train.csv --keep all | head -1"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith("user,ad,")
+
+
+def test_explain_ranks_the_planted_field_first_and_a_noise_field_last(capsys):
+    assert main(["explain", str(tiny_run()), str(folder() / "train.csv"), "--json"]) == 0
+    ranked = [line["field"] for line in json.loads(capsys.readouterr().out)]
+    assert ranked[0] == "ad"
+    assert set(ranked) == {"user", "ad", "device", "price", "seen_ads"}
+
+
+def test_explain_says_what_else_works_where_a_model_has_no_attention(capsys):
+    assert main(["explain", str(tiny_run()), str(folder() / "test.csv"), "--how", "attention"]) == 2
+    assert capsys.readouterr().err.startswith("error: the model has no attention over fields to show; use autoint")
+
+
+def test_describe_writes_a_schema_that_fit_reads_and_needs_no_torch(tmp_path):
+    code = (
+        "import sys\nfrom clicksmith.cli.main import main\n"
+        f"argv = ['describe', '{folder()}/train.csv', '--out', '{tmp_path}/s.json', '--html', '{tmp_path}/p.html']\n"
+        "status = main(argv)\nprint(status, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "0 False"
+    assert "numbers between" in done.stdout
+    assert Schema.load(tmp_path / "s.json").labels[0].name == "click"
+    assert "<html" in (tmp_path / "p.html").read_text()
+
+
+def test_report_is_written_again(tmp_path):
+    assert main(["report", str(tiny_run()), "--out", str(tmp_path / "page.html")]) == 0
+    assert "deepfm" in (tmp_path / "page.html").read_text()
+
+
+def test_doctor_prints_versions_and_json(capsys):
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["polars"] == pl.__version__
+    assert facts["native kernels"].startswith(("yes", "no"))
+
+
+def test_datasets_lists_and_simulates(tmp_path, capsys):
+    assert main(["datasets"]) == 0
+    assert "movielens_1m" in capsys.readouterr().out
+    assert main(["datasets", "synthetic", "--rows", "2000", "--out", str(tmp_path / "world")]) == 0
+    assert pl.read_csv(tmp_path / "world" / "train.csv").height == 1600
+    assert "best possible test AUC" in capsys.readouterr().err
+
+
+def test_datasets_fetch_needs_a_name(capsys):
+    assert main(["datasets", "fetch"]) == 2
+    message = "error: which data set? `clicksmith datasets fetch NAME`; `clicksmith datasets` lists them.\n"
+    assert capsys.readouterr().err == message
+
+
+def test_check_passes_a_good_model_and_fails_a_bad_one(tmp_path, capsys):
+    good = "from clicksmith.models.fm import fm\nMODELS = {'mine': fm}\n"
+    (tmp_path / "good.py").write_text(good)
+    assert main(["check", str(tmp_path / "good.py")]) == 0
+    assert "every check passed." in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "missing.py")]) == 2
+    assert "there is no file" in capsys.readouterr().err
+
+
+def test_fit_with_nothing_but_a_file_and_a_label(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = ["fit", str(folder() / "train.csv"), "--label", "click", "--model", "lr", "--epochs", "1", "--out", "run"]
+    assert main([*argv, "--seed", "3"]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert {"auc", "logloss"} <= set(metrics["valid"]) & set(metrics["test"])
+    captured = capsys.readouterr()
+    assert "rows: 1,200 train, 150 valid, 150 test" in captured.err
+    assert "next:  clicksmith predict run NEW_ROWS.csv --out scores.csv" in captured.err
+
+
+def test_nested_parts_are_set_by_path(tmp_path):
+    at = folder()
+    argv = ["fit", f"{at}/train.csv", "--valid", f"{at}/valid.csv", "--schema", f"{at}/schema.toml", "--model", "lr"]
+    argv += ["--set", "embed.unseen_rate=0.1", "--epochs", "1", "--out", f"{tmp_path}/run", "--quiet"]
+    assert main(argv) == 0
+    assert json.loads((tmp_path / "run" / "model" / "spec.json").read_text())["embed"]["unseen_rate"] == 0.1
