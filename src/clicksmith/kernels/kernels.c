@@ -835,6 +835,13 @@ INLINE vf mixed(const float *a, const float *b, int64_t i, int64_t d, int64_t fi
   for (int64_t j = 0; j < fields; j++) s += (turned ? a[j * lanes + i] : a[i * lanes + j]) * *(const vf_any *)(b + j * padded + d);
   return s;
 }
+/* Call in the next row while this one is worked on, a piece per head: its lines are read in strides that no processor foresees. */
+INLINE void call_in(const void *x, int64_t row, int64_t last, int64_t size, int64_t h, int64_t heads, int half) {
+  int64_t bytes = size * (half ? 2 : 4);
+  if (row + 1 < last)
+    for (int64_t at = bytes * h / heads; at < bytes * (h + 1) / heads; at += 64)
+      __builtin_prefetch((const char *)x + (row + 1) * bytes + at, 0, 2);
+}
 INLINE void attention_span(const attention_args *a, int64_t first, int64_t last, int half) {
   int64_t fields = a->fields, depth = a->depth, padded = (depth + W - 1) / W * W, lanes = (fields + W - 1) / W * W, width = a->heads * depth;
   float *q = calloc((size_t)(2 * fields * padded + (depth + fields) * lanes), sizeof(float)), *v = q + fields * padded, *kt = v + fields * padded, *s = kt + depth * lanes;
@@ -842,6 +849,7 @@ INLINE void attention_span(const attention_args *a, int64_t first, int64_t last,
   for (int64_t row = first; row < last; row++)
     for (int64_t h = 0; h < a->heads; h++) {
       int64_t from = row * fields * a->stride + h * depth, to = row * fields * width + h * depth;
+      call_in(a->x, row, last, fields * a->stride, h, a->heads, half);
       head_of(a->x, from, a->stride, fields, depth, padded, q, half);
       turned_head_of(a->x, from + width, a->stride, fields, depth, lanes, kt, half);
       head_of(a->x, from + 2 * width, a->stride, fields, depth, padded, v, half);
@@ -865,6 +873,8 @@ INLINE void attention_back_span(const attention_args *a, int64_t first, int64_t 
   for (int64_t row = first; row < last; row++)
     for (int64_t h = 0; h < a->heads; h++) {
       int64_t from = row * fields * a->stride + h * depth, at = row * fields * width + h * depth;
+      call_in(a->x, row, last, fields * a->stride, h, a->heads, half);
+      call_in(a->g, row, last, fields * width, h, a->heads, half);
       head_of(a->x, from, a->stride, fields, depth, padded, q, half);
       head_of(a->x, from + width, a->stride, fields, depth, padded, kk, half);
       turned_head_of(a->x, from + width, a->stride, fields, depth, lanes, kt, half);
