@@ -3,13 +3,14 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 
 def machine() -> dict[str, Any]:
     """Return processor, cores, load and versions."""
-    with open("/proc/cpuinfo") as file:
-        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     packages: dict[str, str] = {}
     for name in ("clicksmith", "torch", "numpy", "polars", "fuxictr"):
         try:

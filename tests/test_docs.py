@@ -40,8 +40,12 @@ def run(block: Block, folder: Path) -> None:
         command = [sys.executable, "-c", block.code]
     else:
         command = ["bash", "-eu", "-o", "pipefail", "-c", block.code]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, f"line {block.line}: exit {done.returncode}\n{block.code}\n{done.stdout}\n{done.stderr}"
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, (
+        f"line {block.line}: exit {done.returncode}\n{block.code}\n{done.stdout}\n{done.stderr}"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -49,7 +53,9 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.language in SHOWN:
             continue
-        assert block.language in {"python", "sh"}, f"line {block.line}: a block of language '{block.language}' cannot be run"
+        assert block.language in {"python", "sh"}, (
+            f"line {block.line}: a block of language '{block.language}' cannot be run"
+        )
         if targets := make_targets(block.code):
             known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert set(targets) <= set(known), f"line {block.line}: {targets} are not all verbs of the Makefile"

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from clicksmith.errors import StorageError
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Generator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` if the block succeeds, delete it if not.
 
     Raises StorageError when the disk is full or a folder is in the way.
@@ -32,7 +32,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Generator[Path]:
     """Yield a temporary folder beside `path`; it becomes `path` only if the block succeeds.
 
     An existing `path` is replaced as a whole. A killed process leaves the old content, or nothing.
@@ -62,7 +62,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Generator[None]:
     """Hold `folder` for one writer; a second process gets a StorageError instead of a mixture of two runs."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
@@ -80,7 +80,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     if isinstance(error, StorageError):
         return error
     if error.errno == errno.ENOSPC:
-        return StorageError(f"no space left on the disk while writing '{path}'; nothing was changed. Free some space and run again.")
+        return StorageError(
+            f"no space left on the disk while writing '{path}'; nothing was changed. Free some space and run again."
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"no permission to write '{path}'; choose another folder.")
     return StorageError(f"could not write '{path}': {error.strerror or error}.")

@@ -5,6 +5,7 @@ It is written as `{"kind": "<name>", <every field>}`: a registered name, never a
 cannot run code that was not imported already. Spec -> JSON -> spec is equality.
 """
 
+import inspect
 import re
 import types
 import typing
@@ -30,8 +31,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Enter the class under its kind; two classes of one kind are an error."""
         super().__init_subclass__(**options)
         kind = kind_of(cls)
-        if "kind" in cls.__dict__.get("__annotations__", {}):
-            raise CompositionError(f"part '{kind}' has an option named 'kind', which JSON needs itself; rename the option.")
+        if "kind" in inspect.get_annotations(cls):
+            raise CompositionError(
+                f"part '{kind}' has an option named 'kind', which JSON needs itself; rename the option."
+            )
         known = PARTS.get(kind)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise CompositionError(

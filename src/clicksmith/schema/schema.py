@@ -64,19 +64,35 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for behaviour in self.behaviours:
             for of in (behaviour.of, *(s.of for s in behaviour.sides if s.of)):
                 if of not in vocabularies:
-                    raise SchemaError(f"Behaviour('{behaviour.name}', of='{of}'): {unknown(of, vocabularies, 'categorical field')}")
+                    raise SchemaError(
+                        f"Behaviour('{behaviour.name}', of='{of}'): {unknown(of, vocabularies, 'categorical field')}"
+                    )
             if behaviour.max_length < 1:
-                raise SchemaError(f"Behaviour('{behaviour.name}'): max_length is {behaviour.max_length}; it must be at least 1.")
+                raise SchemaError(
+                    f"Behaviour('{behaviour.name}'): max_length is {behaviour.max_length}; it must be at least 1."
+                )
 
     @staticmethod
     def _check_field(column: Field, vocabularies: dict[str, Categorical]) -> None:
         share = getattr(column, "share", None)
         if share is not None:
             if share not in vocabularies:
-                raise SchemaError(f"'{column.name}' shares the vocabulary of '{share}': {unknown(share, vocabularies, 'categorical field')}")
+                raise SchemaError(
+                    f"'{column.name}' shares the vocabulary of '{share}': "
+                    f"{unknown(share, vocabularies, 'categorical field')}"
+                )
             if share == column.name or vocabularies[share].share:
-                raise SchemaError(f"'{column.name}' shares the vocabulary of '{share}', which shares another; name the owner.")
-        for option, least in (("min_count", 1), ("max_size", 1), ("buckets", 2), ("bins", 2), ("max_length", 1), ("dim", 1)):
+                raise SchemaError(
+                    f"'{column.name}' shares the vocabulary of '{share}', which shares another; name the owner."
+                )
+        for option, least in (
+            ("min_count", 1),
+            ("max_size", 1),
+            ("buckets", 2),
+            ("bins", 2),
+            ("max_length", 1),
+            ("dim", 1),
+        ):
             value = getattr(column, option, None)
             if value is not None and value < least:
                 raise SchemaError(f"'{column.name}': {option} is {value}; it must be at least {least}.")
