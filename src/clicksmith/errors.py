@@ -6,7 +6,7 @@
     ├─ CompositionError(ValueError)   two parts cannot be combined      (both names, reason, alternative)
     ├─ UnknownNameError(KeyError)     nothing is registered under that name
     ├─ NotFittedError(RuntimeError)   used before it was fitted or built
-    ├─ DivergedError(RuntimeError)    loss not finite                   (step, learning rate, last finite loss, parameter)
+    ├─ DivergedError(RuntimeError)    loss not finite                   (step, rate, last finite loss, parameter)
     ├─ ArtifactError(ValueError)      a saved file is unreadable, altered or of another version
     ├─ StorageError(OSError)          a file could not be read or written (disk full, a folder in the way, a lock)
     └─ UsageError(ValueError)         options that contradict each other

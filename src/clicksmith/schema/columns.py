@@ -35,8 +35,8 @@ class Numeric(Column, frozen=True, kw_only=True, tag="numeric"):
 
     role: Role = "context"
     scale: Literal["standard", "log", "raw", "quantile", "log_square"] = "standard"
-    """standard: (x - mean) / deviation. log: sign(x) ln(1 + |x|), then standard. raw: as it is. These give a number.
-    quantile: the bin of equal counts. log_square: floor(ln(x)^2) for x > 2, else int(x), as in BARS. These give an id."""
+    """standard: (x - mean) / deviation. log: sign(x) ln(1 + |x|), then standard. raw: as is. These give a number.
+    quantile: the bin of equal counts. log_square: floor(ln(x)^2) for x > 2, else int(x) (BARS). These give an id."""
     bins: int = 64
     """Bins of `quantile`."""
     min_count: int = 1
