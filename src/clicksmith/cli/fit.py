@@ -58,7 +58,7 @@ def fit(
         Literal["auto", "random", "time"],
         option("HOW", "by time or by chance", default="by time where there is one"),
     ] = "auto",
-    model: Annotated[str | None, option("NAME", "the backbone", default="finalmlp")] = None,
+    model: Annotated[str | None, option("NAME", "the backbone", default="dcnv2")] = None,
     models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
     out: Annotated[str | None, option("RUN_DIR", "the run folder", default="runs/TRAIN-MODEL-...")] = None,
     seed: Annotated[int | None, option("N", "makes the run repeatable", default="0")] = None,
