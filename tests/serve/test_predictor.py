@@ -82,6 +82,14 @@ def test_one_users_candidates_share_one_history_and_score_the_same(predictor, fr
     np.testing.assert_allclose(predictor.predict(candidates), singly, atol=1e-6)
 
 
+def test_histories_as_arrays_or_lists_score_as_text_does(predictor, frame):
+    user = frame.to_dicts()[3]
+    past = [x for x in (user["seen_ads"] or "").split("|") if x]
+    expected = predictor.predict([user, user])
+    np.testing.assert_allclose(predictor.predict([{**user, "seen_ads": past}] * 2), expected, atol=1e-6)
+    np.testing.assert_allclose(predictor.predict([{**user, "seen_ads": np.array(past)}] * 2), expected, atol=1e-6)
+
+
 def test_rows_with_different_histories_do_not_share(predictor, frame):
     encoded = predictor.artifact.encoder.encode(frame[:50])
     assert shared(encoded) is encoded

@@ -45,6 +45,8 @@ class Predictor:
         self._model = artifact.model.eval()
         self._encoder = artifact.encoder
         self._tasks = artifact.spec.tasks
+        behaviours = artifact.schema.behaviours
+        self._past = {name for b in behaviours for name in (b.name, *(side.name for side in b.sides))}
         self.outputs = sum(task.width for task in self._tasks)
         """Number of logits per row."""
 
@@ -56,9 +58,21 @@ class Predictor:
     def predict(self, rows: Raw) -> NDArray[np.float64]:
         """Return probabilities in row order: [rows], or [rows, outputs] for a model with several outputs."""
         if isinstance(rows, Mapping) or (isinstance(rows, list) and 0 < len(rows) <= FEW):
-            return self.probabilities(self.logits(self._encoder.encode(rows)))
+            return self.probabilities(self.logits(self._few(rows)))
         with self.encoded(rows) as store:
             return self.probabilities(self.logits_of(store))
+
+    def _few(self, rows: Any) -> EncodedRows:
+        """Encode one dict or a few; a history that all of them have is read once."""
+        if isinstance(rows, Mapping) or len(rows) < 2 or not self._past:
+            return self._encoder.encode(rows)
+        first = rows[0]
+        if not all(name in row and _same(row[name], first.get(name)) for row in rows for name in self._past):
+            return self._encoder.encode(rows)
+        empty = dict.fromkeys(self._past)
+        encoded = self._encoder.encode([first, *({**row, **empty} for row in rows[1:])])
+        one = {name: history[:1] for name, history in encoded.histories.items()}
+        return replace(encoded, histories=one, owner=np.zeros(len(rows), np.int32))
 
     def predict_frame(self, rows: Raw, *, keep: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the kept columns and behind them `probability` (one column per output), in row order.
@@ -133,6 +147,11 @@ def shared(rows: EncodedRows) -> EncodedRows:
         return rows
     one = {name: history[:1] for name, history in rows.histories.items()}
     return replace(rows, histories=one, owner=np.zeros(len(rows), np.int32))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two cells are equal texts or lists; arrays are not compared."""
+    return type(one) is type(other) and isinstance(one, (str, list, tuple)) and bool(one == other)
 
 
 def nothing(layout: Any) -> EncodedRows:
