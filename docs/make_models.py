@@ -1,0 +1,62 @@
+"""Write the generated part of models.md: `python docs/make_models.py`. A test checks that the page is current."""
+
+import inspect
+import re
+from pathlib import Path
+
+from clicksmith.encode.layout import IdColumn, Layout, Slot
+from clicksmith.models import MODELS, describe, model_spec
+from clicksmith.models.spec import CTRModel
+from clicksmith.papers import PAPERS
+
+PAGE = Path(__file__).parent / "models.md"
+BEGIN, END = "<!-- begin: written by docs/make_models.py -->", "<!-- end -->"
+
+FRAPPE = {"user": 957, "item": 4082, "daytime": 7, "weekday": 7, "isweekend": 2, "homework": 3, "cost": 2, "weather": 9}
+FRAPPE |= {"country": 80, "city": 233}
+"""Distinct values of each field of Frappe_x1."""
+
+
+def frappe() -> Layout:
+    """Return Frappe's layout: 10 id fields; each has two rows more than values, for padding and unseen."""
+    slots = tuple(Slot(name, values + 2) for name, values in FRAPPE.items())
+    return Layout(slots=slots, ids=tuple(IdColumn(name, name) for name in FRAPPE), labels=("label",), order=tuple(FRAPPE))
+
+
+def source_of(name: str) -> str:
+    """Return who published a model, as its module says in brackets, with a link where the paper is indexed."""
+    module = inspect.getmodule(MODELS[name])
+    said = re.search(r"\(([^()]*\d{4}[^()]*)\)", (module.__doc__ or "").partition("\n")[0] if module else "")
+    text = said[1] if said else ""
+    cited = re.search(r"Paper: (\w+)\.", inspect.getdoc(MODELS[name]) or "")
+    return f"[{text}]({PAPERS[cited[1]].url})" if cited else text
+
+
+def options_of(name: str) -> str:
+    """Return the options of a model with their defaults."""
+    options = inspect.signature(MODELS[name]).parameters.values()
+    return ", ".join(f"`{o.name}={o.default!r}`" for o in options) or "none"
+
+
+def tables() -> str:
+    """Return the table of models and the list of their options."""
+    layout = frappe()
+    lines = ["| model | | published | tables | other weights |", "|---|---|---|--:|--:|"]
+    for name in MODELS:
+        counts = CTRModel(model_spec(name), layout).parameter_counts()
+        what = describe(name).rstrip(".")
+        lines.append(f"| `{name}` | {what} | {source_of(name)} | {counts.embedding:,} | {counts.dense:,} |")
+    lines += ["", "| model | options and defaults |", "|---|---|"]
+    lines += [f"| `{name}` | {options_of(name)} |" for name in MODELS]
+    return "\n".join(lines)
+
+
+def current(page: str) -> str:
+    """Return the page with the generated part as it should be."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(current(PAGE.read_text()))
