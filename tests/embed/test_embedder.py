@@ -13,7 +13,7 @@ from clicksmith.embed.pooling import Mean, Sum
 from clicksmith.embed.rows import RowStore, row_stores
 from clicksmith.embed.shape import Select, View
 from clicksmith.encode.layout import HistoryColumn, HistoryLayout, IdColumn, Layout, Slot
-from clicksmith.errors import CompositionError, UnknownNameError
+from clicksmith.errors import CompositionError, UnknownNameError, UsageError
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 from toys import ToyBottom
 
@@ -286,3 +286,16 @@ def test_a_table_of_many_columns_is_one_store():
     module = Embedder(Embed(dim=2), layout)
     assert [type(m) for m in module.modules()].count(RowStore) == 1
     assert module(random_batch(layout, 3).inputs).vectors.shape == (3, 20, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dim": 0}, "the embedding dim is 0; it must be at least 1."),
+        ({"unseen_rate": 1.0}, "unseen_rate is 1.0; it must be at least 0 and below 1."),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Embed(**options)
+    assert str(caught.value) == message

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from worlds import clicks
 
+from clicksmith.encode.layout import DOMAIN, IdColumn, Layout, Slot
+from clicksmith.encode.rows import EncodedRows
+from clicksmith.encode.store import Store
 from clicksmith.errors import UsageError
 from clicksmith.train.counts import id_counts
 from clicksmith.train.devices import precision_of
@@ -63,6 +66,18 @@ def test_counts_are_those_of_the_rows():
     for column, name in enumerate(("user", "ad", "hour")):
         for value in range(len(counts[name])):
             assert counts[name][value] == np.count_nonzero(ids[:, column] == value)
+
+
+def test_a_field_named_domain_and_the_domains_are_counted_apart():
+    layout = Layout(ids=(IdColumn("domain", "domain"),), slots=(Slot("domain", 3),), order=("domain",), domains=4)
+    rows = EncodedRows(
+        ids=np.array([[1], [2], [2]], np.int32),
+        numeric=np.zeros((3, 0), np.float32),
+        domain=np.array([3, 3, 1], np.int32),
+    )
+    counts = id_counts(Store.of(rows, layout))
+    assert counts["domain"].tolist() == [0, 1, 2]
+    assert counts[DOMAIN].tolist() == [0, 1, 0, 2]
 
 
 def test_a_wish_for_a_precision_is_met():

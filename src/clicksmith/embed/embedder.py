@@ -17,7 +17,7 @@ from clicksmith.embed.sockets import IdGate, Numbers, Pool, Table
 from clicksmith.embed.table import Plain
 from clicksmith.embed.views import build_view
 from clicksmith.encode.layout import UNSEEN, Layout
-from clicksmith.errors import CompositionError
+from clicksmith.errors import CompositionError, UsageError
 from clicksmith.names import lookup
 from clicksmith.parts import Part
 
@@ -53,6 +53,13 @@ class Embed(Part, frozen=True):
     """Pools of single histories, instead of `pool`."""
     unseen_rate: float = 0.0
     """Share of known ids replaced by the unseen id in training, so that its vector is trained."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.dim < 1:
+            raise UsageError(f"the embedding dim is {self.dim}; it must be at least 1.")
+        if not 0 <= self.unseen_rate < 1:
+            raise UsageError(f"unseen_rate is {self.unseen_rate}; it must be at least 0 and below 1.")
 
     def pool_of(self, history: str) -> Pool:
         """Return the pool of a history."""

@@ -11,7 +11,7 @@ from clicksmith.embed.numbers import Scaled
 from clicksmith.embed.pooling import Reduce, masked_pool
 from clicksmith.embed.shape import FieldShape, View
 from clicksmith.embed.sockets import Table, TableShape
-from clicksmith.encode.layout import Layout
+from clicksmith.encode.layout import DOMAIN, Layout
 
 
 def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, bag: Reduce) -> nn.Module:
@@ -81,8 +81,8 @@ class DomainView(nn.Module):
 
     def __init__(self, table: Table, domains: int, dim: int) -> None:
         super().__init__()
-        self.table = table.build(TableShape((("domain", domains),), dim))
+        self.table = table.build(TableShape(((DOMAIN, domains),), dim))
 
     def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:  # noqa: ARG002
         """Look the domain up."""
-        return self.table(cast("Tensor", inputs.domain).unsqueeze(1), ("domain",))
+        return self.table(cast("Tensor", inputs.domain).unsqueeze(1), (DOMAIN,))

@@ -11,6 +11,8 @@ PADDING = 0
 """The id of "nothing here"; its embedding is zero and stays zero."""
 UNSEEN = 1
 """The id of a value that training did not see (or saw too rarely)."""
+DOMAIN = "(domain)"
+"""The id space of the domain column. It is no slot of the layout, and no column can have this name."""
 
 
 class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

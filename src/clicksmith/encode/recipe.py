@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from clicksmith.encode.layout import (
+    DOMAIN,
     BagColumn,
     HistoryColumn,
     HistoryLayout,
@@ -24,9 +25,6 @@ from clicksmith.errors import DataError, SchemaError
 from clicksmith.names import unknown
 from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Multimodal, Numeric, Time
 from clicksmith.schema.schema import Schema, SideTable
-
-DOMAIN = "(domain)"
-"""The dictionary of the domain column; not a slot of the layout."""
 
 
 class TableRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +115,7 @@ def recipes(schema: Schema, log: Collection[str], tables: dict[str, Collection[s
     left: dict[str, TableRecipe] = {}
     for table in schema.tables:
         left[table.name] = _side(schema, table, set(tables[table.name]) - set(log))
+    _check_owners(list(left.values()))
     claimed = {n for r in left.values() for n in r.columns() if n != r.key}
     own = _fields(schema, lambda names: not claimed & set(names))
     vectors = tuple(v for v in own.vectors if v.file is None)
@@ -133,6 +132,18 @@ def recipes(schema: Schema, log: Collection[str], tables: dict[str, Collection[s
         weight=schema.weight,
     )
     return (main, *(r for r in left.values() if r.columns() != [r.key]))
+
+
+def _check_owners(sides: list[TableRecipe]) -> None:
+    """Raise SchemaError if two side tables have the same declared column."""
+    owner: dict[str, str] = {}
+    for recipe in sides:
+        for name in recipe.columns():
+            if name != recipe.key and owner.setdefault(name, recipe.name) != recipe.name:
+                raise SchemaError(
+                    f"column '{name}' is in two side tables, '{owner[name]}' and '{recipe.name}'. "
+                    "Rename or drop it in one of them: a field is read from one table."
+                )
 
 
 def _side(schema: Schema, table: SideTable, has: set[str]) -> TableRecipe:

@@ -5,17 +5,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clicksmith.encode.layout import DOMAIN
 from clicksmith.encode.store import Store
 
 PIECE = 1 << 18
 
 
 def id_counts(store: Store) -> dict[str, Tensor]:
-    """Return slot -> occurrences of each id [rows] in all columns of the slot; the domain is a slot too."""
+    """Return slot -> occurrences of each id [rows] in all columns of the slot, and of the domains."""
     layout = store.layout
     counts = {slot.name: np.zeros(slot.rows, np.int64) for slot in layout.slots}
     if layout.domains:
-        counts["domain"] = np.zeros(layout.domains, np.int64)
+        counts[DOMAIN] = np.zeros(layout.domains, np.int64)
     for start in range(0, store.rows, PIECE):
         rows = store.slice(start, start + PIECE)
         for i, column in enumerate(layout.ids):
@@ -28,7 +29,7 @@ def id_counts(store: Store) -> dict[str, Tensor]:
             for i, column in enumerate(history.columns):
                 _add(counts[column.slot], ids[..., i])
         if rows.domain is not None and layout.domains:
-            _add(counts["domain"], rows.domain)
+            _add(counts[DOMAIN], rows.domain)
     return {name: torch.from_numpy(count) for name, count in counts.items()}
 
 
