@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import platform
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ def atomic_file(path: Path) -> Generator[Path]:
     """
     if path.is_dir():
         raise StorageError(f"'{path}' is a folder where a file is to be written; remove it or choose another name.")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _beside(path, "tmp")
     try:
+        _clear(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         _flush(beside)
@@ -39,9 +41,9 @@ def atomic_folder(path: Path) -> Generator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise StorageError(f"'{path}' is a file where a folder is to be written; remove it or choose another name.")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    beside, old = _beside(path, "tmp"), _beside(path, "old.tmp")
     try:
+        _clear(path)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         yield beside
@@ -86,6 +88,38 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"no permission to write '{path}'; choose another folder.")
     return StorageError(f"could not write '{path}': {error.strerror or error}.")
+
+
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.{kind}")
+
+
+def _clear(path: Path) -> None:
+    """Remove what killed processes of this machine left beside `path`; other machines may share the disk."""
+    start = f".{path.name}.{_host()}-"
+    for left in path.parent.iterdir() if path.parent.is_dir() else ():
+        if left.name.startswith(start) and left.name.endswith(".tmp"):
+            process = left.name.removeprefix(start).partition(".")[0]
+            if not process.isdigit() or _alive(int(process)):
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
+def _host() -> str:
+    return platform.node().partition(".")[0] or "here"
 
 
 def _flush(path: Path) -> None:

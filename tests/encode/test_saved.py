@@ -67,6 +67,17 @@ def test_without_the_rare_values_ids_and_counts_stay(tmp_path):
             action()
 
 
+def test_a_column_without_any_number_is_saved_and_merged(kernels, tmp_path):
+    fields = (Categorical("a"), Numeric("n"), Numeric("s", scale="standard"), Numeric("q", scale="quantile", bins=2))
+    empty = pl.DataFrame({"a": ["x", "y"], "n": [None, None], "s": [None, None], "q": [None, None], "click": [0, 1]})
+    encoder = Encoder.fit(Schema(fields=fields, label=Label("click")), empty)
+    encoder.save(tmp_path / "e")
+    loaded = Encoder.load(tmp_path / "e")
+    assert loaded.moments == encoder.moments and loaded.moments["n"].low is None
+    full = Encoder.fit(encoder.schema, empty.with_columns(n=pl.Series([3.0, -1.0])))
+    assert (loaded.merge(full).moments["n"].low, full.merge(loaded).moments["n"].high) == (-1.0, 3.0)
+
+
 def test_damage_is_found(tmp_path):
     folder = tmp_path / "e"
     Encoder.fit(SCHEMA, ROWS).save(folder)

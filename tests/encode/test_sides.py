@@ -119,3 +119,34 @@ def test_a_key_that_appears_twice_is_refused():
     )
     with pytest.raises(SchemaError, match=r"no side table named 'user'. Did you mean 'users'?"):
         Encoder.fit(SCHEMA, LOG, tables={"user": USERS})
+
+
+def test_numbers_that_must_be_there_are_missing_for_unknown_keys_only(kernels):
+    schema = Schema(
+        fields=(Categorical("item"), Numeric("age", missing="refuse")),
+        label=Label("click"),
+        tables=(SideTable("users", "users.csv", key="user"),),
+    )
+    users = pl.DataFrame({"user": ["u1", "u2", "u3"], "age": [10.0, 20.0, 30.0]})
+    encoder = Encoder.fit(schema, LOG, tables={"users": users})
+    assert np.isnan(encoder.encode(LOG).numeric[:, 0]).tolist() == [user == "stranger" for user in LOG["user"]]
+    with pytest.raises(
+        DataError, match=r"the frame row 2: column 'age' is empty, and its schema says missing=\"refuse"
+    ):
+        Encoder.fit(schema, LOG, tables={"users": users.with_columns(age=pl.Series([1.0, None, 2.0]))})
+
+
+def test_a_column_of_two_side_tables_is_refused():
+    with pytest.raises(SchemaError) as error:
+        Encoder.fit(SCHEMA, LOG, tables=GIVEN | {"items": ITEMS.with_columns(age=pl.lit("new"))})
+    assert str(error.value) == (
+        "column 'age' is in two side tables, 'users' and 'items'. Rename or drop it in one of them: "
+        "a field is read from one table."
+    )
+
+
+def test_the_digest_follows_the_keys_of_side_tables():
+    moved = GIVEN | {"users": USERS.with_columns(user=pl.Series(["u2", "u1", "u3", "never"]))}
+    log = LOG.with_columns(user=pl.lit("u3"))
+    one, two = (Encoder.fit(SCHEMA, log, tables=tables) for tables in (GIVEN, moved))
+    assert one.encode(LOG).numeric.tolist() != two.encode(LOG).numeric.tolist() and one.digest != two.digest

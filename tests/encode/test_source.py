@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from clicksmith.encode import delimited
+from clicksmith.encode import source as source_module
 from clicksmith.encode.chunk import FrameChunk, RowsChunk
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
@@ -145,10 +146,56 @@ def test_a_ragged_row_is_named(kernels, tmp_path):
         "delimiter, or name the right one."
     )
     assert sentence(file(tmp_path, GOOD.replace("b,,1", "b,,1,9"))) == expected.format(4)
-    if kernels == "compiled":  # polars fills a short row with nulls
-        packed = pytest.importorskip("zstandard").compress(GOOD.replace("b,,1", "b,1").encode())
-        assert sentence(file(tmp_path, packed, "log.csv.zst")).startswith("log.csv.zst row 2 has 2 cells")
-        assert sentence(file(tmp_path, GOOD.replace("b,,1", "b,1"))) == expected.format(2)
+    packed = pytest.importorskip("zstandard").compress(GOOD.replace("b,,1", "b,1").encode())
+    assert sentence(file(tmp_path, packed, "log.csv.zst")).startswith("log.csv.zst row 2 has 2 cells")
+    short = file(tmp_path, GOOD.replace("b,,1", "b,1"))
+    assert sentence(short) == expected.format(2)
+    with pytest.raises(DataError) as error:
+        list(open_source(short).batches(["ad"]))
+    assert str(error.value) == expected.format(2)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_without_anything_are_no_rows_however_they_are_read(kernels, tmp_path, end):
+    path = file(tmp_path, "\n" + GOOD.replace("b,", "\n\n,,0\nb,").replace("\n", end) + 2 * end)
+    source = open_source(path)
+    frame = pl.concat(source.batches(["click", "ad"], 2))
+    assert frame.rows() == [("0", "a"), ("0", None), ("1", "b"), ("1", "a")]
+    pieces = [chunk for group in source.chunks([], ["ad"]) for chunk in group]
+    assert [text for chunk in pieces for text in texts_in(chunk)] == ["a", "", "b", "a"]
+
+
+def texts_in(chunk) -> list[str]:
+    cells = chunk.texts("ad")
+    return [cells[i] for i in range(chunk.rows)]
+
+
+def test_batches_are_the_same_with_and_without_the_kernels(tmp_path, monkeypatch):
+    lines = "".join(f'"v{i % 7}\nö{"x" * (i % 50)}",{i or ""},{i % 2}\n' for i in range(300))
+    path = file(tmp_path, "ad,price,click\n" + lines)
+    compiled = pl.concat(open_source(path).batches(size=64))
+    monkeypatch.setattr(source_module, "LIBRARY", None)
+    plain = list(open_source(path).batches(size=64))
+    assert pl.concat(plain).equals(compiled) and compiled["ad"][8] == f"v1\nö{'x' * 8}" and compiled["price"][0] is None
+    assert [frame.height for frame in plain] == [64, 64, 64, 64, 44]
+
+
+def test_a_file_of_one_column_may_have_empty_cells(kernels, tmp_path):
+    path = file(tmp_path, "ad\na\n\nb\n")
+    assert pl.concat(open_source(path).batches())["ad"].to_list() == ["a", None, "b"]
+
+
+def test_one_bad_label_does_not_spoil_the_encoder(kernels):
+    rows = pl.DataFrame({"ad": ["a", "b"], "price": [1.0, 2.0], "click": ["0", "1"]})
+    encoder = Encoder.fit(SCHEMA, rows)
+    bad = rows.with_columns(click=pl.Series(["0", "2"]))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"row 2: the label 'click' is '2'; a label is 0 or 1\."):
+            encoder.encode(bad, labels=True)
+    labels = encoder.encode(rows.with_columns(click=pl.Series(["1.0", "0"])), labels=True).labels
+    assert labels is not None and labels[:, 0].tolist() == [1.0, 0.0]
+    with pytest.raises(DataError, match="is '2'"):
+        encoder.encode(bad, labels=True)
 
 
 def test_bytes_that_are_not_utf8_are_named(kernels, tmp_path):

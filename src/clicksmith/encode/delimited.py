@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from clicksmith.encode.chunk import Cut, RowsChunk, not_a_number
 from clicksmith.encode.native import LIBRARY, at
-from clicksmith.encode.sniff import Dialect, decoded, open_text
+from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged
 from clicksmith.encode.texts import Grid, Texts, number_of
 from clicksmith.errors import DataError
 
@@ -119,13 +119,8 @@ class _Splitter:
         if self.raw:
             decoded(self.raw, path, before)
         rows, odd, found = self.report.tolist()
-        d = self.dialect
         if found:
-            raise DataError(
-                f"{path.name} row {first + rows + 1} has {found} cells where {len(d.columns)} are expected "
-                f"(delimiter {d.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right "
-                "one."
-            )
+            raise ragged(path, first + rows + 1, found, self.dialect)
         chunk = TextChunk(
             path.name, first, rows, self.buffer, self.starts[:, :rows], self.lens[:, :rows],
             self.values[:, :rows], self.place,

@@ -124,7 +124,9 @@ class Encoder:
             state.update(np.ascontiguousarray(v.values.text).tobytes())
             state.update(np.ascontiguousarray(v.values.ends).tobytes())
         for name, side in self.sides.items():
-            state.update(name.encode())
+            keys = side.keys.pick(np.arange(len(side.keys), dtype=np.int32))
+            for part in (name.encode(), side.recipe.on.encode(), keys.text.tobytes(), keys.ends.tobytes()):
+                state.update(part)
             for key in sorted(side.arrays):
                 state.update(np.ascontiguousarray(side.arrays[key]).tobytes())
         return state.hexdigest()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from clicksmith.encode.arrays import Arrays
@@ -137,7 +138,7 @@ def read_side(
     check_columns(recipe.columns(), source.columns, source.name)
     reader = TableReader(schema, recipe, dictionaries, {}, targets=False)
     keys = new_dictionary()
-    pieces = [reader.read([_nothing(recipe)], grow)[0]]
+    pieces = [_nothing(schema, recipe, dictionaries, grow)]
     for group in source.chunks(*reader.columns()):
         for chunk, raw in zip(group, reader.read(group, grow), strict=True):
             known = len(keys)
@@ -157,8 +158,11 @@ def read_side(
     return SideRows(recipe, keys, raw, np.zeros(len(keys) + 1, np.int64))
 
 
-def _nothing(recipe: TableRecipe) -> RowsChunk:
-    return RowsChunk({name: [None] for name in recipe.columns()}, 1, recipe.name)
+def _nothing(schema: Schema, recipe: TableRecipe, dictionaries: Mapping[str, Dictionary], grow: int) -> Arrays:
+    """Read the row for unknown keys: everything missing, also where the table itself must not have holes."""
+    numbers = tuple(structs.replace(c, missing="embed") for c in recipe.numbers)
+    reader = TableReader(schema, structs.replace(recipe, numbers=numbers), dictionaries, {}, targets=False)
+    return reader.read([RowsChunk({name: [None] for name in recipe.columns()}, 1, recipe.name)], grow)[0]
 
 
 def _weigh(schema: Schema, side: SideRows, dictionaries: Mapping[str, Dictionary], adders: Mapping[str, Adder]) -> None:

@@ -26,14 +26,17 @@ _MOST = 1 << 29
 
 
 class Moments(msgspec.Struct, forbid_unknown_fields=True):
-    """Exact sums of a column; `counts` are counts of buckets (log_square) or of cut values (quantile)."""
+    """Exact sums of a column; `counts` are counts of buckets (log_square) or of cut values (quantile).
+
+    low, high: the limits; None if the column has no number at all
+    """
 
     count: int = 0
     missing: int = 0
     total: str = "0"
     squares: str = "0"
-    low: float = math.inf
-    high: float = -math.inf
+    low: float | None = None
+    high: float | None = None
     counts: dict[int, int] = {}
 
     def merge(self, other: Moments) -> Moments:
@@ -46,8 +49,8 @@ class Moments(msgspec.Struct, forbid_unknown_fields=True):
             missing=self.missing + other.missing,
             total=hex(int(self.total, 0) + int(other.total, 0)),
             squares=hex(int(self.squares, 0) + int(other.squares, 0)),
-            low=min(self.low, other.low),
-            high=max(self.high, other.high),
+            low=min((x for x in (self.low, other.low) if x is not None), default=None),
+            high=max((x for x in (self.high, other.high) if x is not None), default=None),
             counts=dict(sorted(counts.items())),
         )
 
@@ -64,7 +67,7 @@ class Moments(msgspec.Struct, forbid_unknown_fields=True):
         mean = Fraction(int(self.total, 0), self.count << 1074)
         variance = Fraction(int(self.squares, 0), self.count << 1074) - mean * mean
         root = math.sqrt(max(0.0, float(variance)))
-        return root if root > 1e-12 * max(1.0, abs(self.low), abs(self.high)) else 1.0
+        return root if root > 1e-12 * max(1.0, abs(self.low or 0.0), abs(self.high or 0.0)) else 1.0
 
 
 class Adder:
@@ -99,8 +102,8 @@ class Adder:
             missing=self._rows - count,
             total=hex(_whole(self._acc[0])),
             squares=hex(_whole(self._acc[1])),
-            low=float(self._limits[0]),
-            high=float(self._limits[1]),
+            low=float(self._limits[0]) if count else None,
+            high=float(self._limits[1]) if count else None,
             counts=self._counts,
         )
         return self._moments.merge(new)

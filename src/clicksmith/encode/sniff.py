@@ -113,7 +113,8 @@ def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | Non
     if sum(1 for row in rows if row) < 2:
         raise DataError(f"'{path}' has a header but no rows.")
     names = tuple(name or f"column_{i + 1}" for i, name in enumerate(first))
-    end = cut.index(b"\n") + 1
+    blank = len(cut) - len(cut.lstrip(b"\r\n"))
+    end = cut.index(b"\n", blank) + 1
     while cut[:end].count(b'"') % 2:
         end = cut.index(b"\n", end) + 1
     return Dialect(delimiter, names, True, mark + end, mean)
@@ -129,6 +130,14 @@ def decoded(raw: bytes, path: Path, before: int) -> str:
             f"{path.name} line {line}: byte 0x{raw[error.start]:02x} is not UTF-8 text. Convert the file, for example "
             f"with 'iconv -f latin1 -t utf8 {path.name}'."
         ) from None
+
+
+def ragged(path: Path, row: int, cells: int, dialect: Dialect) -> DataError:
+    """Return the error for a row with too few or too many cells; rows count from 1."""
+    return DataError(
+        f"{path.name} row {row} has {cells} cells where {len(dialect.columns)} are expected "
+        f"(delimiter {dialect.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right one."
+    )
 
 
 def _delimiter(lines: list[str]) -> str:

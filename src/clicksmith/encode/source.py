@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import hashlib
 import io
@@ -17,7 +16,8 @@ from clicksmith.encode.chunk import Chunk, FrameChunk
 from clicksmith.encode.delimited import read_chunks, threads
 from clicksmith.encode.frames import frame_of
 from clicksmith.encode.native import LIBRARY
-from clicksmith.encode.sniff import Dialect, check_file, decoded, open_text, sniff
+from clicksmith.encode.sniff import Dialect, check_file, sniff
+from clicksmith.encode.textrows import parsed_frames, split_frames
 from clicksmith.errors import DataError
 from clicksmith.identity import digest, file_digest
 
@@ -103,15 +103,18 @@ class _File:
             raise DataError(f"'{path}' has columns but no rows.")
 
     def batches(self, columns: list[str], size: int) -> Iterator[pl.DataFrame]:
+        if self.dialect is not None:
+            frames = parsed_frames if LIBRARY is None else split_frames
+            yield from frames(self.path, self.dialect, columns, size)
+            return
         first = 0
+        scan = pl.scan_parquet(self.path) if self.path.suffix in _PARQUET else pl.scan_ipc(self.path)
         try:
-            for frame in self._scan().select(columns).collect_batches(chunk_size=size, maintain_order=True, lazy=True):
+            for frame in scan.select(columns).collect_batches(chunk_size=size, maintain_order=True, lazy=True):
                 for start in range(0, frame.height, size):
                     yield frame.slice(start, size)
                 first += frame.height
         except pl.exceptions.PolarsError as error:
-            if self.dialect is not None:
-                _explain(self.path, self.dialect)
             raise DataError(f"{self.path.name} (about row {first}): {str(error).splitlines()[0]}.") from error
 
     def chunks(self, numbers: Sequence[str], texts: Sequence[str], pool: ThreadPoolExecutor) -> Iterator[list[Chunk]]:
@@ -122,18 +125,6 @@ class _File:
         for frame in self.batches([*numbers, *texts], ROWS):
             yield [FrameChunk(frame, self.path.name, first)]
             first += frame.height
-
-    def _scan(self) -> pl.LazyFrame:
-        if self.dialect is None:
-            return pl.scan_parquet(self.path) if self.path.suffix in _PARQUET else pl.scan_ipc(self.path)
-        names = list(self.dialect.columns)
-        return pl.scan_csv(
-            self.path,
-            separator=self.dialect.delimiter,
-            has_header=self.dialect.header,
-            schema=dict.fromkeys(names, pl.String),
-            infer_schema=False,
-        )
 
 
 def open_source(data: Any, *, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Source:
@@ -176,19 +167,6 @@ def _found(item: str | Path) -> list[Path]:
     if not found:
         raise DataError(f"no file matches '{text}'. Check the pattern; relative ones start at '{Path.cwd()}'.")
     return found
-
-
-def _explain(path: Path, dialect: Dialect) -> None:
-    """Look for the row that polars stumbled over and raise its error."""
-    with open_text(path) as file:
-        text = decoded(file.read(), path, 0)
-    for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=dialect.delimiter)):
-        if row and len(row) != len(dialect.columns):
-            raise DataError(
-                f"{path.name} row {number + 1 - dialect.header} has {len(row)} cells where {len(dialect.columns)} are "
-                f"expected (delimiter {dialect.delimiter!r}). Mend the row, quote cells that hold the delimiter, or "
-                "name the right one."
-            )
 
 
 def _frame_digest(frame: pl.DataFrame) -> str:

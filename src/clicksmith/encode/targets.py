@@ -38,12 +38,14 @@ class LabelReader:
             numbers = np.arange(known, len(self._dictionary), dtype=np.int32)
             texts = self._dictionary.pick(numbers).to_list()
             values = [self._value(text) for text in texts]
-            for code, (text, value) in enumerate(zip(texts, values, strict=True), known + 1):
-                if value is None:
-                    raise self._bad(chunk, int(np.flatnonzero(codes == code)[0]), text)
-            self._values = np.append(self._values, np.array(values, np.float32))
+            self._values = np.append(self._values, np.array([math.nan if v is None else v for v in values], np.float32))
             self.met |= {v for v in values if v is not None}
-        return self._values[codes]
+        labels = self._values[codes]
+        bad = np.flatnonzero(np.isnan(labels))
+        if len(bad):
+            text = self._dictionary.pick(codes[bad[:1]] - 1).to_list()[0]
+            raise self._bad(chunk, int(bad[0]), text)
+        return labels
 
     def _value(self, text: str) -> float | None:
         if self.label.positive is not None:

@@ -1,0 +1,91 @@
+"""Rows of delimited text as frames of text: one meaning of "row", with and without the compiled splitter.
+
+Lines without anything in them are no rows (in a file of one column they are empty cells); a row with too few or too
+many cells is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
+from pathlib import Path
+
+import polars as pl
+
+from clicksmith.encode.delimited import BLOCK, TextChunk, read_chunks, threads
+from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged
+from clicksmith.errors import DataError
+
+
+def split_frames(path: Path, dialect: Dialect, columns: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
+    """Yield frames of up to `size` rows with the compiled splitter; empty cells are null."""
+    with ThreadPoolExecutor(threads()) as pool:
+        for group in read_chunks(path, dialect, [], columns, pool):
+            for chunk in group:
+                for start in range(0, chunk.rows, size):
+                    yield _frame_of(chunk, columns, start, min(start + size, chunk.rows))
+
+
+def parsed_frames(path: Path, dialect: Dialect, columns: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
+    """Yield the same frames with Python's csv module."""
+    csv.field_size_limit(max(BLOCK, csv.field_size_limit()))
+    pick = [dialect.columns.index(name) for name in columns]
+    held: list[list[str]] = []
+    first = 0
+    try:
+        for row in _rows(path, dialect):
+            if len(row) != len(dialect.columns):
+                raise ragged(path, first + len(held) + 1, len(row), dialect)
+            held.append(row)
+            if len(held) == size:
+                yield _table(held, columns, pick)
+                first, held = first + size, []
+    except UnicodeDecodeError:
+        with open_text(path) as file:
+            for number, line in enumerate(io.BufferedReader(file)):  # type: ignore[arg-type]
+                decoded(line, path, number)
+        raise
+    except csv.Error as error:
+        raise DataError(f"{path.name} row {first + len(held) + 1}: {error}. Check the file's quotes.") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
+        raise DataError(f"'{path}' cannot be decompressed: {error}. Check that it is complete.") from error
+    if held:
+        yield _table(held, columns, pick)
+
+
+def _rows(path: Path, dialect: Dialect) -> Iterator[list[str]]:
+    with open_text(path) as file:
+        file.read(dialect.skip)
+        text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", newline="\n")  # type: ignore[arg-type]
+        for row in csv.reader(text, delimiter=dialect.delimiter):
+            if row:
+                yield row
+            elif len(dialect.columns) == 1:
+                yield [""]
+
+
+def _table(rows: list[list[str]], columns: Sequence[str], pick: Sequence[int]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {name: [cell or None for cell in map(itemgetter(c), rows)] for name, c in zip(columns, pick, strict=True)},
+        schema=dict.fromkeys(columns, pl.String),
+    )
+
+
+def _frame_of(chunk: TextChunk, columns: Sequence[str], start: int, stop: int) -> pl.DataFrame:
+    whole = chunk.text.tobytes()
+    text = whole.decode() if whole.isascii() else None
+    found: dict[str, list[str | None]] = {}
+    for name in columns:
+        cells = chunk.texts(name)
+        begins = cells.starts[start:stop]
+        spans = zip(begins.tolist(), (begins + cells.lens[start:stop]).tolist(), strict=True)
+        if text is not None:
+            found[name] = [text[a:b] or None for a, b in spans]
+        else:
+            found[name] = [whole[a:b].decode() or None for a, b in spans]
+    return pl.DataFrame(found, schema=dict.fromkeys(columns, pl.String))
