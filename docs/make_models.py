@@ -12,15 +12,18 @@ from clicksmith.papers import PAPERS
 PAGE = Path(__file__).parent / "models.md"
 BEGIN, END = "<!-- begin: written by docs/make_models.py -->", "<!-- end -->"
 
-FRAPPE = {"user": 957, "item": 4082, "daytime": 7, "weekday": 7, "isweekend": 2, "homework": 3, "cost": 2, "weather": 9}
-FRAPPE |= {"country": 80, "city": 233}
+FRAPPE = {
+    "user": 957, "item": 4082, "daytime": 7, "weekday": 7, "isweekend": 2, "homework": 3, "cost": 2, "weather": 9,
+    "country": 80, "city": 233,
+}  # fmt: skip
 """Distinct values of each field of Frappe_x1."""
 
 
 def frappe() -> Layout:
     """Return Frappe's layout: 10 id fields; each has two rows more than values, for padding and unseen."""
     slots = tuple(Slot(name, values + 2) for name, values in FRAPPE.items())
-    return Layout(slots=slots, ids=tuple(IdColumn(name, name) for name in FRAPPE), labels=("label",), order=tuple(FRAPPE))
+    columns = tuple(IdColumn(name, name) for name in FRAPPE)
+    return Layout(slots=slots, ids=columns, labels=("label",), order=tuple(FRAPPE))
 
 
 def source_of(name: str) -> str:
