@@ -6,7 +6,7 @@ RUN = .venv/bin/python
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow fix check bench docs clean
+.PHONY: help quickstart test test-slow fix check bench clean
 
 help:           ## print the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
