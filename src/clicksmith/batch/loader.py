@@ -1,7 +1,8 @@
 """Batches of a store in an order that depends on seed and epoch only, so that any step of any epoch can be resumed.
 
 Rows that fit in memory are permuted as a whole. Beyond that, blocks of neighbouring rows are drawn in random order, and
-the rows of a few blocks at a time are permuted among themselves: the disk is read in long pieces. There are no worker
+the rows of a few blocks at a time are permuted among themselves: the disk is read in long pieces, and what was read
+is given back after each, so that memory does not grow with the store. There are no worker
 processes: gathering a batch from mapped memory costs well under a hundredth of a training step.
 """
 
@@ -53,6 +54,7 @@ class Loader:
         self.steps = math.ceil(self.rows / batch_size) - int(self.rows > batch_size and self.rows % batch_size == 1)
         """Batches in an epoch. A single row left over sits the epoch out: batch normalisation cannot take it."""
         whole = store.rows * bytes_per_row(store) <= resident
+        self._whole = whole
         self._block = batch_size * (max(self.steps, 1) if whole else max(1, BLOCK_ROWS // batch_size))
         self._number = np.dtype(np.int32 if store.rows < 2**31 else np.int64)
 
@@ -77,6 +79,8 @@ class Loader:
             for at in range(skipped, len(rows), self.batch_size):
                 if at + 1 < len(rows) or self.rows <= self.batch_size:
                     yield rows[at : at + self.batch_size]
+            if not self._whole:
+                self.store.release()
 
     def _blocks(self, epoch: int) -> NDArray[np.int64]:
         """Return the blocks in the epoch's order; a shorter one is last, so that only the last batch is short."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -53,6 +54,14 @@ class Store:
     def targets(self) -> Arrays:
         """`labels`, `weight`, `time`, `group` and `domain` of all rows, those that there are; views of the files."""
         return {n: self._log[n] for n in ("labels", "weight", "time", "group", "domain") if n in self._log}
+
+    def release(self) -> None:
+        """Give the mapped pages back to the system; they are read again when they are needed."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for array in self._log.values():
+                mapped = _mapping(array)
+                if mapped is not None:
+                    mapped.madvise(mmap.MADV_DONTNEED)
 
     @staticmethod
     def open(folder: str | Path, *, verify: bool = False) -> Store:
@@ -103,6 +112,14 @@ class Store:
                 {"ids": nothing.astype(np.int32), "numeric": nothing.astype(np.float32)} | histories,
             )
         return Store(layout, log, share, sides, _digest_of(log, sides))
+
+
+def _mapping(array: NDArray[Any]) -> mmap.mmap | None:
+    """Return the mapped file that an array views, or None if it is memory."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = cast("Any", owner).base
+    return owner if isinstance(owner, mmap.mmap) else None
 
 
 def _digest_of(log: Arrays, sides: Mapping[str, tuple[Share, Arrays]]) -> str:

@@ -26,7 +26,7 @@ from clicksmith.train.devices import device_of, precision_of
 from clicksmith.train.interrupt import interruptible
 from clicksmith.train.monitor import Judge, check_monitor, measured, score_of
 from clicksmith.train.optimizers import Optimizers
-from clicksmith.train.predict import predict_logits
+from clicksmith.train.predict import check_layout, predict_logits
 from clicksmith.train.progress import Plan, Progress, Silent, StepState
 from clicksmith.train.result import TrainResult
 from clicksmith.train.schedule import learning_rate
@@ -59,13 +59,16 @@ def train(
         progress: told what happens; see `clicksmith.train.progress`.
 
     Raises:
-        DataError: there is nothing to learn from (no rows, no labels, labels of one class).
+        DataError: there is nothing to learn from (no rows, no labels, labels of one class), or rows have another layout
+            than the model.
         DivergedError: the loss is not finite. The model has the best weights so far, if there are any.
         UsageError: settings that contradict the data, or `run_dir` holds another run.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
+    check_layout(model, train, "the training rows")
     _check(train)
     if valid is not None:
+        check_layout(model, valid, "the validation rows")
         check_monitor(settings.monitor, valid)
     if loss is None:
         loss = BinaryCrossEntropy(pos_weight=settings.pos_weight)
@@ -97,6 +100,7 @@ class _Training:
         module = loss.build(model.spec.tasks).to(self.device)
         self.optimizers = Optimizers((model, module), settings, train)
         self.loader = Loader(train, settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate)
+        train.release()
         self.stepper = Stepper(
             model, module, self.optimizers, self.loader, device=self.device, low=self.precision == "bf16"
         )
@@ -198,6 +202,7 @@ class _Training:
             if not np.isfinite(logits).all():
                 raise watch.diverged("validation logits are not finite", self.step, rate)
             entry["valid"] = measured(logits, self.valid, self.settings.monitor)
+            self.valid.release()
             best = self.judge.judge(score_of(entry["valid"], self.settings.monitor), self.step)
             entry["best"] = best
             self._look(entry)
