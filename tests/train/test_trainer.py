@@ -319,3 +319,13 @@ def test_training_works_outside_the_main_thread():
         thread.start()
         thread.join()
     assert found == ["epochs"]
+
+
+def test_rows_of_another_layout_are_refused():
+    model = small()
+    other = Store.of(
+        VALID.slice(0, VALID.rows), msgspec.structs.replace(LAYOUT, slots=(*LAYOUT.slots, Slot("more", 9)))
+    )
+    for use in (lambda: train(model, other, None, QUICK), lambda: predict_logits(model, other)):
+        with pytest.raises(DataError, match=r"have layout \w{12}, the model was built for \w{12}; encode them with"):
+            use()
