@@ -12,6 +12,7 @@ from worlds import LAYOUT, clicks
 from clicksmith.batch.batch import Inputs
 from clicksmith.batch.loader import Loader
 from clicksmith.embed.rows import row_stores
+from clicksmith.encode.layout import Slot
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError, DivergedError, UsageError
