@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from clicksmith import files
 
@@ -37,3 +40,13 @@ def test_what_living_processes_and_other_machines_write_is_left_alone(tmp_path):
         pass
     files.write_bytes(tmp_path / "row", b"")
     assert living.name != own and all(other.is_dir() for other in others)
+
+
+def test_a_folder_is_replaced_in_one_step(tmp_path, monkeypatch):
+    target = tmp_path / "rows"
+    for text in ("old", "new"):
+        with files.atomic_folder(target) as beside:
+            (beside / "part").write_text(text)
+            if text == "new" and sys.platform == "linux":
+                monkeypatch.setattr(Path, "replace", lambda *_: pytest.fail("a kill between two renames loses both"))
+    assert (target / "part").read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["rows"]

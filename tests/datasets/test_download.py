@@ -164,10 +164,11 @@ def test_files_with_other_line_ends_are_the_same_files(server, tiny, tmp_path):
 
 
 def test_an_altered_file_is_named_with_both_sums(server, tiny, tmp_path):
-    server.files["/Tiny.zip"] = zipped(train_csv=TEXT, valid_csv=TEXT + b"1", test_csv=TEXT)
+    altered = TEXT + TEXT.splitlines(keepends=True)[-1]
+    server.files["/Tiny.zip"] = zipped(train_csv=TEXT, valid_csv=altered, test_csv=TEXT)
     with pytest.raises(DataError) as error:
         load("tiny", tmp_path)
-    text, got = str(error.value), hashlib.md5(TEXT + b"1").hexdigest()
+    text, got = str(error.value), hashlib.md5(altered).hexdigest()
     assert text.startswith(f"'{tmp_path}/Tiny/valid.csv' has MD5 {got}")
     assert f"expected {hashlib.md5(TEXT).hexdigest()}. The file is damaged or of another version" in text
     assert load("tiny", tmp_path, verify=False).frame("valid").height == 301

@@ -146,3 +146,17 @@ def test_the_hash_in_c_is_the_hash_in_python(values):
 def test_the_hash_never_changes():
     """The buckets of saved encoders depend on it."""
     assert [hash64(v) % 1000 for v in ("", "a", "clicksmith")] == [678, 770, 596]
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("|O", None), ("nonsense", None), (None, [-1])])
+def test_arrays_that_clicksmith_does_not_write_are_not_read(tmp_path, dtype, shape):
+    Encoder.fit(SCHEMA, ROWS).save(tmp_path / "e")
+    path = tmp_path / "e" / "manifest.json"
+    note = json.loads(path.read_text())
+    entry = note["arrays"]["vocabulary:counts"]
+    entry["dtype"], entry["shape"] = dtype or entry["dtype"], shape or entry["shape"]
+    path.write_text(json.dumps(note))
+    with pytest.raises(
+        ArtifactError, match=r"is damaged: array 'vocabulary:counts' of type .* is none that clicksmith"
+    ):
+        Encoder.load(tmp_path / "e")

@@ -155,6 +155,14 @@ def test_a_ragged_row_is_named(kernels, tmp_path):
     assert str(error.value) == expected.format(2)
 
 
+@pytest.mark.parametrize("text", ['b,1,1\n"5 inch,1,0\nc,1,1\n', 'b,1,1\nc,1,"0\nd,1,1\n', 'b,1,1\nc,1,"0'])
+def test_a_quote_that_is_never_closed_is_named(kernels, tmp_path, text):
+    assert sentence(file(tmp_path, "ad,price,click\n" + text)) == (
+        "log.csv row 2: a cell begins with a quote that is never closed, so that the rest of the file would be one "
+        "cell. Close the quote, or double the quotes within a quoted cell."
+    )
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_lines_without_anything_are_no_rows_however_they_are_read(kernels, tmp_path, end):
     path = file(tmp_path, "\n" + GOOD.replace("b,", "\n\n,,0\nb,").replace("\n", end) + 2 * end)

@@ -40,6 +40,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int = FORMAT
 
 
+DTYPES = frozenset({"<i4", "<i8", "<f4", "<f8", "|u1", "|b1"})
+"""What is read from disk; an array of objects would take the file's bytes as addresses."""
+
+
 class ArrayWriter:
     """Appends rows to arrays in a folder."""
 
@@ -114,6 +118,11 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
             f"'{folder}' has format {manifest.format}; this version reads up to {FORMAT}. Update clicksmith."
         )
     for name, entry in manifest.arrays.items():
+        if entry.dtype not in DTYPES or min(entry.shape, default=0) < 0:
+            raise ArtifactError(
+                f"'{path}' is damaged: array '{name}' of type {entry.dtype!r} and shape {list(entry.shape)} is none "
+                "that clicksmith writes. Write it again."
+            )
         file = folder / entry.file
         bytes_ = int(np.prod(entry.shape)) * np.dtype(entry.dtype).itemsize
         if Path(entry.file).name != entry.file or not file.is_file() or file.stat().st_size != bytes_:

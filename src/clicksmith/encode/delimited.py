@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from clicksmith.encode.chunk import Cut, RowsChunk, not_a_number
 from clicksmith.encode.native import LIBRARY, at
-from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged
+from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged, unclosed
 from clicksmith.encode.texts import Grid, Texts, number_of
 from clicksmith.errors import DataError
 
@@ -90,6 +90,7 @@ class _Splitter:
         self.dialect, self.numbers = dialect, list(numbers)
         self.buffer = np.empty(size + 64, np.uint8)
         self.filled = 0
+        self.unclosed = False
         names = dialect.columns
         self.kinds = np.array([NUMBER if n in numbers else TEXT if n in texts else SKIP for n in names], np.int32)
         self.place = {n: i for i, n in enumerate(numbers)} | {n: i for i, n in enumerate(texts)}
@@ -121,6 +122,8 @@ class _Splitter:
         rows, odd, found = self.report.tolist()
         if found:
             raise ragged(path, first + rows + 1, found, self.dialect)
+        if self.unclosed:
+            raise unclosed(path, first + rows + 1)
         chunk = TextChunk(
             path.name, first, rows, self.buffer, self.starts[:, :rows], self.lens[:, :rows],
             self.values[:, :rows], self.place,
@@ -153,7 +156,7 @@ def read_chunks(
             group: list[_Splitter] = []
             for splitter in splitters:
                 rest, ended = _fill(splitter, file, rest, path, dialect)
-                if splitter.filled:
+                if splitter.filled or splitter.unclosed:
                     group.append(splitter)
                 if ended:
                     break
@@ -186,7 +189,8 @@ def _fill(splitter: _Splitter, file: IO[bytes], rest: bytes, path: Path, dialect
         if n and splitter.buffer[n - 1] != 10:
             splitter.buffer[n] = 10
             n += 1
-        splitter.filled = n
+        splitter.filled = LIBRARY.enc_whole(at(splitter.buffer), n, ord(dialect.delimiter))
+        splitter.unclosed = splitter.filled < n
         return b"", True
     whole = LIBRARY.enc_whole(at(splitter.buffer), n, ord(dialect.delimiter))
     if whole == 0:

@@ -140,6 +140,14 @@ def ragged(path: Path, row: int, cells: int, dialect: Dialect) -> DataError:
     )
 
 
+def unclosed(path: Path, row: int) -> DataError:
+    """Return the error for a quote that is open at the end of the file; rows count from 1."""
+    return DataError(
+        f"{path.name} row {row}: a cell begins with a quote that is never closed, so that the rest of the file would "
+        "be one cell. Close the quote, or double the quotes within a quoted cell."
+    )
+
+
 def _delimiter(lines: list[str]) -> str:
     best, share = ",", 0.0
     for delimiter in _DELIMITERS:

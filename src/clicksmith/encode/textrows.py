@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from clicksmith.encode.delimited import BLOCK, TextChunk, read_chunks, threads
-from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged
+from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged, unclosed
 from clicksmith.errors import DataError
 
 
@@ -38,7 +38,9 @@ def parsed_frames(path: Path, dialect: Dialect, columns: Sequence[str], size: in
     held: list[list[str]] = []
     first = 0
     try:
-        for row in _rows(path, dialect):
+        for row, last in _rows(path, dialect):
+            if last and _open_quote(last, dialect):
+                raise unclosed(path, first + len(held) + 1)
             if len(row) != len(dialect.columns):
                 raise ragged(path, first + len(held) + 1, len(row), dialect)
             held.append(row)
@@ -58,15 +60,36 @@ def parsed_frames(path: Path, dialect: Dialect, columns: Sequence[str], size: in
         yield _table(held, columns, pick)
 
 
-def _rows(path: Path, dialect: Dialect) -> Iterator[list[str]]:
+def _rows(path: Path, dialect: Dialect) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield rows, the last of the file with the lines it was read from."""
+    lines: list[str] = []
+
+    def noted(text: io.TextIOWrapper) -> Iterator[str]:
+        for line in text:
+            lines.append(line)
+            yield line
+
+    row: list[str] | None = None
+    source: list[str] = []
     with open_text(path) as file:
         file.read(dialect.skip)
         text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", newline="\n")  # type: ignore[arg-type]
-        for row in csv.reader(text, delimiter=dialect.delimiter):
-            if row:
-                yield row
-            elif len(dialect.columns) == 1:
-                yield [""]
+        for cells in csv.reader(noted(text), delimiter=dialect.delimiter):
+            if cells or len(dialect.columns) == 1:
+                if row is not None:
+                    yield row, []
+                row, source = cells or [""], lines[:]
+            lines.clear()
+    if row is not None:
+        yield row, source
+
+
+def _open_quote(lines: list[str], dialect: Dialect) -> bool:
+    try:
+        list(csv.reader(lines, delimiter=dialect.delimiter, strict=True))
+    except csv.Error as error:
+        return "end of data" in str(error)
+    return False
 
 
 def _table(rows: list[list[str]], columns: Sequence[str], pick: Sequence[int]) -> pl.DataFrame:
