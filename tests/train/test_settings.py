@@ -13,7 +13,7 @@ from clicksmith.errors import UsageError
 from clicksmith.train.counts import id_counts
 from clicksmith.train.devices import precision_of
 from clicksmith.train.schedule import learning_rate
-from clicksmith.train.settings import TrainSettings, default_settings
+from clicksmith.train.settings import TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,3 @@ def test_a_wish_for_a_precision_is_met():
 
     assert precision_of("bf16", torch.device("cpu")) == "bf16"
     assert precision_of("auto", torch.device("cpu")) in ("fp32", "bf16")
-
-
-@pytest.mark.parametrize("rows", [10, 10_000, 200_000, 50_000_000])
-def test_larger_data_take_larger_batches_and_fewer_epochs(rows):
-    here, more = default_settings(rows), default_settings(4 * rows)
-    assert here.batch_size <= more.batch_size and here.epochs >= more.epochs

@@ -16,7 +16,8 @@ from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.names import unknown
 from clicksmith.schema import Schema
-from clicksmith.train.settings import TrainSettings, default_settings
+from clicksmith.train.defaults import default_settings
+from clicksmith.train.settings import TrainSettings
 
 DEFAULT_MODEL = "dcnv2"
 """The backbone when none is named."""
@@ -65,15 +66,13 @@ def spec_for(model: str | ModelSpec, options: Mapping[str, Any] | None, schema: 
 
 
 def settings_for(
-    settings: TrainSettings | Mapping[str, Any] | None, rows: int, *, model: str, epochs: int | None, seed: int | None
+    settings: TrainSettings | Mapping[str, Any] | None, rows: int, *, epochs: int | None, seed: int | None
 ) -> TrainSettings:
     """Return complete settings: the given ones, what is not given by data size."""
     if isinstance(settings, TrainSettings):
         whole = settings
     else:
-        whole = default_settings(rows, model)
-        if whole.table_l2 == 0.0:
-            whole = msgspec.structs.replace(whole, table_l2=table_l2_for(rows))
+        whole = default_settings(rows)
         names = TrainSettings.__struct_fields__
         for name in settings or {}:
             if name not in names:
@@ -81,18 +80,6 @@ def settings_for(
         whole = msgspec.structs.replace(whole, **dict(settings or {}))
     changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     return msgspec.structs.replace(whole, **changes)
-
-
-def table_l2_for(rows: int) -> float:
-    """Return the L2 of tables where none is given: small data need much of it, large data next to none.
-
-    A power of the row count through the values that the open benchmark BARS tuned for Frappe (202,027 rows: 0.05)
-    and Criteo (33 million rows: 1e-5), and not more than the former.
-
-    >>> table_l2_for(8_000), table_l2_for(202_027), table_l2_for(33_000_000)
-    (0.05, 0.05, 1e-05)
-    """
-    return min(0.05, float(f"{0.05 * (202_027 / max(rows, 1)) ** 1.67:.1g}"))
 
 
 def seed_of(settings: TrainSettings | Mapping[str, Any] | None) -> int:

@@ -93,7 +93,7 @@ def fit(
     parts = parts_of(train, valid, test, schema=asked.schema, how=split, seed=seed)
     spec = spec_for(model, options, asked.schema)
     name = name or (model if isinstance(model, str) else "own")
-    whole = settings_for(settings, parts.train.rows_hint, model=name, epochs=epochs, seed=seed)
+    whole = settings_for(settings, parts.train.rows_hint, epochs=epochs, seed=seed)
     record = RunRecord(
         model=name,
         spec=to_plain(spec),

@@ -30,6 +30,5 @@ def fit_frame(
     store = Store.of(encoder.encode(frame, labels=True), encoder.layout)
     spec = spec_for(model, options, schema)
     built = new_model(spec, encoder.layout, seed)
-    name = model if isinstance(model, str) else "own"
-    train(built, store, None, settings_for(settings, frame.height, model=name, epochs=epochs, seed=seed))
+    train(built, store, None, settings_for(settings, frame.height, epochs=epochs, seed=seed))
     return Predictor(Artifact(spec=spec, model=built.eval(), encoder=encoder, schema=schema))

@@ -1,10 +1,9 @@
-"""How a model is trained, as a value; and settings by data size for who has no opinion."""
+"""How a model is trained, as a value."""
 
 from typing import Literal
 
 import msgspec
 
-from clicksmith.encode.layout import Layout
 from clicksmith.errors import UsageError
 from clicksmith.train.rows import L2Mode, Update
 
@@ -114,21 +113,3 @@ _LEAST = {
     "dense_l2": 0, "evaluate_every": 1, "patience": 1, "min_delta": 0, "eval_batch_size": 1, "checkpoint_minutes": 0,
     "seed": 0,
 }  # fmt: skip
-
-
-def default_settings(rows: int, model: str | None = None, layout: Layout | None = None) -> TrainSettings:
-    """Return settings for `rows` training rows: small data take small batches, large data few epochs.
-
-    `model` and `layout`, where they are known, make the choice finer.
-    """
-    _ = model, layout
-    batch = 64
-    while batch < 8192 and rows > 400 * batch:
-        batch *= 2
-    return TrainSettings(
-        batch_size=batch,
-        epochs=max(3, min(50, 20_000_000 // max(rows, 1))),
-        monitor="auc-logloss",
-        patience=3,
-        plateau_factor=0.5,
-    )
