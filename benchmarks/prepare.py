@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,29 @@ def peer(folder: Path, who: str, rows: int, python: str) -> dict[str, Any]:
     return {"who": who, "rows": rows, "seconds": round(found["seconds"], 3), "peak_mb": round(found["rss_self_mb"], 1)}
 
 
+def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return medians by who and rows, and how many times quicker ours were than each peer's on the same rows."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for run in runs:
+        if "failed" not in run:
+            groups.setdefault((run["who"], run["rows"]), []).append(run)
+    found = [
+        {
+            "who": who,
+            "rows": rows,
+            "runs": len(group),
+            "median_s": round(statistics.median(run["seconds"] for run in group), 3),
+            "median_peak_mb": round(statistics.median(run["peak_mb"] for run in group), 1),
+        }
+        for (who, rows), group in groups.items()
+    ]
+    ours = {line["rows"]: line["median_s"] for line in found if line["who"] == "clicksmith"}
+    for line in found:
+        if line["who"] != "clicksmith" and line["rows"] in ours:
+            line["times_ours"] = round(line["median_s"] / ours[line["rows"]], 2)
+    return found
+
+
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -144,7 +168,10 @@ def main() -> None:
                 note(peer(arguments.peers, who, rows, arguments.peers_python))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     command = " ".join(["python", "benchmarks/prepare.py", *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
-    arguments.out.write_text(json.dumps({"command": command, "processors": os.cpu_count(), "runs": results}, indent=1))
+    noted = {"command": command, "processors": os.cpu_count(), "summary": summary(results), "runs": results}
+    arguments.out.write_text(json.dumps(noted, indent=1) + "\n")
+    for line in noted["summary"]:
+        print(line)
     print(f"written to {arguments.out}")
 
 
