@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clicksmith.encode.chunk import Chunk, FrameChunk
+from clicksmith.encode.chunk import Chunk
 from clicksmith.encode.source import ROWS, Source
 from clicksmith.identity import digest
 
@@ -31,22 +31,26 @@ class Chosen(Source):
 
     def batches(self, columns: Sequence[str] | None = None, size: int = ROWS) -> Iterator[pl.DataFrame]:
         """Yield frames of up to `size` chosen rows."""
-        for frame, _ in self._picked(columns, size):
-            yield frame
-
-    def chunks(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[list[Chunk]]:
-        """Yield the chosen rows as chunks."""
-        for frame, rows in self._picked([*numbers, *texts], ROWS):
-            yield [FrameChunk(frame, self.name, _First(rows))]
-
-    def _picked(self, columns: Sequence[str] | None, size: int) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64]]]:
         start = 0
         for frame in self._source.batches(columns, size):
             low, high = np.searchsorted(self._rows, [start, start + frame.height])
             if high > low:
-                rows = self._rows[low:high]
-                yield frame[rows - start], rows
+                yield frame[self._rows[low:high] - start]
             start += frame.height
+
+    def chunks(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[list[Chunk]]:
+        """Yield the chosen rows as chunks."""
+        start = 0
+        for group in self._source.chunks(numbers, texts):
+            picked: list[Chunk] = []
+            for chunk in group:
+                low, high = np.searchsorted(self._rows, [start, start + chunk.rows])
+                if high > low:
+                    rows = self._rows[low:high] - start
+                    picked.append(chunk.take(rows, _First(rows + chunk.first)))
+                start += chunk.rows
+            if picked:
+                yield picked
 
 
 class _First(int):
