@@ -94,6 +94,8 @@ def fit(
     spec = spec_for(model, options, asked.schema)
     name = name or (model if isinstance(model, str) else "own")
     whole = settings_for(settings, parts.train.rows_hint, epochs=epochs, seed=seed)
+    if len(asked.schema.labels) > 1 and (whole.negative_rate != 1.0 or whole.pos_weight != 1.0):
+        raise UsageError("negative_rate and pos_weight are for one label; the schema has several. Leave them at 1.")
     record = RunRecord(
         model=name,
         spec=to_plain(spec),
