@@ -15,12 +15,13 @@ from clicks import clicks, folder, tiny_run
 from clicksmith.batch.split import Split
 from clicksmith.cli.main import main
 from clicksmith.encode.source import open_source
-from clicksmith.errors import DataError, UsageError
+from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.fitting.chosen import Chosen
 from clicksmith.fitting.job import fit
+from clicksmith.fitting.page import write_page
 from clicksmith.fitting.split import parts_of
 from clicksmith.run import Run
-from clicksmith.schema import Categorical, Label, Schema, Time
+from clicksmith.schema import Categorical, Label, Schema, SideTable, Time
 from clicksmith.serve.predictor import load
 
 PLAIN = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
@@ -127,14 +128,63 @@ def test_changed_content_is_encoded_again_whatever_its_name_and_date(tmp_path):
     clicks(200, seed=1).write_csv(path)
     fit(path, out=tmp_path / "one", cache=cache, **QUICK)
     fit(path, out=tmp_path / "two", cache=cache, seed=0, **{**QUICK, "model": "fm"})
-    assert len(list(cache.iterdir())) == 1  # the second run read the first one's
+    assert len(list(cache.iterdir())) == 3  # train, valid, test: the second run read the first one's
     stamp = path.stat()
     clicks(200, seed=2).write_csv(path)
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     run = fit(path, out=tmp_path / "three", cache=cache, **QUICK)
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.iterdir())) == 6
     expected = fit(clicks(200, seed=2).cast(pl.String), out=tmp_path / "four", **QUICK)
     assert run.metrics["test"]["rows"] == expected.metrics["test"]["rows"]
+
+
+def with_side(at: Path, segments: range) -> Schema:
+    """Write users.csv below `at` and return a schema that reads it."""
+    users = pl.DataFrame({"user": [f"u{i}" for i in range(40)], "segment": [segments[i % 4] for i in range(40)]})
+    users.write_csv(at / "users.csv")
+    fields = (*PLAIN.fields, Categorical("segment"))
+    table = SideTable("users", str(at / "users.csv"), key="user")
+    return Schema(fields=fields, label=PLAIN.label, tables=(table,))
+
+
+def test_a_changed_side_table_is_noticed(tmp_path):
+    schema, asked = with_side(tmp_path, range(4)), {**QUICK, "cache": tmp_path / "cache"}
+    run = fit(clicks(200), out=tmp_path / "run", **{**asked, "schema": schema})
+    assert sorted(run.predictor().artifact.encoder.values("segment")) == ["0", "1", "2", "3"]
+    assert set(run.record.data) == {"train", "valid", "test", "table:users"}
+    assert with_side(tmp_path, range(4, 8)) == schema
+    with pytest.raises(UsageError, match=r"holds another run \(it differs in: data\)"):
+        fit(clicks(200), out=tmp_path / "run", **{**asked, "schema": schema})
+    other = fit(clicks(200), out=tmp_path / "other", **{**asked, "schema": schema})
+    assert sorted(other.predictor().artifact.encoder.values("segment")) == ["4", "5", "6", "7"]
+
+
+def test_a_damaged_cache_is_made_again(tmp_path):
+    asked = {**QUICK, "cache": tmp_path / "cache"}
+    first = fit(clicks(200), out=tmp_path / "one", **asked)
+    for path in (tmp_path / "cache").rglob("rows/*.bin"):
+        path.write_bytes(b"\0" * path.stat().st_size)
+    again = fit(clicks(200), out=tmp_path / "two", **asked)
+    np.testing.assert_array_equal(first.predictor().predict(clicks(50)), again.predictor().predict(clicks(50)))
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "log.jsonl", "run.json"])
+def test_damaged_files_of_a_run_are_named(tmp_path, name):
+    run = fit(clicks(200), out=tmp_path / "run", **QUICK)
+    (run.path / name).write_text("{")
+    with pytest.raises(ArtifactError, match=rf"{name}' is damaged \(.*\); remove the folder and fit again\.$"):
+        write_page(Run.open(run.path).folder)
+
+
+@pytest.mark.parametrize("setting", [{"negative_rate": 0.2}, {"pos_weight": 3.0}])
+def test_class_weights_with_several_labels_are_refused(tmp_path, setting):
+    schema = Schema(fields=PLAIN.fields, label=(Label("click"), Label("buy")))
+    frame = clicks(100).with_columns(buy=pl.col("click"))
+    with pytest.raises(UsageError) as found:
+        fit(frame, out=tmp_path / "run", settings=setting, **{**QUICK, "schema": schema})
+    assert str(found.value) == (
+        "negative_rate and pos_weight are for one label; the schema has several. Leave them at 1."
+    )
 
 
 def test_one_seed_gives_equal_weights_and_another_does_not(tmp_path):

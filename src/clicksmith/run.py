@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from clicksmith.identity import digest
 if TYPE_CHECKING:
     from clicksmith.serve.predictor import Predictor
 
+T = TypeVar("T")
 State = Literal["new", "resumed", "done"]
 
 
@@ -37,7 +38,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     schema: str
     """Digest of the schema."""
     data: dict[str, str]
-    """Content checksum by split; a split taken off the training file has none of its own."""
+    """Content checksum of each split, and of each side table as `table:NAME`."""
     split: str
     """How valid and test were made."""
     calibration: Literal["platt", "isotonic", "none"] = "platt"
@@ -120,16 +121,19 @@ class RunFolder:
         """Return what the run was asked, or None in a folder without run."""
         if not self.record.exists():
             return None
-        try:
-            return msgspec.json.decode(self.record.read_bytes(), type=RunRecord)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise ArtifactError(f"'{self.record}' is damaged ({error}); remove the folder and fit again.") from error
+        return _decoded(self.record, self.record.read_bytes(), RunRecord)
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return one entry per epoch."""
         if not self.log.exists():
             return []
-        return [msgspec.json.decode(line) for line in self.log.read_bytes().splitlines() if line]
+        return [_decoded(self.log, line, dict[str, Any]) for line in self.log.read_bytes().splitlines() if line]
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return what was measured."""
+        if not self.metrics.exists():
+            raise ArtifactError(f"'{self.metrics}' is missing; remove the folder and fit again.")
+        return _decoded(self.metrics, self.metrics.read_bytes(), dict[str, Any])
 
     def write_record(self, record: RunRecord) -> None:
         """Write what the run was asked."""
@@ -205,7 +209,7 @@ class Run:
             raise ArtifactError(f"'{path}' is not a run folder; give the folder that `clicksmith fit` wrote.")
         if not record.done:
             raise ArtifactError(f"the run in '{path}' is not finished; run the same `clicksmith fit` command again.")
-        return Run(folder.path, record, msgspec.json.decode(folder.metrics.read_bytes()))
+        return Run(folder.path, record, folder.read_metrics())
 
     @property
     def folder(self) -> RunFolder:
@@ -222,6 +226,14 @@ class Run:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def _decoded(path: Path, content: bytes, kind: type[T]) -> T:
+    """Return JSON as a value of the kind; a file that holds something else is damaged."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise ArtifactError(f"'{path}' is damaged ({error}); remove the folder and fit again.") from error
 
 
 def _unfinished(path: Path) -> bool:

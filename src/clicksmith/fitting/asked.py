@@ -10,6 +10,8 @@ import torch
 
 from clicksmith.embed.sockets import Task
 from clicksmith.encode.layout import Layout
+from clicksmith.encode.recipe import side_tables
+from clicksmith.encode.source import open_source
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.fitting.propose import propose
 from clicksmith.models import model_spec
@@ -31,6 +33,11 @@ class AskedSchema:
     root: Path = Path()
     reasons: dict[str, str] = field(default_factory=dict[str, str])
     suspects: tuple[str, ...] = ()
+
+    def side_fingerprints(self) -> dict[str, str]:
+        """Return the content checksum of each side table, as `table:NAME`."""
+        tables = side_tables(self.schema, {}, self.root)
+        return {f"table:{name}": open_source(table).fingerprint() for name, table in tables.items()}
 
 
 def schema_for(train: Any, label: str | None, schema: Schema | str | Path | None) -> AskedSchema:

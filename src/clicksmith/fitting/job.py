@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from clicksmith.batch.store import Store, cached_encode, cached_fit_encode
 from clicksmith.encode.encoder import Encoder
-from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate.calibrator import Calibrator, Shift, fit_calibrator
 from clicksmith.evaluate.predictions import Predictions
@@ -27,7 +27,6 @@ from clicksmith.fitting.asked import (
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
-from clicksmith.identity import digest
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.run import Run, RunFolder, RunRecord, begin, claimed, write_json
@@ -102,7 +101,7 @@ def fit(
         settings=msgspec.to_builtins(whole),
         seed=seed,
         schema=asked.schema.digest,
-        data=parts.fingerprints(),
+        data=parts.fingerprints() | asked.side_fingerprints(),
         split=parts.how,
         calibration=calibration,
     )
@@ -164,34 +163,17 @@ class _Job:
         self._finish(artifact, stores, result)
 
     def _encoded(self) -> tuple[Encoder, dict[str, Store]]:
-        """Encode every part, or open what an earlier run left."""
-        root = self.folder.encoded if self.cache is None else self.cache
-        fingerprints = self.parts.fingerprints()
-        home = root / digest([self.asked.schema.digest, fingerprints["train"]])[:16]
-        sources = {"train": self.parts.train, "valid": self.parts.valid, "test": self.parts.test}
-        fitted = home / "encoder"
-        if fitted.is_dir() and (home / "train").is_dir():
-            encoder = Encoder.load(fitted)
-            stores = {"train": Store.open(home / "train")}
-        else:
-            encoder, store = Encoder.fit_encode(
-                self.asked.schema,
-                self.parts.train,
-                home / "train",
-                root=self.asked.root,
-                progress=partial(self.progress.encoding, "train"),
-            )
-            encoder.save(fitted)
-            stores = {"train": store}
-        for name, source in sources.items():
-            if name == "train" or source is None:
-                continue
-            place = home / f"{name}-{fingerprints[name][:16]}"
-            if place.is_dir():
-                stores[name] = Store.open(place)
-            else:
-                stores[name] = encoder.encode_to(source, place, progress=partial(self.progress.encoding, name))
-        return encoder, stores
+        """Encode every part, or open what an earlier run of the same content left."""
+        home = self.folder.encoded if self.cache is None else self.cache
+        told = self.progress.encoding
+        fitted = cached_fit_encode(
+            self.asked.schema, self.parts.train, home, root=self.asked.root, progress=partial(told, "train")
+        )
+        stores = {"train": fitted.store}
+        for name, source in (("valid", self.parts.valid), ("test", self.parts.test)):
+            if source is not None:
+                stores[name] = cached_encode(fitted.encoder, source, home, progress=partial(told, name)).store
+        return fitted.encoder, stores
 
     def _finish(self, artifact: Artifact, stores: dict[str, Store], result: TrainResult) -> None:
         """Calibrate on valid, measure valid and test, write everything; the record says last that the run is done."""

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -92,8 +92,7 @@ def _profile(schema: Schema, layout: Layout, reasons: Reasons) -> tuple[ColumnPr
 
 
 def _notes(folder: RunFolder) -> tuple[str, ...]:
-    metrics: dict[str, Any] = msgspec.json.decode(folder.metrics.read_bytes())
-    return tuple(metrics.get("notes", ()))
+    return tuple(folder.read_metrics().get("notes", ()))
 
 
 def _read(path: Path, kind: type[T]) -> T:
