@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clicksmith import files
+from clicksmith.errors import StorageError
 
 KILLED = """
 import os, signal, sys
@@ -50,3 +51,87 @@ def test_a_folder_is_replaced_in_one_step(tmp_path, monkeypatch):
             if text == "new" and sys.platform == "linux":
                 monkeypatch.setattr(Path, "replace", lambda *_: pytest.fail("a kill between two renames loses both"))
     assert (target / "part").read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["rows"]
+
+
+REPLACED = """
+import os, signal, sys
+from pathlib import Path
+from clicksmith import files
+from clicksmith.errors import StorageError
+target, point = Path(sys.argv[1]) / "rows", int(sys.argv[2])
+step = [0]
+def killing(real):
+    def act(*given):
+        found = real(*given)
+        step[0] += 1
+        if step[0] == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+    return act
+files._exchange = killing(files._exchange) if sys.argv[3] == "swap" else lambda *_: False
+Path.replace = killing(Path.replace)
+with files.atomic_folder(target, durable=True) as beside:
+    (beside / "part").write_text("new")
+    if point == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "point", "found"),
+    [("rename", 0, "old"), ("rename", 1, "old"), ("rename", 2, "new"), ("swap", 0, "old"), ("swap", 1, "new")],
+)
+def test_a_folder_survives_a_kill_at_every_point_of_its_replacement(tmp_path, how, point, found):
+    target = tmp_path / "rows"
+    target.mkdir()
+    (target / "part").write_text("old")
+    if how == "swap" and sys.platform != "linux":
+        pytest.skip("folders are swapped on Linux only")
+    ended = subprocess.run([sys.executable, "-c", REPLACED, str(tmp_path), str(point), how], check=False)
+    assert ended.returncode < 0
+    files.recover(target)
+    assert (target / "part").read_text() == found
+    with files.atomic_folder(target) as beside:
+        (beside / "part").write_text("next")
+    assert [p.name for p in tmp_path.iterdir()] == ["rows"] and (target / "part").read_text() == "next"
+
+
+def test_the_next_writer_takes_the_old_folder_back_before_it_clears(tmp_path):
+    (tmp_path / "rows").mkdir()
+    subprocess.run([sys.executable, "-c", REPLACED, str(tmp_path), "1", "rename"], check=False)
+    assert not (tmp_path / "rows").exists()
+    with pytest.raises(RuntimeError), files.atomic_folder(tmp_path / "rows"):
+        raise RuntimeError("the next run fails too")
+    assert [p.name for p in tmp_path.iterdir()] == ["rows"]
+
+
+def test_a_failing_rename_puts_the_old_folder_back(tmp_path, monkeypatch):
+    target = tmp_path / "rows"
+    target.mkdir()
+    (target / "part").write_text("old")
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    real = Path.replace
+
+    def replace(self: Path, other: Path) -> Path:
+        if other == target and not self.name.endswith(".old.tmp"):
+            raise OSError(5, "Input/output error")
+        return real(self, other)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with (
+        pytest.raises(StorageError, match=r"^could not write '.*rows': Input/output error\.$"),
+        files.atomic_folder(target),
+    ):
+        pass
+    assert (target / "part").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["rows"]
+
+
+def test_a_durable_folder_is_flushed_file_by_file_before_it_takes_its_name(tmp_path, monkeypatch):
+    flushed: list[str] = []
+    real = files._flush
+    monkeypatch.setattr(files, "_flush", lambda path: (flushed.append(path.name), real(path)))
+    with files.atomic_folder(tmp_path / "rows", durable=True) as beside:
+        (beside / "inner").mkdir()
+        (beside / "inner" / "part").write_text("x")
+    assert set(flushed[:2]) == {"inner", "part"}
+    assert flushed[2].startswith(".rows.") and flushed[3:] == [tmp_path.name]

@@ -36,28 +36,53 @@ def atomic_file(path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Generator[Path]:
+def atomic_folder(path: Path, *, durable: bool = False) -> Generator[Path]:
     """Yield a temporary folder beside `path`; it becomes `path` only if the block succeeds.
 
-    An existing `path` is replaced as a whole. A killed process leaves the old content, or nothing.
+    An existing `path` is replaced as a whole; a killed process leaves the old content or the new. `durable` also waits
+    for the disk, for what cannot be made again, so that a power cut leaves one of them too.
     """
     if path.exists() and not path.is_dir():
         raise StorageError(f"'{path}' is a file where a folder is to be written; remove it or choose another name.")
     beside, old = _beside(path, "tmp"), _beside(path, "old.tmp")
     try:
+        recover(path)
         _clear(path)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         yield beside
+        if durable:
+            for written in (*beside.rglob("*"), beside):
+                _flush(written)
         if not (path.exists() and _exchange(beside, path)):
             if path.exists():
                 path.replace(old)
-            beside.replace(path)
+            try:
+                beside.replace(path)
+            except OSError:
+                recover(path)
+                raise
+        if durable:
+            _flush(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(path: Path) -> None:
+    """Put back the folder `path` if a process of this machine was killed while it replaced it.
+
+    That can happen only where the system has no way to swap two folders in one step.
+    """
+    if path.exists() or not path.parent.is_dir():
+        return
+    own, end = _beside(path, "old.tmp"), ".old.tmp"
+    left = [p for p in _left(path) if p.name.endswith(end)]
+    left += [own] if own.exists() else []
+    if left:
+        max(left, key=lambda p: p.stat().st_mtime_ns).replace(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -104,17 +129,23 @@ def _beside(path: Path, kind: str) -> Path:
 
 
 def _clear(path: Path) -> None:
-    """Remove what killed processes of this machine left beside `path`; other machines may share the disk."""
-    start = f".{path.name}.{_host()}-"
+    """Remove what killed processes left beside `path`."""
+    for left in _left(path):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _left(path: Path) -> list[Path]:
+    """Return what killed processes of this machine left beside `path`; other machines may share the disk."""
+    start, found = f".{path.name}.{_host()}-", list[Path]()
     for left in path.parent.iterdir() if path.parent.is_dir() else ():
         if left.name.startswith(start) and left.name.endswith(".tmp"):
             process = left.name.removeprefix(start).partition(".")[0]
-            if not process.isdigit() or _alive(int(process)):
-                continue
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+            if process.isdigit() and not _alive(int(process)):
+                found.append(left)
+    return found
 
 
 def _alive(process: int) -> bool:
@@ -132,6 +163,11 @@ def _host() -> str:
 
 
 def _flush(path: Path) -> None:
-    if path.exists():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    """Wait until a file, or the entries of a folder, are on the disk."""
+    if not path.exists():
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

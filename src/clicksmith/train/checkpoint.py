@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clicksmith.errors import ArtifactError, UsageError
-from clicksmith.files import atomic_folder
+from clicksmith.files import atomic_folder, recover
 from clicksmith.names import unknown
 
 FOLDER = "checkpoint"
@@ -36,7 +36,7 @@ class Checkpoints:
         """Write everything; `best` says that the weights are the best so far. `state` may nest tensors and values."""
         tensors: dict[str, Tensor] = {}
         plain = {"format": FORMAT, "asked": self.asked, "state": _take_tensors(state, "", tensors)}
-        with atomic_folder(self.path) as folder:
+        with atomic_folder(self.path, durable=True) as folder:
             save_file({n: t.contiguous() for n, t in weights_of(model).items()}, folder / "weights.safetensors")
             save_file(tensors, folder / "optimizer.safetensors")
             old = folder / "weights.safetensors" if best else self.path / "best.safetensors"
@@ -49,6 +49,7 @@ class Checkpoints:
 
         Raises UsageError if the run was started with something else, ArtifactError if a file is damaged.
         """
+        recover(self.path)
         if not (self.path / "state.json").exists():
             return None
         try:
