@@ -73,3 +73,38 @@ def test_the_context_is_chosen_by_name_and_role():
 def test_nonsense_is_refused(part, message):
     with pytest.raises(CompositionError, match=message):
         part.grow(SHAPE)
+
+
+@pytest.mark.parametrize("per", ["coordinate", "field"])
+def test_settled_gates_are_computed_once_and_give_the_same_bits(per, monkeypatch):
+    module, given = built(per=per, fields=()).eval(), fields()
+    with torch.inference_mode():
+        expected = module(given).vectors
+        module.settle()
+        monkeypatch.setattr(module.hidden, "forward", lambda _: pytest.fail("computed again"))
+        assert torch.equal(module(given).vectors, expected)
+
+
+def test_settled_gates_are_forgotten_when_the_weights_may_change():
+    module, given = built(fields=()).eval(), fields()
+    other = built(fields=()).eval()
+    module.settle()
+    module.load_state_dict(other.state_dict())
+    with torch.no_grad():
+        assert torch.equal(module(given).vectors, other(given).vectors)
+        module.settle()
+        module.train()
+        module.out.bias.add_(1)
+        assert not torch.equal(module(given).vectors, other(given).vectors)
+    module.eval().settle()
+    module(given).vectors.sum().backward()
+    assert module.constant.grad is not None
+
+
+def test_gates_with_a_context_are_never_settled():
+    module, given = built().eval(), fields()
+    module.settle()
+    with torch.no_grad():
+        before = module(given).vectors
+        given.views["gate"].add_(1)
+        assert not torch.equal(module(given).vectors, before)

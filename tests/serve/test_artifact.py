@@ -6,15 +6,17 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from clicks import folder, tiny_run
 from clicksmith.errors import ArtifactError, StorageError
+from clicksmith.identity import digest
 from clicksmith.parts import PARTS
 from clicksmith.serve import artifact as artifacts
-from clicksmith.serve.manifest import FORMAT
-from clicksmith.serve.predictor import load
+from clicksmith.serve.manifest import FORMAT, FileRecord
+from clicksmith.serve.predictor import Predictor, load
 
 
 @pytest.fixture
@@ -124,9 +126,6 @@ def test_a_manifest_that_is_no_json(copy):
 
 
 def test_a_manifest_that_points_outside_is_refused(copy):
-    from clicksmith.identity import digest
-    from clicksmith.serve.manifest import FileRecord
-
     path = copy / "manifest.json"
     manifest = json.loads(path.read_text())
     files = {"../../secret": FileRecord(1, "0" * 64)}
@@ -165,3 +164,54 @@ def test_a_killed_save_leaves_the_old_artefact(tmp_path, monkeypatch):
         artifacts.save(tmp_path / "model", good)
     assert (tmp_path / "model" / "manifest.json").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_manifest_that_lists_too_little_lets_nothing_unchecked_be_read(copy):
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for dropped in ({*manifest["files"]}, {"calibrator.json"}, {"encoder/manifest.json"}):
+        files = {name: FileRecord(**f) for name, f in manifest["files"].items() if name not in dropped}
+        written = {**manifest, "files": msgspec.to_builtins(files), "identity": digest(files)}
+        path.write_text(json.dumps(written))
+        first = copy / min(dropped)
+        refused(copy, f"'{first}' does not belong to the artefact: manifest.json does not list it. Remove it.")
+
+
+def test_a_file_that_the_manifest_must_list(copy):
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    files = {name: FileRecord(**f) for name, f in manifest["files"].items() if name != "calibrator.json"}
+    path.write_text(json.dumps({**manifest, "files": msgspec.to_builtins(files), "identity": digest(files)}))
+    (copy / "calibrator.json").unlink()
+    refused(copy, f"'{path}' does not list 'calibrator.json', which every artefact has; fit it again.")
+
+
+def test_a_stray_file_is_refused(copy):
+    (copy / "encoder" / "extra.bin").write_bytes(b"x")
+    refused(
+        copy,
+        f"'{copy / 'encoder' / 'extra.bin'}' does not belong to the artefact: manifest.json does not list it. "
+        "Remove it.",
+    )
+
+
+@pytest.mark.parametrize("name", ["calibrator.json", "encoder"])
+def test_a_link_is_refused(copy, tmp_path, name):
+    (copy / name).rename(tmp_path / "elsewhere")
+    (copy / name).symlink_to(tmp_path / "elsewhere")
+    refused(copy, f"'{copy / name}' is a link; an artefact holds files only. Copy the files themselves.")
+
+
+def test_an_artefact_travels_as_bytes():
+    files = artifacts.to_bytes(load(tiny_run()).artifact)
+    rows = folder() / "test.csv"
+    again = Predictor(artifacts.from_bytes(files))
+    np.testing.assert_array_equal(again.predict(rows), load(tiny_run()).predict(rows))
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/../../x", "", "..\\x", "C:x"])
+def test_bytes_are_not_written_outside_of_their_folder(name, monkeypatch):
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: pytest.fail("a file was written"))
+    with pytest.raises(ArtifactError) as error:
+        artifacts.from_bytes({"spec.json": b"{}", name: b"x"})
+    assert str(error.value) == f"the artefact has a file named {name!r}, outside of its folder; do not use it."

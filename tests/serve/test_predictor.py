@@ -2,15 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from clicks import clicks, folder, tiny_run
 from clicksmith.errors import DataError
 from clicksmith.evaluate import Predictions
-from clicksmith.serve.predictor import Predictor, load, shared
+from clicksmith.serve.predictor import ROWS, Predictor, load, shared
 from clicksmith.serve.scoring import evaluate_rows, plain
 
 
@@ -93,6 +95,52 @@ def test_histories_as_arrays_or_lists_score_as_text_does(predictor, frame):
 def test_rows_with_different_histories_do_not_share(predictor, frame):
     encoded = predictor.artifact.encoder.encode(frame[:50])
     assert shared(encoded) is encoded
+
+
+def test_every_distinct_history_is_computed_once(predictor, frame):
+    users = [user for user in frame.to_dicts() if user["seen_ads"]][:3]
+    rows = [{**users[i % 3], "ad": ad} for i, ad in enumerate(frame["ad"].unique(maintain_order=True)[:20].to_list())]
+    encoded = predictor.artifact.encoder.encode(rows)
+    few = shared(encoded)
+    assert len(few.histories["seen_ads"]) == len({user["seen_ads"] for user in users})
+    assert few.owner is not None
+    np.testing.assert_array_equal(few.histories["seen_ads"][few.owner], encoded.histories["seen_ads"])
+    np.testing.assert_allclose(
+        predictor.predict(rows), np.concatenate([predictor.predict(row) for row in rows]), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_logit_that_is_no_number_is_refused_with_its_row(predictor, frame, monkeypatch, value):
+    broken = load(tiny_run())
+    model = broken._model
+    forward = type(model).forward
+
+    def damaged(self, inputs, state=None):
+        output = forward(self, inputs, state)
+        return replace(output, logits=output.logits.index_fill(0, torch.tensor([6]), value))
+
+    monkeypatch.setattr(type(model), "forward", damaged)
+    for rows in (frame[:9], frame[:9].to_dicts()):
+        with pytest.raises(DataError) as error:
+            broken.predict(rows)
+        assert str(error.value) == (
+            f"row 7: the model's logit is {value}, which is no score. A number in that row is too large for the "
+            "model, or the model's weights are not finite; check the row, or fit again."
+        )
+
+
+def test_the_row_number_of_a_refused_logit_counts_from_the_first_row_of_the_data(monkeypatch):
+    broken = load(tiny_run())
+    forward = type(broken._model).forward
+
+    def damaged(self, inputs, state=None):
+        output = forward(self, inputs, state)
+        return replace(output, logits=output.logits / 0) if len(output.logits) < ROWS else output
+
+    monkeypatch.setattr(type(broken._model), "forward", damaged)
+    with pytest.raises(DataError, match=f"^row {ROWS + 1}: the model's logit is -?inf"):
+        broken.predict(clicks(ROWS + 5, seed=5))
 
 
 def test_unseen_values_in_every_column_score_and_the_label_is_not_needed(predictor):

@@ -1,7 +1,7 @@
 """FinalMLP's feature gates: a context decides how much of each coordinate a stream sees."""
 
 from dataclasses import replace
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,12 +79,36 @@ class GateBlock(nn.Module):
         self.fields = len(shape.fields)
         width = self.fields * (1 if self.per_field else shape.dim)
         self.out = Linear(part.units[-1] if part.units else context or part.dim, width)
+        self.kept: Tensor | None = None
+        self.register_load_state_dict_post_hook(_forget)
+
+    def settle(self) -> None:
+        """Compute constant gates once, for scoring with weights that change no more; training forgets them."""
+        if self.constant is not None and not self.training:
+            with torch.no_grad(), torch.autocast(self.constant.device.type, enabled=False):
+                self.kept = self._factors(self.constant)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; what `settle` computed is forgotten."""
+        self.kept = None
+        return super().train(mode)
 
     def gates(self, fields: Fields) -> Tensor:
         """Return the factors, 0 to 2: [batch or 1, fields, dim or 1]."""
+        kept, device = self.kept, fields.vectors.device
+        if not (kept is None or torch.is_grad_enabled() or torch.is_autocast_enabled(device.type)):
+            return kept.to(device)
         context = fields.views[self.name].flatten(1) if self.constant is None else cast("Tensor", self.constant)
+        return self._factors(context)
+
+    def _factors(self, context: Tensor) -> Tensor:
         return (2 * torch.sigmoid(self.out(self.hidden(context)))).unflatten(1, (self.fields, -1))
 
     def forward(self, fields: Fields) -> Fields:
         """Gate the vectors."""
         return replace(fields, vectors=fields.vectors * self.gates(fields))
+
+
+def _forget(module: nn.Module, _: object) -> None:
+    """Forget constant gates, which other weights were loaded over."""
+    cast("GateBlock", module).kept = None

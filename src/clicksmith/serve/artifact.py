@@ -32,9 +32,15 @@ from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.schema import Schema
 from clicksmith.serve.environment import Environment, environment, package_version
-from clicksmith.serve.manifest import NAME, verify, write_manifest
+from clicksmith.serve.manifest import NAME, outside, verify, write_manifest
 
 T = TypeVar("T")
+
+FILES = (
+    "spec.json", "schema.json", "layout.json", "encoder/manifest.json", "weights.safetensors", "calibrator.json",
+    "metrics.json", "environment.json",
+)  # fmt: skip
+"""What `load` reads besides the arrays of the encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Artifact:
 
 def save(folder: str | Path, artifact: Artifact) -> None:
     """Write the artefact atomically: `folder` appears whole or not at all, and an older one is replaced."""
-    with atomic_folder(Path(folder)) as beside:
+    with atomic_folder(Path(folder), durable=True) as beside:
         _write(beside / "spec.json", to_plain(artifact.spec))
         _write(beside / "schema.json", artifact.schema)
         _write(beside / "layout.json", artifact.encoder.layout)
@@ -68,11 +74,11 @@ def save(folder: str | Path, artifact: Artifact) -> None:
 def load(folder: str | Path) -> Artifact:
     """Read an artefact, or the run folder that holds one, after checking every file.
 
-    Raises ArtifactError: no artefact, a newer format, a missing, truncated or altered file, a part that is not
-    imported, weights that do not fit the spec.
+    Raises ArtifactError: no artefact, a newer format, a missing, truncated, altered or unlisted file, a link, a part
+    that is not imported, weights that do not fit the spec.
     """
     folder = artifact_folder(folder)
-    verify(folder)
+    verify(folder, FILES)
     schema = _read(folder / "schema.json", Schema)
     layout = _read(folder / "layout.json", Layout)
     spec = read_spec(folder / "spec.json")
@@ -100,6 +106,9 @@ def to_bytes(artifact: Artifact) -> dict[str, bytes]:
 
 def from_bytes(files: dict[str, bytes]) -> Artifact:
     """Return the artefact whose files `to_bytes` gave, with the checks of `load`."""
+    for name in files:
+        if outside(name):
+            raise ArtifactError(f"the artefact has a file named {name!r}, outside of its folder; do not use it.")
     with tempfile.TemporaryDirectory(prefix="clicksmith-") as folder:
         for name, content in files.items():
             path = Path(folder) / name

@@ -1,6 +1,6 @@
 """The manifest of an artefact: which format, and the size and SHA-256 of every file."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -31,19 +31,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def write_manifest(folder: Path, version: str) -> Manifest:
     """Record every file under `folder` and write `manifest.json` beside them."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / NAME)
     files = {p.relative_to(folder).as_posix(): FileRecord(p.stat().st_size, file_digest(p)) for p in paths}
     manifest = Manifest(FORMAT, version, files, digest(files))
     (folder / NAME).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return manifest
 
 
-def verify(folder: Path) -> Manifest:
+def verify(folder: Path, needed: tuple[str, ...] = ()) -> Manifest:
     """Return the manifest of `folder` after checking format, sizes and checksums of every file it lists.
 
-    Raises ArtifactError: no artefact there, a newer format, a file missing, truncated or altered.
+    Raises ArtifactError: no artefact there, a newer format, a file missing, truncated or altered, a link, a file that
+    is not listed, or one of the files `needed` not listed.
     """
     manifest = _read(folder)
+    _check_listed(folder, manifest, needed)
     for name, record in manifest.files.items():
         path = folder / name
         if not path.is_file():
@@ -59,6 +61,25 @@ def verify(folder: Path) -> Manifest:
                 f"do not use it, fit or copy the artefact again."
             )
     return manifest
+
+
+def outside(name: str) -> bool:
+    """Return whether a file name may lead out of the folder it is to lie in."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts
+
+
+def _check_listed(folder: Path, manifest: Manifest, needed: tuple[str, ...]) -> None:
+    """Raise ArtifactError unless exactly the listed files are there, none behind a link: nothing unchecked is read."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise ArtifactError(f"'{path}' is a link; an artefact holds files only. Copy the files themselves.")
+        if not path.is_dir() and name != NAME and name not in manifest.files:
+            raise ArtifactError(f"'{path}' does not belong to the artefact: {NAME} does not list it. Remove it.")
+    for name in needed:
+        if name not in manifest.files:
+            raise ArtifactError(f"'{folder / NAME}' does not list '{name}', which every artefact has; fit it again.")
 
 
 def _read(folder: Path) -> Manifest:
@@ -83,7 +104,7 @@ def _read(folder: Path) -> Manifest:
         raise ArtifactError(f"'{path}' is damaged ({error}); copy the whole folder again.") from error
     if digest(manifest.files) != manifest.identity:
         raise ArtifactError(f"'{path}' was altered after it was saved; do not use it, fit or copy the artefact again.")
-    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest.files):
+    if any(outside(name) for name in manifest.files):
         raise ArtifactError(f"'{path}' lists a file outside of its folder; do not use this artefact.")
     return manifest
 

@@ -17,6 +17,8 @@ from clicksmith.encode.encoder import FEW
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.store import Store
+from clicksmith.errors import DataError
+from clicksmith.fields.gate import GateBlock
 from clicksmith.schema import Categorical, Schema
 from clicksmith.serve import artifact as artifacts
 from clicksmith.serve.artifact import Artifact
@@ -43,6 +45,9 @@ class Predictor:
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
         self._model = artifact.model.eval()
+        for module in self._model.modules():
+            if isinstance(module, GateBlock):
+                module.settle()
         self._encoder = artifact.encoder
         self._tasks = artifact.spec.tasks
         behaviours = artifact.schema.behaviours
@@ -119,13 +124,24 @@ class Predictor:
         """Return the model's own logits of encoded rows, before calibration: [rows, outputs]."""
         logits = np.empty((store.rows, self.outputs), np.float32)
         for start in range(0, store.rows, ROWS):
-            logits[start : start + ROWS] = self.logits(store.slice(start, start + ROWS))
+            logits[start : start + ROWS] = self.logits(store.slice(start, start + ROWS), first=start + 1)
         return logits
 
-    def logits(self, rows: EncodedRows) -> NDArray[np.float32]:
-        """Return the model's own logits of at most `ROWS` encoded rows: [rows, outputs]."""
+    def logits(self, rows: EncodedRows, *, first: int = 1) -> NDArray[np.float32]:
+        """Return the model's own logits of at most `ROWS` encoded rows: [rows, outputs].
+
+        Raises DataError for a logit that is infinite or not a number; the first row has the number `first`.
+        """
         with torch.inference_mode():
-            return self._model(batch_of(shared(rows)).inputs).logits.float().numpy()
+            logits = self._model(batch_of(shared(rows)).inputs).logits.float().numpy()
+        finite = np.isfinite(logits)
+        if not finite.all():
+            row, output = np.argwhere(~finite)[0]
+            raise DataError(
+                f"row {first + row}: the model's logit is {logits[row, output]}, which is no score. A number in that "
+                "row is too large for the model, or the model's weights are not finite; check the row, or fit again."
+            )
+        return logits
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Map logits [rows, outputs] to what `predict` returns."""
@@ -140,13 +156,22 @@ class Predictor:
 
 
 def shared(rows: EncodedRows) -> EncodedRows:
-    """Return the rows with one history where all of a few rows have the same: a user's part is then computed once."""
+    """Return the rows with each distinct history once where most are repeated: users' parts are then computed once."""
     if not 1 < len(rows) < ROWS or not rows.histories or rows.owner is not None:
         return rows
-    if any((history != history[:1]).any() for history in rows.histories.values()):
+    flat = [history.reshape(len(rows), -1) for history in rows.histories.values()]
+    keys = sum(_mixed(history) for history in flat)
+    _, first, owner = np.unique(keys, return_index=True, return_inverse=True)
+    if 2 * len(first) > len(rows) or any((history != history[first][owner]).any() for history in flat):
         return rows
-    one = {name: history[:1] for name, history in rows.histories.items()}
-    return replace(rows, histories=one, owner=np.zeros(len(rows), np.int32))
+    kept = {name: history[first] for name, history in rows.histories.items()}
+    return replace(rows, histories=kept, owner=owner.astype(np.int32))
+
+
+def _mixed(ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return a key per row; rows of different keys differ, rows of one key are compared."""
+    factors = np.random.default_rng(ids.shape[1]).integers(1, 1 << 62, ids.shape[1]) | 1
+    return (ids * factors).sum(1)
 
 
 def _same(one: Any, other: Any) -> bool:
