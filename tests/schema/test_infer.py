@@ -183,9 +183,7 @@ def test_a_wrong_label_suggests_the_nearest():
 
 
 def test_nothing_to_predict_from_is_said():
-    with pytest.raises(
-        SchemaError, match=r"no column is left to predict 'click' from \(a: ignored: one value in all rows\)"
-    ):
+    with pytest.raises(SchemaError, match=r"from \(a: ignored: one value in the 10 rows looked at\)"):
         infer(pl.DataFrame({"a": [1] * 10, "click": [0, 1] * 5}))
     with pytest.raises(DataError, match="the table has no rows"):
         infer(pl.DataFrame({"click": []}))

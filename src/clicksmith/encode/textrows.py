@@ -28,7 +28,7 @@ def split_frames(path: Path, dialect: Dialect, columns: Sequence[str], size: int
         for group in read_chunks(path, dialect, [], columns, pool):
             for chunk in group:
                 for start in range(0, chunk.rows, size):
-                    yield _frame_of(chunk, columns, start, min(start + size, chunk.rows))
+                    yield frame_of_chunk(chunk, columns, start, min(start + size, chunk.rows))
 
 
 def parsed_frames(path: Path, dialect: Dialect, columns: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
@@ -99,7 +99,8 @@ def _table(rows: list[list[str]], columns: Sequence[str], pick: Sequence[int]) -
     )
 
 
-def _frame_of(chunk: TextChunk, columns: Sequence[str], start: int, stop: int) -> pl.DataFrame:
+def frame_of_chunk(chunk: TextChunk, columns: Sequence[str], start: int, stop: int) -> pl.DataFrame:
+    """Return rows of a chunk as a frame of text; empty cells are null."""
     whole = chunk.text.tobytes()
     text = whole.decode() if whole.isascii() else None
     found: dict[str, list[str | None]] = {}

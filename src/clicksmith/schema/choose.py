@@ -51,8 +51,9 @@ class Chooser:
         if column.kind == "empty":
             return Choice(None, "ignored: every cell is empty")
         if column.unique == 1 and column.missing == 0 and column.kind != "vector":
-            text = f"'{column.name}' holds '{column.top[0][0]}' in every row; it tells nothing."
-            return Choice(None, "ignored: one value in all rows", Suspect(column.name, "constant", text))
+            where = f"the {column.rows:,} rows looked at"
+            text = f"'{column.name}' holds '{column.top[0][0]}' in all of {where}; it tells nothing."
+            return Choice(None, f"ignored: one value in {where}", Suspect(column.name, "constant", text))
         if column.name in self.copies:
             copy = self.copies[column.name]
             return Choice(None, f"ignored: {copy.text}", copy)

@@ -182,9 +182,10 @@ def _listed(name: str, lists: pl.Series, separator: str | None) -> ColumnProfile
 
 
 def _top(texts: pl.Series) -> tuple[tuple[str, int], ...]:
-    counted = (
-        texts.alias("value").value_counts(name="count").sort(["count", "value"], descending=[True, False]).head(TOP)
-    )
+    counts = texts.alias("value").value_counts(name="count")
+    least = counts.get_column("count").top_k(TOP).min()
+    often = counts.filter(pl.col("count") >= least) if counts.height > TOP else counts  # sorting all of them is slow
+    counted = often.sort(["count", "value"], descending=[True, False]).head(TOP)
     return tuple((str(value), int(count)) for value, count in counted.iter_rows())
 
 
