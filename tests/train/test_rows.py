@@ -246,6 +246,20 @@ def test_row_optimizers_finds_every_store_and_spares_gates_the_l2():
     assert all(o.store.sink is None for o in optimizers.optimizers)
 
 
+def test_l2_means_one_thing_in_all_tables_of_a_model(monkeypatch):
+    model = nn.ModuleDict({"wide": store_of(16), "narrow": store_of(1), "gate": RowStore(SLOTS, 1, group="gate")})
+    wide, narrow = model["wide"].weight.numel(), model["narrow"].weight.numel()
+
+    def modes(l2: float) -> list[tuple[str, str]]:
+        made = row_optimizers(model, l2=l2).optimizers
+        return [(o.update, o.l2_mode) for o in made if isinstance(o, RowAdam)]
+
+    assert modes(0.1) == [("dense", "dense")] * 3
+    monkeypatch.setattr("clicksmith.train.rows.DENSE_LIMIT", (wide + narrow) // 2)
+    assert modes(0.1) == [("exact", "touched"), ("exact", "touched"), ("dense", "dense")]
+    assert modes(0.0) == [("exact", "touched"), ("dense", "dense"), ("dense", "dense")]
+
+
 def test_impossible_settings_say_what_to_do():
     with pytest.raises(UsageError, match=r"l2_mode='dense' does not go with update='exact': L2 on all rows needs"):
         RowAdam(store_of(), update="exact", l2=0.1, l2_mode="dense")

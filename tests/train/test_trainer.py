@@ -12,11 +12,13 @@ from worlds import LAYOUT, clicks
 from clicksmith.batch.batch import Inputs
 from clicksmith.batch.loader import Loader
 from clicksmith.embed.rows import row_stores
+from clicksmith.embed.sockets import Task
 from clicksmith.encode.layout import Slot
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError, DivergedError, UsageError
 from clicksmith.evaluate import auc
+from clicksmith.loss import BinaryCrossEntropy
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel
 from clicksmith.train.predict import predict_logits
@@ -167,6 +169,36 @@ def test_sampled_negatives_and_click_weights_are_corrected_for():
         rate = float(VALID.targets["labels"].mean())
         assert float((1 / (1 + np.exp(-logits))).mean()) == pytest.approx(rate, abs=0.05)
         assert abs(float((1 / (1 + np.exp(-predict_logits(model, VALID)))).mean()) - rate) > 0.1
+
+
+def test_several_labels_take_class_weights_but_no_sampled_negatives():
+    rows = TRAIN.slice(0, TRAIN.rows)
+    labels = np.concatenate([rows.labels, 1 - rows.labels[::-1]], 1)
+    layout = msgspec.structs.replace(LAYOUT, labels=("click", "buy"))
+    store = Store.of(EncodedRows(rows.ids, rows.numeric, labels=labels), layout)
+    spec = msgspec.structs.replace(model_spec("lr"), tasks=(Task("click"), Task("buy")))
+    with pytest.raises(
+        UsageError,
+        match=r"negative_rate is 0\.5 with 2 labels; rows left out for one label shift the others by an unknown "
+        r"amount\. Leave it at 1, or train one label at a time\.",
+    ):
+        train(CTRModel(spec, layout), store, None, msgspec.structs.replace(QUICK, negative_rate=0.5))
+    model = CTRModel(spec, layout)
+    result = train(model, store, None, msgspec.structs.replace(QUICK, pos_weight=4.0, epochs=12))
+    found = (1 / (1 + np.exp(-predict_logits(model, store) - result.logit_offset))).mean(0)
+    np.testing.assert_allclose(found, labels.mean(0), atol=0.05)
+
+
+def test_a_loss_of_ones_own_is_not_corrected_for_class_weights_it_does_not_have():
+    settings = msgspec.structs.replace(QUICK, epochs=1, pos_weight=3.0)
+    with pytest.raises(
+        UsageError,
+        match=r"pos_weight is 3\.0 beside a loss of your own, which it does not reach; leave it at 1 and weigh clicks "
+        r"in the loss itself; predictions are then not corrected for it\.",
+    ):
+        train(small("lr"), TRAIN, None, settings, loss=BinaryCrossEntropy())
+    own = train(small("lr"), TRAIN, None, msgspec.structs.replace(QUICK, epochs=1), loss=BinaryCrossEntropy(3.0))
+    assert own.logit_offset == 0.0
 
 
 def test_rows_of_weight_nothing_are_not_learned_from():

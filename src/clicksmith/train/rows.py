@@ -26,7 +26,7 @@ Update = Literal["auto", "dense", "exact", "lazy"]
 L2Mode = Literal["auto", "dense", "touched", "batch"]
 
 DENSE_LIMIT = 1 << 20
-"""Tables of at most this many values are updated densely when `update` is "auto"."""
+"""Tables of at most this many values are updated densely when `update` is "auto"; see `row_optimizers` for L2."""
 
 
 class RowOptimizer:
@@ -272,14 +272,22 @@ def row_optimizers(
 ) -> RowOptimizers:
     """Attach a row optimiser to every store of `model`; `l2` applies to tables, not to gates.
 
-    `counts` (slot name -> occurrences of each id in training, [rows]) makes the L2 mini-batch aware.
+    `counts` (slot name -> occurrences of each id in training, [rows]) makes the L2 mini-batch aware. With `l2` and
+    update="auto" all tables are updated alike, densely only if each is small enough: so the L2 of a model is either on
+    all rows or on those of the batch, and not one for wide tables and another for narrow ones.
     """
+    tables = [store for store in row_stores(model) if store.group == "table"]
+    if update == "auto" and l2 and any(store.weight.numel() > DENSE_LIMIT for store in tables):
+        alike: Update = "exact"
+    else:
+        alike = update
     made: list[RowOptimizer] = []
     for store in row_stores(model):
         own, occurrences = (l2, _counts(store, counts)) if store.group == "table" else (0.0, None)
         mode: L2Mode = "batch" if occurrences is not None else "touched"
         if name == "adam":
-            made.append(RowAdam(store, betas=betas, eps=eps or 1e-8, update=update, l2=own, counts=occurrences))
+            how = alike if store.group == "table" else update
+            made.append(RowAdam(store, betas=betas, eps=eps or 1e-8, update=how, l2=own, counts=occurrences))
         elif name == "adagrad":
             made.append(RowAdagrad(store, eps=eps or 1e-10, l2=own, l2_mode=mode, counts=occurrences))
         else:

@@ -38,13 +38,14 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     table_update: Update = "auto"
     """How Adam updates tables. dense: every row in every step. exact: the same result, at the cost of the rows of the
-    batch. lazy: only rows of the batch move. auto: dense for small tables, exact for large ones."""
+    batch. lazy: only rows of the batch move. auto: dense for small tables, exact for large ones
+    (with `table_l2` exact for all if one is large)."""
     table_l2: float = 0.0
     """lambda of (lambda / 2) ||table||^2, added to the loss of every step: BARS' `embedding_regularizer`."""
     l2_mode: L2Mode = "auto"
     """Rows that L2 acts on. dense: all, in every step, as BARS does; touched: those of the batch; batch: those of the
-    batch, divided by their count in training (DIN's mini-batch aware regularisation). auto: dense with dense
-    updates, else touched."""
+    batch, divided by their count in training (DIN's mini-batch aware regularisation). auto: dense if every table of
+    the model is small enough for dense updates, else touched in all of them."""
     dense_l2: float = 0.0
     """lambda of (lambda / 2) ||w||^2 for all other weights: BARS' `net_regularizer`."""
 

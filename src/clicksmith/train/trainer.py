@@ -15,7 +15,7 @@ from torch import Tensor
 from clicksmith.batch.loader import Loader
 from clicksmith.embed.sockets import Loss
 from clicksmith.encode.store import Store
-from clicksmith.errors import ClicksmithError, DataError
+from clicksmith.errors import ClicksmithError, DataError, UsageError
 from clicksmith.files import locked, write_bytes
 from clicksmith.kernels import native
 from clicksmith.loss import BinaryCrossEntropy, Weighted
@@ -66,7 +66,12 @@ def train(
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
     check_layout(model, train, "the training rows")
-    _check(train)
+    _check(train, settings)
+    if loss is not None and settings.pos_weight != 1:
+        raise UsageError(
+            f"pos_weight is {settings.pos_weight} beside a loss of your own, which it does not reach; "
+            "leave it at 1 and weigh clicks in the loss itself; predictions are then not corrected for it."
+        )
     if valid is not None:
         check_layout(model, valid, "the validation rows")
         check_monitor(settings.monitor, valid)
@@ -296,7 +301,7 @@ class _Training:
         )
 
 
-def _check(train: Store) -> None:
+def _check(train: Store, settings: TrainSettings) -> None:
     """Raise DataError unless there is something to learn."""
     if train.rows < 2:
         raise DataError(f"there are {train.rows} training rows; at least 2 are needed.")
@@ -307,3 +312,8 @@ def _check(train: Store) -> None:
         low, high = labels[:, i].min(), labels[:, i].max()
         if low == high:
             raise DataError(f"label '{name}' is {low:g} in all {train.rows} training rows; nothing can be learned.")
+    if settings.negative_rate < 1 and labels.shape[1] > 1:
+        raise UsageError(
+            f"negative_rate is {settings.negative_rate} with {labels.shape[1]} labels; rows left out for one label "
+            "shift the others by an unknown amount. Leave it at 1, or train one label at a time."
+        )
