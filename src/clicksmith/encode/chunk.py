@@ -19,6 +19,7 @@ from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, number_of, text_of, 
 from clicksmith.errors import DataError
 
 _QUICK = {int, float, type(None)}
+_HUGE = 2.0**1000
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
@@ -40,6 +41,11 @@ class Chunk(Protocol):
 
     where: str
     first: int
+
+    @property
+    def plain(self) -> bool:
+        """Whether no text of it needs `canonical`, as far as a quick look can tell."""
+        ...
 
     @property
     def rows(self) -> int:
@@ -96,6 +102,7 @@ class FrameChunk:
     frame: pl.DataFrame
     where: str
     first: int = 0
+    plain: bool = False
 
     @property
     def rows(self) -> int:
@@ -183,6 +190,7 @@ class RowsChunk:
     rows: int
     where: str
     first: int = 0
+    plain: bool = False
 
     def texts(self, column: str) -> list[str | None]:
         """See `Chunk`."""
@@ -194,10 +202,15 @@ class RowsChunk:
     def numbers(self, column: str) -> NDArray[np.float64]:
         """See `Chunk`."""
         values = self.columns[column]
-        if set(map(type, values)) <= _QUICK and not any(type(v) is int and abs(v) >> 1000 for v in values):
-            quick = np.array([math.nan if v is None else v for v in values], np.float64)
-            if not np.isinf(quick).any():
-                return quick
+        kinds = set(map(type, values))
+        if kinds <= _QUICK:
+            known = [math.nan if v is None else v for v in values] if type(None) in kinds else values
+            try:
+                quick = np.array(known, np.float64)
+                if not (np.abs(quick) >= _HUGE).any():
+                    return quick
+            except OverflowError:  # a whole number beyond float64, which is refused below with its row
+                pass
         numbers = [number_of(value) for value in values]
         if None in numbers:
             row = numbers.index(None)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.chunk import Cut, RowsChunk, not_a_number
 from clicksmith.encode.native import LIBRARY, at
 from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged, unclosed
-from clicksmith.encode.texts import Grid, Texts, number_of
+from clicksmith.encode.texts import Grid, Texts, is_plain, number_of
 from clicksmith.errors import DataError
 
 BLOCK = 2 << 20
@@ -45,6 +45,7 @@ class TextChunk:
     values: NDArray[np.float64]
     place: dict[str, int]
     numeric: frozenset[str]
+    plain: bool = False
 
     def texts(self, column: str) -> Texts:
         """See `Chunk`."""
@@ -101,14 +102,15 @@ class _Splitter:
         self.lens = np.empty((len(texts), self.limit), np.int32)
         self.odd = np.empty((self.limit * len(numbers), 3), np.int64)
         self.report = np.zeros(3, np.int64)
-        self.raw = b""
+        self.raw, self.plain = b"", True
 
     def split(self) -> None:
         """Split the buffer."""
         assert LIBRARY is not None
         d = self.dialect
         foreign = bool(LIBRARY.enc_foreign(at(self.buffer), self.filled))
-        self.raw = self.buffer[: self.filled].tobytes() if foreign else b""
+        block = self.buffer[: self.filled].tobytes()
+        self.raw, self.plain = block if foreign else b"", is_plain(block)
         LIBRARY.enc_split(
             at(self.buffer), self.filled, ord(d.delimiter), len(d.columns), at(self.kinds), at(self.places),
             self.limit, at(self.values), at(self.starts), at(self.lens), at(self.odd),
@@ -127,7 +129,7 @@ class _Splitter:
         chunk = TextChunk(
             path.name, first, rows, self.buffer, self.starts[:, :rows], self.lens[:, :rows],
             self.values[:, :rows], self.place,
-            frozenset(self.numbers),
+            frozenset(self.numbers), self.plain,
         )  # fmt: skip
         for flat, start, length in self.odd[:odd].tolist():
             text = bytes(self.buffer[start : start + length]).decode()

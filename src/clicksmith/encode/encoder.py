@@ -31,7 +31,7 @@ from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.spool import Spool, ahead
 from clicksmith.encode.store import Store, finish_store
 from clicksmith.encode.table import TableReader
-from clicksmith.encode.vocabulary import Vocabulary, extended, merged, of_counts
+from clicksmith.encode.vocabulary import Keep, Vocabulary, extended, merged, of_counts
 from clicksmith.errors import ArtifactError, NotFittedError, SchemaError
 from clicksmith.files import atomic_folder
 from clicksmith.schema.schema import Schema
@@ -189,6 +189,10 @@ class Encoder:
         found = fit_pass(self.schema, self.recipes, open_source(source), opened, both_classes=False)
         vocabularies = {s: extended(v, found.fitted.vocabularies[s]) for s, v in self.fitted.vocabularies.items()}
         moments = {name: m.merge(found.moments[name]) for name, m in self.moments.items()}
+        for column in (c for recipe in self.recipes for c in recipe.numbers if gives_id(c)):
+            slot, scale = self.fitted.vocabularies[column.name], self.fitted.scales[column.name]
+            fresh = of_counts(Keep(), bucket_counts(column, scale, found.moments[column.name]))  # by the old edges
+            vocabularies[column.name] = extended(slot, fresh)
         return _combined(old, moments, vocabularies, self.rows + found.rows, refit=False)
 
     def save(self, folder: str | Path, *, rare: bool = True) -> None:

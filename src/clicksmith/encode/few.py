@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.chunk import RowsChunk
 from clicksmith.encode.dictionary import FIND, CompiledDictionary, Dictionary
 from clicksmith.encode.native import LIBRARY, at
-from clicksmith.encode.texts import pack
+from clicksmith.encode.texts import canonical, pack
 from clicksmith.schema.columns import Categorical
 
 
@@ -31,6 +31,7 @@ class FewIds:
         texts: list[str] = []
         for name in self._names:
             texts += chunk.texts(name)  # type: ignore[arg-type] - a row's texts are never None
+        texts = canonical(texts)  # type: ignore[assignment] - a list gives a list
         n = chunk.rows
         if LIBRARY is not None and texts:
             packed = pack(texts)

@@ -40,6 +40,12 @@ class Fitted:
         return {slot: v.ids for slot, v in self.vocabularies.items()}
 
 
+FAR = 1e4
+"""Deviations from the mean that a standardised number keeps at most: a stray 1e30 must not make a score NaN."""
+RAW = 1e13
+"""The same for numbers that are taken as they are."""
+
+
 class Finisher:
     """Turns raw arrays of one table into encoded arrays.
 
@@ -146,6 +152,9 @@ class _Real:
         self._mean = np.array([[s.mean] for s in scales]).reshape(-1, 1)
         self._deviation = np.array([[s.deviation] for s in scales]).reshape(-1, 1)
         self._fill = np.array([[np.nan if s.fill is None else s.fill] for s in scales]).reshape(-1, 1)
+        limit = [FAR if s.deviation != 1.0 or s.mean != 0.0 else RAW for s in scales]
+        self._high = np.array(limit).reshape(-1, 1)
+        self._low = -self._high
         self._fills = not bool(np.isnan(self._fill).all())
 
     def scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -153,5 +162,4 @@ class _Real:
         if self._fills:
             numbers = np.where(np.isnan(numbers), self._fill, numbers)
         scaled = (numbers - self._mean) / self._deviation
-        limit = float(np.finfo(np.float32).max)
-        return np.ascontiguousarray(np.clip(scaled, -limit, limit, out=scaled).T, np.float32)
+        return np.ascontiguousarray(np.clip(scaled, self._low, self._high, out=scaled).T, np.float32)

@@ -19,7 +19,7 @@ from clicksmith.encode.fitted import Fitted
 from clicksmith.encode.numbers import Adder, Moments, Scale, bucket_counts, fitted
 from clicksmith.encode.recipe import TableRecipe, check_columns, history_columns, keeps, slot_of
 from clicksmith.encode.source import Source
-from clicksmith.encode.table import TableReader
+from clicksmith.encode.table import TableReader, names_in
 from clicksmith.encode.vocabulary import Vocabulary, of_counts, settle
 from clicksmith.errors import DataError
 from clicksmith.schema.schema import Schema
@@ -143,7 +143,7 @@ def read_side(
         for chunk, raw in zip(group, reader.read(group, grow), strict=True):
             known = len(keys)
             codes = np.empty(chunk.rows, np.int32)
-            cells = chunk.texts(recipe.key)
+            cells = names_in(chunk, recipe.key)
             keys.codes(cells, NUMBER, codes)
             if len(keys) - known != chunk.rows:
                 fresh = np.zeros(chunk.rows, np.bool_)

@@ -23,7 +23,7 @@ from clicksmith.encode.few import FewIds
 from clicksmith.encode.numbers import bent, refuse_missing
 from clicksmith.encode.recipe import DOMAIN, TableRecipe, history_columns, slot_of
 from clicksmith.encode.targets import LabelReader, read_group, read_time, read_weight
-from clicksmith.encode.texts import Cells, Texts
+from clicksmith.encode.texts import Cells, Texts, canonical
 from clicksmith.errors import DataError
 from clicksmith.schema.columns import Bag, Behaviour, Numeric
 from clicksmith.schema.schema import Schema
@@ -166,7 +166,7 @@ class TableReader:
         dictionary = self._dictionaries[slot_of(self.schema, column.name)]
 
         def task(chunk: Chunk, raw: Arrays) -> None:
-            cells, out = chunk.texts(column.name), raw["codes"][c]
+            cells, out = names_in(chunk, column.name), raw["codes"][c]
             if column.missing == "value":
                 dictionary.codes(cells, grow, out)
                 return
@@ -212,9 +212,15 @@ class TableReader:
 
         def task(chunk: Chunk, raw: Arrays) -> None:
             raw["domain"] = np.empty(chunk.rows, np.int32)
-            dictionary.codes(chunk.texts(name), grow, raw["domain"])
+            dictionary.codes(names_in(chunk, name), grow, raw["domain"])
 
         return task
+
+
+def names_in(chunk: Chunk, column: str) -> Cells:
+    """Return a column as texts that name something: canonical ones."""
+    cells = chunk.texts(column)
+    return cells if chunk.plain else canonical(cells)
 
 
 def grid_codes(
@@ -222,11 +228,12 @@ def grid_codes(
 ) -> NDArray[Any]:
     """Write the codes of a column of lists to a flattened grid; return the values per cell before the cut."""
     grid = chunk.grid(name, cut)
+    cells = grid.cells if chunk.plain else canonical(grid.cells)
     if grid.places is None:
-        dictionary.codes(grid.cells, grow, out)
+        dictionary.codes(cells, grow, out)
     else:
-        codes = np.empty(len(grid.cells), np.int32)
-        dictionary.codes(grid.cells, grow, codes)
+        codes = np.empty(len(cells), np.int32)
+        dictionary.codes(cells, grow, codes)
         out[grid.places] = codes
     return grid.counts
 
@@ -258,7 +265,7 @@ def _put(matrix: NDArray[Any], column: int, values: NDArray[Any]) -> None:
 
 
 def _link(chunk: Chunk, raw: Arrays, on: str, tables: Mapping[str, Dictionary]) -> None:
-    cells = chunk.texts(on)
+    cells = names_in(chunk, on)
     for name, keys in tables.items():
         rows = np.empty(chunk.rows, np.int32)
         keys.codes(cells, FIND, rows)

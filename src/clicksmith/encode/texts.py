@@ -3,6 +3,10 @@
 An integer is its digits, exactly; a float that is a whole number is that integer (pandas makes floats of integer
 columns with holes; above 2^53 the frame itself has lost digits); booleans
 are "true" and "false"; a missing value (None, NaN, an empty text) is the empty text.
+
+Text is taken as it stands, but for what other tools write for such values: "204.0" names 204 ("-0.0" names 0), and
+"True" and "False" name true and false. That holds wherever a text names something: in ids, bags, histories, domains and
+keys of side tables (`canonical`), never in labels. "2.50", "007.0" and "1e3" stay as they are.
 """
 
 from __future__ import annotations
@@ -114,6 +118,67 @@ def texts_of(cells: pl.Series | Sequence[str | None]) -> Texts:
     if blank:
         texts.lens[lens.is_null().to_numpy()] = -1
     return texts
+
+
+_WHOLE = r"^(-?(?:0|[1-9][0-9]{0,18}))\.0$"
+_SPELLINGS = {"True": "true", "False": "false", "-0.0": "0"}
+_LONGEST = 22
+"""Characters of the longest text that `_WHOLE` matches."""
+
+
+def is_plain(block: bytes | str) -> bool:
+    """Return whether no text within a block of them can need `canonical`: a quick look."""
+    if isinstance(block, str):
+        return ".0" not in block and "True" not in block and "False" not in block
+    return b".0" not in block and b"True" not in block and b"False" not in block
+
+
+def canonical(cells: Cells) -> Cells:
+    """Return texts with "204.0" as "204", and "True" and "False" in small letters."""
+    if isinstance(cells, Texts):
+        return _canonical_places(cells)
+    if isinstance(cells, pl.Series):
+        if not (cells.str.ends_with(".0") | cells.is_in(["True", "False"])).any():
+            return cells
+        return cells.replace(_SPELLINGS).str.replace(_WHOLE, "$1")
+    if is_plain("\0".join(cell for cell in cells if cell)):
+        return cells
+    return [cell and _SPELLINGS.get(cell, _whole_number(cell)) for cell in cells]
+
+
+def _whole_number(text: str) -> str:
+    return text[:-2] if text.endswith(".0") and re.fullmatch(_WHOLE[1:-1], text, re.ASCII) else text
+
+
+def _canonical_places(cells: Texts) -> Texts:
+    likely = np.flatnonzero((cells.lens >= 3) & (cells.lens <= _LONGEST))
+    text, ends = cells.text, cells.starts[likely] + cells.lens[likely]
+    last, before = (text[ends - 1], text[ends - 2]) if len(likely) else (text[:0], text[:0])
+    whole = likely[(before == ord(".")) & (last == ord("0"))]
+    words = likely[((before == ord("u")) | (before == ord("s"))) & (last == ord("e"))]
+    if not len(whole) and not len(words):
+        return cells
+    starts, lens = cells.starts.copy(), cells.lens.copy()
+    lens[_whole_numbers(text, starts, lens, whole)] -= 2
+    for row in [*words.tolist(), *whole[text[starts[whole]] == ord("-")].tolist()]:
+        spelling = _SPELLINGS.get(cells[row])
+        if spelling is not None:
+            starts[row], lens[row] = len(text) + "true false 0".index(spelling), len(spelling)
+    return Texts(np.concatenate([text, np.frombuffer(b"true false 0", np.uint8)]), starts, lens)
+
+
+def _whole_numbers(
+    text: NDArray[np.uint8], starts: NDArray[np.int64], lens: NDArray[np.int32], at: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return which of the cells `at`, which end in ".0", hold a whole number before it."""
+    start, digits = starts[at], lens[at] - 2
+    minus = text[start] == ord("-")
+    start, digits = start + minus, digits - minus
+    good = (digits >= 1) & (digits <= 19) & ((text[start] != ord("0")) | (digits == 1))
+    for place in range(int(digits.max(initial=0))):
+        byte = text[np.minimum(start + place, len(text) - 1)]
+        good &= (place >= digits) | ((byte >= ord("0")) & (byte <= ord("9")))
+    return at[good]
 
 
 def text_of(value: Any) -> str:

@@ -1,0 +1,61 @@
+"""How much of what is scored training never saw: a sign that columns are written differently than in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.layout import UNSEEN, Layout
+from clicksmith.encode.rows import EncodedRows
+from clicksmith.encode.source import open_source
+
+MUCH = 0.9
+"""A share of unseen values above this is worth a word."""
+
+
+def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
+    """Return, for each column with ids, the share of its values (padding aside) that are unseen; 0 if it has none."""
+    found: dict[str, NDArray[np.int32]] = {column.name: rows.ids[:, i] for i, column in enumerate(layout.ids)}
+    found |= {bag.name: rows.bags[bag.name] for bag in layout.bags}
+    for history in layout.histories:
+        found |= {column.name: rows.histories[history.name][:, :, k] for k, column in enumerate(history.columns)}
+    return {name: _share(ids) for name, ids in found.items()}
+
+
+def unseen_notes(shares: Mapping[str, float], encoder: Encoder) -> list[str]:
+    """Return a line for each column of which nearly all values are unseen though in training few were."""
+    layout = encoder.layout
+    slots = {column.name: column.slot for column in (*layout.ids, *layout.bags)}
+    slots |= {column.name: column.slot for history in layout.histories for column in history.columns}
+    notes: list[str] = []
+    for name, share in shares.items():
+        counts = encoder.counts(slots[name])
+        training = float(counts[UNSEEN] / max(1, counts.sum()))
+        if share > MUCH and training < MUCH / 2:
+            known = _listed(encoder, slots[name])
+            notes.append(
+                f"{name}: {share:.0%} of values unseen ({training:.0%} in training{known}); "
+                "if they should be known, write them as in training."
+            )
+    return notes
+
+
+def unseen_in(encoder: Encoder, source: Any, rows: int = 4096) -> list[str]:
+    """Return `unseen_notes` for about `rows` rows spread over a source."""
+    encoded = encoder.encode(open_source(source).sample(encoder.recipes[0].columns(labels=False), rows))
+    return unseen_notes(unseen_shares(encoded, encoder.layout), encoder)
+
+
+def _share(ids: NDArray[np.int32]) -> float:
+    filled = int(np.count_nonzero(ids))
+    return int(np.count_nonzero(ids == UNSEEN)) / filled if filled else 0.0
+
+
+def _listed(encoder: Encoder, slot: str) -> str:
+    vocabulary = encoder.fitted.vocabularies[slot]
+    first = vocabulary.values.to_list()[:1] if vocabulary.keep.buckets is None else []
+    return f", for example {first[0]!r}" if first else ""
