@@ -137,6 +137,17 @@ def test_a_log_of_any_columns_gives_its_curves() -> None:
     assert curves_of([{"step": 5, "loss": 1.0}, {"step": 10, "loss": 0.5}])[0].x_title == "step"
 
 
+def test_lines_of_steps_have_a_chart_of_their_own_and_leave_the_others_alone() -> None:
+    log: list[dict[str, Any]] = [{"epoch": e, "step": 500 * e, "loss": 1 / e, "valid": {"auc": e / 10}} for e in (1, 2)]
+    steps = [{"kind": "step", "epoch": 1, "step": i, "loss": 1 / i, "learning_rate": 0.1} for i in range(1, 601)]
+    *before, chart = curves_of([*steps, *({"kind": "evaluation", **line} for line in log)])
+    assert tuple(before) == curves_of(log)
+    assert (chart.title, chart.x_title, chart.best) == ("loss between evaluations", "step", None)
+    (line,) = chart.series
+    assert len(line.points) == 300 and line.points[0] == (2, 0.75)
+    assert curves_of(steps[:1]) == ()
+
+
 def test_the_roc_curve_has_the_area_of_the_auc_and_reaches_both_corners() -> None:
     random = np.random.default_rng(1)
     logits = random.normal(size=20_000)

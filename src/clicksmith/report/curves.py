@@ -11,14 +11,19 @@ CLOCK = ("epoch", "step")
 ASIDE = frozenset({"seconds", "eta", "time", "rows", "rows_per_second", "elapsed", "seed", "peak_memory", "version"})
 """Columns that are no curves."""
 SPLITS = ("train", "valid", "test")
+POINTS = 300
+"""The loss of steps is drawn with at most so many points, each the mean of its neighbours."""
 
 
 def curves_of(log: Iterable[Mapping[str, Any]]) -> tuple[Curves, ...]:
     """Return one chart a metric, with a line for each split that logs it; losses of all splits share a chart.
 
-    A line of the log is a flat or nested object: `{"epoch": 1, "loss": 0.5, "valid": {"auc": 0.7}}`.
+    A line of the log is a flat or nested object: `{"epoch": 1, "loss": 0.5, "valid": {"auc": 0.7}}`. Lines of
+    `"kind": "step"` make a chart of their own, of the loss; all others are evaluations.
     """
-    lines = [_flat(line) for line in log]
+    entries = list(log)
+    lines = [_flat(line) for line in entries if line.get("kind") != "step"]
+    steps = [_flat(line) for line in entries if line.get("kind") == "step"]
     clock = _clock(lines)
     charts: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for number, line in enumerate(lines):
@@ -30,7 +35,18 @@ def curves_of(log: Iterable[Mapping[str, Any]]) -> tuple[Curves, ...]:
             title = "loss" if metric in ("loss", "logloss") else metric
             charts.setdefault(title, {}).setdefault(split, []).append((x, value))
     order = sorted(charts, key=lambda title: (title != "loss", title not in METRICS))
-    return tuple(_chart(title, charts[title], clock) for title in order if _moves(charts[title]))
+    drawn = [_chart(title, charts[title], clock) for title in order if _moves(charts[title])]
+    thin = _thinned([(line["step"], line["loss"]) for line in steps if "step" in line and "loss" in line])
+    return (*drawn, Curves("loss between evaluations", (Series("train", thin),), "step")) if thin else tuple(drawn)
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Return at most `POINTS` means of neighbours; nothing if there is nothing to see."""
+    if len({y for _, y in points}) < 2:
+        return ()
+    width = -(-len(points) // POINTS)
+    pieces = [points[at : at + width] for at in range(0, len(points), width)]
+    return tuple((piece[-1][0], sum(y for _, y in piece) / len(piece)) for piece in pieces)
 
 
 def _chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], clock: str) -> Curves:

@@ -67,6 +67,15 @@ def score_of(metrics: dict[str, float], monitor: Monitor) -> float:
     return sum(sign * metrics[name] for name, sign in _TERMS[monitor].items())
 
 
+def guessing(auc: float, step: int, rate: float) -> str:
+    """Return what to say when nothing has been learned."""
+    return (
+        f"AUC is {auc:.4f} after {step} steps, as good as guessing. Likely: valid and train label different things; "
+        "every id of valid is unseen (a split by id, or min_count too high); the learning rate "
+        f"({rate:g}) is far off; or the columns say nothing about the label."
+    )
+
+
 @dataclass
 class Judge:
     """What evaluations have been like: the best, and how many in a row were no better."""

@@ -18,7 +18,8 @@ class TrainResult:
     metrics: dict[str, float]
     """Validation metrics of that step; empty without validation rows."""
     history: list[dict[str, Any]] = field(repr=False)
-    """One entry per evaluation: epoch, step, loss, learning_rate, seconds, rows_per_second, valid {auc, logloss}."""
+    """One entry per evaluation: kind ("evaluation"), epoch, step, loss, learning_rate, seconds, rows_per_second, valid
+    {auc, logloss}."""
     logit_offset: float = 0.0
     """Add this to the logits to undo `pos_weight` and `negative_rate`: log(negative_rate / pos_weight)."""
     device: str = "cpu"

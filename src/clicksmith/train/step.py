@@ -25,6 +25,7 @@ class Watch:
         self.window = 1 if device.type == "cpu" else WINDOW
         self.pending: list[tuple[Tensor, int, int, float]] = []
         self.sum, self.rows = 0.0, 0
+        self.told = 0.0, 0
         self.last = math.nan
         """The last loss that was finite."""
 
@@ -36,6 +37,13 @@ class Watch:
     def restart(self) -> None:
         """Begin a new mean."""
         self.sum, self.rows = 0.0, 0
+        self.told = 0.0, 0
+
+    def recent(self) -> float:
+        """Return the mean loss of a row since this was last asked, or since `restart`."""
+        values, rows = self.sum - self.told[0], self.rows - self.told[1]
+        self.told = self.sum, self.rows
+        return values / rows if rows else math.nan
 
     def see(self, loss: Tensor, rows: int, step: int, rate: float) -> None:
         """Take in the mean loss of a step, before its update."""
@@ -71,6 +79,7 @@ class Watch:
     def load(self, state: dict[str, Any]) -> None:
         """Take over what a checkpoint kept."""
         self.sum, self.rows = state["sum"], state["rows"]
+        self.told = self.sum, self.rows
         self.last = math.nan if state["last"] is None else state["last"]
 
 

@@ -10,31 +10,32 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor
 
 from clicksmith.batch.loader import Loader
 from clicksmith.embed.sockets import Loss
 from clicksmith.encode.store import Store
-from clicksmith.errors import ClicksmithError, DataError, UsageError
-from clicksmith.files import locked, write_bytes
+from clicksmith.errors import ClicksmithError
+from clicksmith.files import locked
 from clicksmith.kernels import native
 from clicksmith.loss import BinaryCrossEntropy, Weighted
 from clicksmith.models.spec import CTRModel
 from clicksmith.parts import to_plain
-from clicksmith.train.checkpoint import Checkpoints, load_weights, weights_of
+from clicksmith.train.checkpoint import Checkpoints
+from clicksmith.train.checks import check
+from clicksmith.train.course import Course
 from clicksmith.train.devices import device_of, precision_of
 from clicksmith.train.interrupt import interruptible
-from clicksmith.train.monitor import Judge, check_monitor, measured, score_of
+from clicksmith.train.keeper import Keeper
+from clicksmith.train.log import Log
+from clicksmith.train.monitor import Judge, guessing, measured, score_of
 from clicksmith.train.optimizers import Optimizers
-from clicksmith.train.predict import check_layout, predict_logits
+from clicksmith.train.predict import predict_logits
 from clicksmith.train.progress import Plan, Progress, Silent, StepState
 from clicksmith.train.result import TrainResult
 from clicksmith.train.schedule import learning_rate
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.step import Stepper
 
-LOG = "log.jsonl"
-"""In the run folder: one line per evaluation, the entries of `TrainResult.history`."""
 _TELL = 0.1
 
 
@@ -65,16 +66,7 @@ def train(
         UsageError: settings that contradict the data, or `run_dir` holds another run.
         KeyboardInterrupt: Ctrl-C, after a checkpoint.
     """
-    check_layout(model, train, "the training rows")
-    _check(train, settings)
-    if loss is not None and settings.pos_weight != 1:
-        raise UsageError(
-            f"pos_weight is {settings.pos_weight} beside a loss of your own, which it does not reach; "
-            "leave it at 1 and weigh clicks in the loss itself; predictions are then not corrected for it."
-        )
-    if valid is not None:
-        check_layout(model, valid, "the validation rows")
-        check_monitor(settings.monitor, valid)
+    check(model, train, valid, settings, own_loss=loss is not None)
     if loss is None:
         loss = BinaryCrossEntropy(pos_weight=settings.pos_weight)
         loss = loss if train.targets.get("weight") is None else Weighted(inner=loss)
@@ -85,7 +77,7 @@ def train(
 
 
 class _Training:
-    """A training in progress. `step` counts finished steps over all epochs; everything else follows from it."""
+    """A training in progress."""
 
     def __init__(
         self,
@@ -97,7 +89,7 @@ class _Training:
         loss: Loss,
         progress: Progress,
     ) -> None:
-        self.settings, self.valid, self.folder, self.progress = settings, valid, folder, progress
+        self.settings, self.valid, self.progress = settings, valid, progress
         self.home = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.device = device_of(settings.device)
         self.precision = precision_of(settings.precision, self.device)
@@ -109,12 +101,8 @@ class _Training:
         self.stepper = Stepper(
             model, module, self.optimizers, self.loader, device=self.device, low=self.precision == "bf16"
         )
-        self.total = min(settings.epochs * self.loader.steps, settings.steps or math.inf)
+        self.total = int(min(settings.epochs * self.loader.steps, settings.steps or math.inf))
         self.offset = math.log(settings.negative_rate / settings.pos_weight)
-        self.judge, self.step, self.reason, self.seconds = Judge(settings), 0, "", 0.0
-        self.history: list[dict[str, Any]] = []
-        self.notes: list[str] = []
-        self.best: dict[str, Tensor] | None = None
         asked = {
             "model": model.digest,
             "train": train.digest,
@@ -122,26 +110,28 @@ class _Training:
             "loss": to_plain(loss),
             **msgspec.to_builtins(msgspec.structs.replace(settings, checkpoint_minutes=0)),
         }
-        self.checkpoints = None if folder is None else Checkpoints(folder, asked)
-        self.module = module
+        checkpoints = None if folder is None else Checkpoints(folder, asked)
+        self.course, self.log, self.told = Course(Judge(settings)), Log(folder), 0.0
+        self.keeper = Keeper(checkpoints, self.stepper, self.course, minutes=settings.checkpoint_minutes)
 
     def run(self) -> TrainResult:
         """Go through the steps that are left."""
         torch.manual_seed(self.settings.seed)
-        self._resume()
+        self.keeper.resume()
+        self.log.begin(self.course)
         self.progress.started(
             Plan(
-                self.loader.rows, self.loader.steps, self.settings.epochs, int(self.total), self.step,
+                self.loader.rows, self.loader.steps, self.settings.epochs, self.total, self.course.step,
                 self.device.type, self.precision,
             )
         )  # fmt: skip
         ended = "failed"
         try:
             with interruptible() as interrupted:
-                while not self.reason:
+                while not self.course.reason:
                     self._epoch(interrupted)
             self._restore()
-            ended = self.reason
+            ended = self.course.reason
         except KeyboardInterrupt:
             ended = "interrupted"
             raise
@@ -157,163 +147,107 @@ class _Training:
 
     def _epoch(self, interrupted: Callable[[], bool]) -> None:
         """Train from the current step to the end of its epoch, or to the end of training."""
-        epoch, start = divmod(self.step, self.loader.steps)
+        course = self.course
+        epoch, start = divmod(course.step, self.loader.steps)
         self.model.train()
-        began = told = saved = time.monotonic()
-        rows_before = 0
+        course.pace.start()
         for rows in self.loader.order(epoch, start):
-            rate = learning_rate(self.settings, self.step, int(self.total), self.judge.decay)
-            self.stepper.step(rows, rate, self.step + 1)
-            self.step += 1
-            rows_before += len(rows)
-            now = time.monotonic()
-            if now - told > _TELL:
-                told = now
-                speed = rows_before / (now - began)
-                self.progress.stepped(StepState(epoch + 1, self.step, self.stepper.watch.mean, rate, speed))
+            rate = learning_rate(self.settings, course.step, self.total, course.judge.decay)
+            self.stepper.step(rows, rate, course.step + 1)
+            course.step += 1
+            course.pace.rows += len(rows)
+            self._tell(epoch + 1, rate)
             if self._due():
-                self.seconds += time.monotonic() - began
-                self._evaluate(epoch + 1, rate, rows_before / max(now - began, 1e-9))
-                began = saved = time.monotonic()
-                rows_before = 0
-                self.model.train()
+                self._evaluate(epoch + 1, rate)
             asked = interrupted()
-            if self.checkpoints is not None and (asked or now - saved > 60 * self.settings.checkpoint_minutes):
-                saved = now
-                self._save(best=False)
+            if asked or self.keeper.due:
+                self.keeper.save()
             if asked:
                 raise KeyboardInterrupt
-            if self.reason:
-                return
-        self.seconds += time.monotonic() - began
+            if course.reason:
+                break
+        course.pace.stop()
+
+    def _tell(self, epoch: int, rate: float) -> None:
+        """Say where training is, now and then."""
+        course, now = self.course, time.monotonic()
+        self.log.stepped(course, self.stepper.watch, epoch, rate)
+        if now - self.told > _TELL:
+            self.told = now
+            speed = course.pace.rows_per_second
+            self.progress.stepped(StepState(epoch, course.step, self.stepper.watch.mean, rate, speed))
 
     def _due(self) -> bool:
         every = self.settings.evaluate_every or self.loader.steps
-        return self.step % every == 0 or self.step >= self.total
+        return self.course.step % every == 0 or self.course.step >= self.total
 
-    def _evaluate(self, epoch: int, rate: float, speed: float) -> None:
+    def _evaluate(self, epoch: int, rate: float) -> None:
         """Measure the validation rows, judge, write a line and a checkpoint, and decide whether to go on."""
-        watch = self.stepper.watch
+        course, watch = self.course, self.stepper.watch
         watch.read()
+        speed = course.pace.rows_per_second
+        course.pace.stop()
         self.optimizers.flush()
         entry: dict[str, Any] = {
-            "epoch": epoch, "step": self.step, "loss": watch.mean, "learning_rate": rate,
-            "seconds": round(self.seconds, 3), "rows_per_second": round(speed, 1),
+            "kind": "evaluation", "epoch": epoch, "step": course.step, "loss": watch.mean, "learning_rate": rate,
+            "seconds": round(course.pace.seconds, 3), "rows_per_second": round(speed, 1),
         }  # fmt: skip
         watch.restart()
-        best = self.valid is None
-        if self.valid is not None:
-            logits = predict_logits(self.model, self.valid, self.settings.eval_batch_size) + self.offset
-            if not np.isfinite(logits).all():
-                raise watch.diverged("validation logits are not finite", self.step, rate)
-            entry["valid"] = measured(logits, self.valid, self.settings.monitor)
-            self.valid.release()
-            best = self.judge.judge(score_of(entry["valid"], self.settings.monitor), self.step)
-            entry["best"] = best
-            self._look(entry)
-        self.history.append(entry)
-        if self.step >= self.total:
-            self.reason = "epochs" if self.total == self.settings.epochs * self.loader.steps else "steps"
-        elif self.valid is not None and self.judge.enough:
-            self.reason = "patience"
-        if best and self.settings.restore_best and self.checkpoints is None and self.valid is not None:
-            self.best = {name: tensor.clone() for name, tensor in weights_of(self.model).items()}
-        if self.checkpoints is not None:
-            self._save(best=best)
-            self._write_log()
+        best = self.valid is None or self._measure(self.valid, entry)
+        course.history.append(entry)
+        if course.step >= self.total:
+            course.reason = "epochs" if self.total == self.settings.epochs * self.loader.steps else "steps"
+        elif self.valid is not None and course.judge.enough:
+            course.reason = "patience"
+        if best and self.settings.restore_best and self.valid is not None:
+            self.keeper.remember()
+        self.keeper.save(best=best)
+        self.log.evaluated(entry)
         self.progress.evaluated(entry)
+        self.model.train()
+        course.pace.start()
 
-    def _look(self, entry: dict[str, Any]) -> None:
+    def _measure(self, valid: Store, entry: dict[str, Any]) -> bool:
+        """Enter the metrics of the validation rows; return whether they are the best so far."""
+        course = self.course
+        logits = predict_logits(self.model, valid, self.settings.eval_batch_size) + self.offset
+        if not np.isfinite(logits).all():
+            raise self.stepper.watch.diverged("validation logits are not finite", course.step, entry["learning_rate"])
+        entry["valid"] = measured(logits, valid, self.settings.monitor)
+        valid.release()
+        entry["best"] = course.judge.judge(score_of(entry["valid"], self.settings.monitor), course.step)
+        self._look(valid, entry)
+        return entry["best"]
+
+    def _look(self, valid: Store, entry: dict[str, Any]) -> None:
         """Say once when nothing has been learned."""
         auc = entry["valid"].get("auc")
-        if auc is None or abs(auc - 0.5) > 0.01 or self.notes or self.valid is None or self.valid.rows < 1000:
+        if auc is None or abs(auc - 0.5) > 0.01 or self.course.notes or valid.rows < 1000:
             return
-        text = (
-            f"AUC is {auc:.4f} after {self.step} steps, as good as guessing. Likely: valid and train label different "
-            "things; every id of valid is unseen (a split by id, or min_count too high); the learning rate "
-            f"({entry['learning_rate']:g}) is far off; or the columns say nothing about the label."
-        )
-        self.notes.append(text)
+        text = guessing(auc, self.course.step, entry["learning_rate"])
+        self.course.notes.append(text)
         self.progress.noted(text)
 
     def _restore(self) -> None:
-        """Put back the weights of the best evaluation, if they are others than the model's."""
-        if not self.settings.restore_best or self.valid is None or self.judge.best is None:
-            return
-        if self.judge.best_step != self.step or self.reason == "":
-            if self.checkpoints is not None:
-                self.optimizers.flush()
-                self.checkpoints.load_best(self.model, self.device)
-            elif self.best is not None:
-                self.optimizers.flush()
-                load_weights(self.model, self.best)
-
-    def _save(self, *, best: bool) -> None:
-        if self.checkpoints is None:
-            return
-        self.stepper.watch.read()
-        random = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.device)
-        state = {
-            "step": self.step, "reason": self.reason, "seconds": self.seconds, "judge": self.judge.state(),
-            "watch": self.stepper.watch.state(), "history": self.history, "notes": self.notes, "random": random,
-            "optimizers": self.optimizers.state_dict(), "loss": dict(self.module.state_dict()),
-        }  # fmt: skip
-        self.checkpoints.save(self.model, state, best=best)
-
-    def _resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
-        state = None if self.checkpoints is None else self.checkpoints.load(self.model, self.device)
-        if state is None:
-            return
-        self.step, self.reason, self.seconds = state["step"], state["reason"], state["seconds"]
-        self.history, self.notes = state["history"], state["notes"]
-        self.judge.load(state["judge"])
-        self.stepper.watch.load(state["watch"])
-        self.optimizers.load_state_dict(state["optimizers"])
-        self.module.load_state_dict(state["loss"])
-        torch.set_rng_state(state["random"]["cpu"])
-        if "cuda" in state["random"]:
-            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
-        self._write_log()
-
-    def _write_log(self) -> None:
-        if self.folder is not None:
-            write_bytes(self.folder / LOG, b"".join(msgspec.json.encode(entry) + b"\n" for entry in self.history))
+        """Put back the weights of the best evaluation, if that was asked."""
+        if self.settings.restore_best and self.valid is not None:
+            self.keeper.restore()
 
     def _result(self) -> TrainResult:
+        course = self.course
         restored = self.settings.restore_best and self.valid is not None
-        step = self.judge.best_step if restored else self.step
-        metrics = next((e.get("valid", {}) for e in reversed(self.history) if e["step"] == step), {})
+        step = course.judge.best_step if restored else course.step
+        metrics = next((e.get("valid", {}) for e in reversed(course.history) if e["step"] == step), {})
         return TrainResult(
-            epochs=math.ceil(self.step / self.loader.steps),
-            steps=self.step,
-            reason=self.reason,
+            epochs=math.ceil(course.step / self.loader.steps),
+            steps=course.step,
+            reason=course.reason,
             best_step=step,
             metrics=metrics,
-            history=self.history,
+            history=course.history,
             logit_offset=self.offset,
             device=self.device.type,
             precision=self.precision,
             table_update=self.optimizers.table_update,
-            notes=tuple(self.notes),
-        )
-
-
-def _check(train: Store, settings: TrainSettings) -> None:
-    """Raise DataError unless there is something to learn."""
-    if train.rows < 2:
-        raise DataError(f"there are {train.rows} training rows; at least 2 are needed.")
-    labels = train.targets.get("labels")
-    if labels is None:
-        raise DataError("the training rows have no labels; encode them with labels.")
-    for i, name in enumerate(train.layout.labels[: labels.shape[1]]):
-        low, high = labels[:, i].min(), labels[:, i].max()
-        if low == high:
-            raise DataError(f"label '{name}' is {low:g} in all {train.rows} training rows; nothing can be learned.")
-    if settings.negative_rate < 1 and labels.shape[1] > 1:
-        raise UsageError(
-            f"negative_rate is {settings.negative_rate} with {labels.shape[1]} labels; rows left out for one label "
-            "shift the others by an unknown amount. Leave it at 1, or train one label at a time."
+            notes=tuple(course.notes),
         )

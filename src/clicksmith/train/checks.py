@@ -1,0 +1,40 @@
+"""What is refused before the first step."""
+
+from clicksmith.encode.store import Store
+from clicksmith.errors import DataError, UsageError
+from clicksmith.models.spec import CTRModel
+from clicksmith.train.monitor import check_monitor
+from clicksmith.train.predict import check_layout
+from clicksmith.train.settings import TrainSettings
+
+
+def check(model: CTRModel, train: Store, valid: Store | None, settings: TrainSettings, *, own_loss: bool) -> None:
+    """Raise DataError unless there is something to learn, UsageError for settings that contradict data or loss."""
+    check_layout(model, train, "the training rows")
+    _check_labels(train, settings)
+    if own_loss and settings.pos_weight != 1:
+        raise UsageError(
+            f"pos_weight is {settings.pos_weight} beside a loss of your own, which it does not reach; "
+            "leave it at 1 and weigh clicks in the loss itself; predictions are then not corrected for it."
+        )
+    if valid is not None:
+        check_layout(model, valid, "the validation rows")
+        check_monitor(settings.monitor, valid)
+
+
+def _check_labels(train: Store, settings: TrainSettings) -> None:
+    """Raise DataError unless there is something to learn."""
+    if train.rows < 2:
+        raise DataError(f"there are {train.rows} training rows; at least 2 are needed.")
+    labels = train.targets.get("labels")
+    if labels is None:
+        raise DataError("the training rows have no labels; encode them with labels.")
+    for i, name in enumerate(train.layout.labels[: labels.shape[1]]):
+        low, high = labels[:, i].min(), labels[:, i].max()
+        if low == high:
+            raise DataError(f"label '{name}' is {low:g} in all {train.rows} training rows; nothing can be learned.")
+    if settings.negative_rate < 1 and labels.shape[1] > 1:
+        raise UsageError(
+            f"negative_rate is {settings.negative_rate} with {labels.shape[1]} labels; rows left out for one label "
+            "shift the others by an unknown amount. Leave it at 1, or train one label at a time."
+        )
