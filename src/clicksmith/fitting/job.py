@@ -159,7 +159,7 @@ class _Job:
             schema=self.asked.schema,
             environment=environment(seed=self.record.seed, settings=self.record.settings, data=self.record.data),
         )
-        write_bytes(self.folder.log, b"".join(msgspec.json.encode(line) + b"\n" for line in result.history))
+        write_bytes(self.folder.log, (self.folder.training / "log.jsonl").read_bytes())
         self._finish(artifact, stores, result)
 
     def _encoded(self) -> tuple[Encoder, dict[str, Store]]:
