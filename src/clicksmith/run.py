@@ -5,7 +5,7 @@ model/             the artefact
 metrics.json       {"train": ..., "valid": {"auc": ...}, "test": ...}
 predictions/       logits and labels of valid and test in row order: a metric can be added later
 schema.json        the schema, and reasons.json why it was proposed so
-log.jsonl          one line per epoch
+log.jsonl          a line per evaluation, and lines of steps between them
 report.html        the page
 """
 
@@ -75,7 +75,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """One line per epoch."""
+        """What `clicksmith.train.log` writes."""
         return self.path / "log.jsonl"
 
     @property
@@ -124,7 +124,7 @@ class RunFolder:
         return _decoded(self.record, self.record.read_bytes(), RunRecord)
 
     def read_log(self) -> list[dict[str, Any]]:
-        """Return one entry per epoch."""
+        """Return the lines of the log, by `kind`: "step" or "evaluation"."""
         if not self.log.exists():
             return []
         return [_decoded(self.log, line, dict[str, Any]) for line in self.log.read_bytes().splitlines() if line]
