@@ -56,6 +56,19 @@ def test_it_works_in_a_pipeline_a_grid_search_and_cross_validation():
     assert np.isfinite(scores).all()
 
 
+@pytest.mark.parametrize("setting", [{"negative_rate": 0.2}, {"pos_weight": 3.0}])
+def test_dropped_negatives_and_class_weights_are_undone_in_probabilities(setting):
+    frame = clicks(3000)
+    settings = {**setting, "learning_rate": 0.05, "table_l2": 0.0}
+    model = CTRClassifier("lr", settings=settings, epochs=6, random_state=0)
+    model.fit(frame.drop("click"), frame["click"].to_numpy())
+    again = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
+    new = clicks(3000, seed=1)
+    for fitted in (model, again):
+        expected = fitted.predict_proba(new.drop("click"))[:, 1].mean()
+        assert expected / new["click"].mean() == pytest.approx(1.0, abs=0.1)
+
+
 def test_pickling_keeps_the_scores_and_runs_no_code_of_the_model():
     frame = clicks(100)
     model = CTRClassifier(**SMALL, epochs=1, random_state=0).fit(frame.drop("click"), frame["click"].to_numpy())

@@ -225,13 +225,13 @@ def test_killed_or_interrupted_and_given_again_ends_with_equal_scores(tmp_path, 
     np.testing.assert_array_equal(load(tmp_path / "killed").predict(rows), load(tmp_path / "whole").predict(rows))
 
 
-def test_dropped_negatives_are_corrected_in_predictions(tmp_path):
-    rows = clicks(3000)
+@pytest.mark.parametrize("setting", [{"negative_rate": 0.2}, {"pos_weight": 3.0}])
+def test_dropped_negatives_and_class_weights_are_undone_in_predictions(tmp_path, setting):
     run = fit(
-        rows,
+        clicks(3000),
         schema=PLAIN,
         model="lr",
-        settings={"negative_rate": 0.3, "learning_rate": 0.05, "patience": None},
+        settings={**setting, "learning_rate": 0.05, "table_l2": 0.0, "patience": None},
         epochs=6,
         calibration="none",
         out=tmp_path / "run",

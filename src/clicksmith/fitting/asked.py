@@ -13,6 +13,7 @@ from clicksmith.encode.layout import Layout
 from clicksmith.encode.recipe import side_tables
 from clicksmith.encode.source import open_source
 from clicksmith.errors import SchemaError, UsageError
+from clicksmith.evaluate.calibrator import Calibrator, Shift
 from clicksmith.fitting.propose import propose
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
@@ -99,3 +100,8 @@ def new_model(spec: ModelSpec, layout: Layout, seed: int) -> CTRModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CTRModel(spec, layout)
+
+
+def undo_weights(offset: float) -> Calibrator:
+    """Return what undoes class weights and dropped negatives: adding `TrainResult.logit_offset`."""
+    return Calibrator((Shift(offset),)) if offset else Calibrator()

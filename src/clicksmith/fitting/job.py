@@ -12,7 +12,7 @@ import msgspec
 from clicksmith.batch.store import Store, cached_encode, cached_fit_encode
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import DataError, UsageError
-from clicksmith.evaluate.calibrator import Calibrator, Shift, fit_calibrator
+from clicksmith.evaluate.calibrator import Calibrator, fit_calibrator
 from clicksmith.evaluate.predictions import Predictions
 from clicksmith.files import write_bytes
 from clicksmith.fitting.asked import (
@@ -23,6 +23,7 @@ from clicksmith.fitting.asked import (
     seed_of,
     settings_for,
     spec_for,
+    undo_weights,
 )
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
@@ -198,7 +199,7 @@ class _Job:
 
     def _calibrator(self, predictions: Predictions, offset: float) -> tuple[Calibrator, list[str]]:
         """Return what undoes class weights and sampled negatives, then the map fitted on the validation rows."""
-        calibrator = Calibrator((Shift(offset),)) if offset else Calibrator()
+        calibrator = undo_weights(offset)
         if self.record.calibration == "none" or len(predictions.outputs) > 1:
             return calibrator, []
         rows = predictions.scored()

@@ -7,7 +7,7 @@ import polars as pl
 
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.store import Store
-from clicksmith.fitting.asked import new_model, settings_for, spec_for
+from clicksmith.fitting.asked import new_model, settings_for, spec_for, undo_weights
 from clicksmith.models.spec import ModelSpec
 from clicksmith.schema import Schema
 from clicksmith.serve.artifact import Artifact
@@ -30,5 +30,6 @@ def fit_frame(
     store = Store.of(encoder.encode(frame, labels=True), encoder.layout)
     spec = spec_for(model, options, schema)
     built = new_model(spec, encoder.layout, seed)
-    train(built, store, None, settings_for(settings, frame.height, epochs=epochs, seed=seed))
-    return Predictor(Artifact(spec=spec, model=built.eval(), encoder=encoder, schema=schema))
+    offset = train(built, store, None, settings_for(settings, frame.height, epochs=epochs, seed=seed)).logit_offset
+    calibrator = undo_weights(offset)
+    return Predictor(Artifact(spec=spec, model=built.eval(), encoder=encoder, schema=schema, calibrator=calibrator))
