@@ -6,8 +6,11 @@ import time
 
 import pytest
 
+from clicks import folder
 from clicksmith.cli import main as cli
 from clicksmith.cli.main import VERBS, main
+from clicksmith.cli.options import typed
+from clicksmith.errors import UsageError
 
 
 def test_help_lists_every_verb(capsys):
@@ -98,3 +101,30 @@ def test_help_starts_fast_and_without_torch():
         costs.append(float(seconds))
         time.sleep(0.05)
     assert min(costs) < 0.4
+
+
+def test_what_nobody_foresaw_is_one_line_and_its_place_on_demand(monkeypatch, capsys):
+    def broken(arguments):
+        raise RuntimeError("negative\ndimension")
+
+    monkeypatch.setattr(cli, "run_verb", broken)
+    monkeypatch.delenv("CLICKSMITH_TRACEBACK", raising=False)
+    assert main(["fit"]) == 70
+    assert capsys.readouterr().err == (
+        "unexpected: RuntimeError: negative dimension — this is a mistake of clicksmith, please report it; "
+        "CLICKSMITH_TRACEBACK=1 shows where.\n"
+    )
+    monkeypatch.setenv("CLICKSMITH_TRACEBACK", "1")
+    with pytest.raises(RuntimeError):
+        main(["fit"])
+
+
+def test_an_option_of_a_model_without_options_is_told(capsys):
+    assert main(["fit", f"{folder()}/train.csv", "--model", "lr", "--model.dim", "0"]) == 2
+    assert capsys.readouterr().err == "error: --model.dim: the model lr has no options; leave it out.\n"
+
+
+def test_names_of_other_libraries_are_known():
+    with pytest.raises(UsageError) as found:
+        typed({"lr": "0.1"}, {"lr_floor": float, "learning_rate": float}, "--train.")
+    assert str(found.value) == "no option named '--train.lr'. Did you mean '--train.learning-rate'?"

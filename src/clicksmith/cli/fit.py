@@ -117,6 +117,9 @@ def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelS
 
     function = lookup({**MODELS, **own}, name, "model")
     flat = {key: text for key, text in dotted.sets.items() if "." not in key and key in option_hints(function)}
+    if dotted.model and not option_hints(function):
+        given = next(iter(dotted.model)).replace("_", "-")
+        raise UsageError(f"--model.{given}: the model {name} has no options; leave it out.")
     options = typed({**flat, **dotted.model}, option_hints(function), "--model.")
     nested = {key: text for key, text in dotted.sets.items() if key not in flat}
     spec = function(**options)

@@ -1,6 +1,7 @@
 """`clicksmith <verb>`: the list of verbs, and what happens to errors.
 
-Exit status: 0 done, 2 an error the user can mend (one line on stderr), 130 interrupted.
+Exit status: 0 done, 2 an error the user can mend (one line on stderr), 70 a mistake of this program (one line too;
+CLICKSMITH_TRACEBACK=1 shows where), 130 interrupted.
 """
 
 import contextlib
@@ -62,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"not enough memory ({error}); use a smaller --train.batch-size or --model.dim.")
     except OSError as error:
         return _fail(_system_error(error))
+    except Exception as error:
+        if os.environ.get("CLICKSMITH_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split())
+        print(
+            f"unexpected: {type(error).__name__}: {text} — this is a mistake of clicksmith, please report it; "
+            "CLICKSMITH_TRACEBACK=1 shows where.",
+            file=sys.stderr,
+        )
+        return 70
 
 
 def usage() -> str:

@@ -12,6 +12,9 @@ import msgspec
 from clicksmith.errors import ClicksmithError, UsageError
 from clicksmith.names import unknown
 
+ALIASES = {"lr": "learning_rate", "bs": "batch_size", "l2": "table_l2"}
+"""What other libraries call some options."""
+
 
 def take_dotted(argv: Sequence[str], prefix: str) -> tuple[list[str], dict[str, str]]:
     """Split `--<prefix>.name value` and `--<prefix>.name=value` off `argv`; a name without value is "true".
@@ -64,6 +67,9 @@ def typed(texts: Mapping[str, str], hints: Mapping[str, Any], flag: str) -> dict
     values: dict[str, Any] = {}
     for name, text in texts.items():
         if name not in hints:
+            if ALIASES.get(name) in hints:
+                meant = ALIASES[name].replace("_", "-")
+                raise UsageError(f"no option named '{flag}{name}'. Did you mean '{flag}{meant}'?")
             known = [f"{flag}{known.replace('_', '-')}" for known in hints]
             raise UsageError(unknown(f"{flag}{name.replace('_', '-')}", known, "option"))
         values[name] = _value(text, hints[name], f"{flag}{name.replace('_', '-')}")
