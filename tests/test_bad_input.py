@@ -55,9 +55,9 @@ def test_a_header_without_rows(fails):
 def test_the_wrong_delimiter(fails):
     fails(
         rows().replace(",", "~"),
-        "train.csv: no column named 'user'. Known: user~ad~device~price~seen_ads~click. (and 5 more: ad, device, "
-        "price, seen_ads, click) The schema declares it: rename the column, add it (with empty cells where it is not "
-        "known), or change the schema. A single column was found: if cells are separated by something else than a "
+        "train.csv: 6 columns are missing: user, ad, device, price, seen_ads, click. The columns there are: "
+        "user~ad~device~price~seen_ads~click. The schema declares the missing ones: rename the columns, add them (with "
+        "empty cells where they are not known), or change the schema. A single column was found: if cells are separated by something else than a "
         "tab , ; or |, name it.",
     )
 
@@ -108,8 +108,8 @@ def test_a_column_missing_from_valid_or_test(fails, tmp_path, part):
     clicks(50).drop("device").write_csv(tmp_path / f"{part}.csv")
     fails(
         clicks(50).write_csv(),
-        f"{part}.csv: no column named 'device'. Did you mean 'price'? The schema declares it: rename the column, "
-        "add it (with empty cells where it is not known), or change the schema.",
+        f"{part}.csv: no column named 'device'. The columns there are: user, ad, price, seen_ads, click. The schema "
+        "declares it: rename the column, add it (with empty cells where it is not known), or change the schema.",
         f"--{part}",
         f"{part}.csv",
     )
@@ -119,8 +119,8 @@ def test_a_column_missing_from_rows_to_score(tmp_path, capsys):
     clicks(5).drop("user").write_csv(tmp_path / "new.csv")
     assert main(["predict", str(tiny_run()), str(tmp_path / "new.csv")]) == 2
     assert capsys.readouterr().err == (
-        "error: new.csv: no column named 'user'. Known: ad, click, device, price, seen_ads. The schema declares it: "
-        "rename the column, add it (with empty cells where it is not known), or change the schema.\n"
+        "error: new.csv: no column named 'user'. The columns there are: ad, device, price, seen_ads, click. The schema "
+        "declares it: rename the column, add it (with empty cells where it is not known), or change the schema.\n"
     )
 
 

@@ -133,9 +133,9 @@ def test_empty_files_and_folders(tmp_path):
 def test_a_wrong_delimiter_says_which_was_found(kernels, tmp_path):
     path = file(tmp_path, GOOD.replace(",", "^"))
     assert sentence(path) == (
-        "log.csv: no column named 'ad'. Known: ad^price^click. (and 2 more: price, click) The schema declares it: "
-        "rename the column, add it (with empty cells where it is not known), or change the schema. A single "
-        "column was found: if cells are separated by something else than a tab , ; or |, name it."
+        "log.csv: 3 columns are missing: ad, price, click. The columns there are: ad^price^click. The schema declares "
+        "the missing ones: rename the columns, add them (with empty cells where they are not known), or change the "
+        "schema. A single column was found: if cells are separated by something else than a tab , ; or |, name it."
     )
     assert encoded(path, delimiter="^")[0] == ["a", "b", "a"]
 

@@ -193,3 +193,12 @@ def test_nothing_to_predict_from_is_said():
 def test_a_shuffled_label_raises_no_suspicion(frame, strength):
     shuffled = frame.with_columns(pl.col("click").shuffle(seed=int(strength)))
     assert "leak" not in {suspect.kind for suspect in infer(shuffled).suspects}
+
+
+def test_a_label_of_many_values_is_refused_with_the_likely_one():
+    frame = pl.DataFrame({"user": [f"u{i}" for i in range(100)], "click": [0, 1] * 50})
+    with pytest.raises(SchemaError) as error:
+        infer(frame, label="user")
+    assert str(error.value) == (
+        "the label is to be 'user', which holds 100 values; a label has two. Did you mean 'click'?"
+    )

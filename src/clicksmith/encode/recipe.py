@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from clicksmith.errors import DataError, SchemaError
 from clicksmith.names import unknown
 from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Multimodal, Numeric, Time
 from clicksmith.schema.schema import Schema, SideTable
+
+_SHOWN = 40
+"""Columns that an error lists."""
 
 
 class TableRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,15 +169,25 @@ def _fields(schema: Schema, wanted: Callable[[list[str]], bool]) -> TableRecipe:
 def check_columns(needed: Collection[str], there: Collection[str], where: str) -> None:
     """Raise DataError naming the columns that are not there."""
     absent = [name for name in needed if name not in there]
-    if absent:
-        hint = unknown(absent[0], there, "column")
-        more = f" (and {len(absent) - 1} more: {', '.join(absent[1:6])})" if len(absent) > 1 else ""
-        single = " A single column was found: if cells are separated by something else than a tab , ; or |, name it."
-        odd = len(there) == 1 and any(not (c.isalnum() or c in "_- ") for c in next(iter(there)))
-        raise DataError(
-            f"{where}: {hint}{more} The schema declares it: rename the column, add it (with empty cells where it is "
-            f"not known), or change the schema.{single if odd else ''}"
+    if not absent:
+        return
+    near = get_close_matches(absent[0], there, n=1, cutoff=0.75)
+    has = f"{', '.join(list(there)[:_SHOWN])}{', ...' if len(there) > _SHOWN else ''}"
+    if len(absent) == 1:
+        hint = f"Did you mean '{near[0]}'?" if near else f"The columns there are: {has}."
+        what = f"no column named '{absent[0]}'. {hint} The schema declares it: rename the column, add it"
+    else:
+        names = f"{', '.join(absent[:_SHOWN])}{', ...' if len(absent) > _SHOWN else ''}"
+        what = (
+            f"{len(absent)} columns are missing: {names}. The columns there are: {has}. "
+            "The schema declares the missing ones: rename the columns, add them"
         )
+    single = " A single column was found: if cells are separated by something else than a tab , ; or |, name it."
+    odd = len(there) == 1 and any(not (c.isalnum() or c in "_- ") for c in next(iter(there)))
+    raise DataError(
+        f"{where}: {what} (with empty cells where {'it is' if len(absent) == 1 else 'they are'} not known), or change "
+        f"the schema.{single if odd else ''}"
+    )
 
 
 def side_tables(schema: Schema, given: Mapping[str, Any], root: Path) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | Non
     """Find out how a text file is written; `columns` are the names for a file without header."""
     check_file(path)
     start = head(path)
+    _check_text(path, start)
     mark = 3 if start.startswith(b"\xef\xbb\xbf") else 0
     cut = start[mark:] if len(start) < _HEAD else start[mark : start.rfind(b"\n") + 1]
     text = decoded(cut, path, 0)
@@ -99,7 +100,10 @@ def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | Non
     if not lines:
         raise DataError(f"'{path}' is empty: it has neither header nor rows.")
     delimiter = delimiter or _delimiter(lines)
-    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    except csv.Error as error:
+        raise _unreadable(path, text, error) from error
     first = next(row for row in rows if row)
     mean = len(cut) / max(1, cut.count(b"\n"))
     if columns is not None and list(first) != list(columns):
@@ -118,6 +122,30 @@ def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | Non
     while cut[:end].count(b'"') % 2:
         end = cut.index(b"\n", end) + 1
     return Dialect(delimiter, names, True, mark + end, mean)
+
+
+def _check_text(path: Path, start: bytes) -> None:
+    """Raise DataError for a file that is UTF-16 or no text at all."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(
+            f"{path.name} is UTF-16 text, not UTF-8. Convert it, for example with "
+            f"'iconv -f utf-16 -t utf8 {path.name}'."
+        )
+    if b"\0" in start:
+        raise DataError(
+            f"{path.name} is not text: it holds zero bytes. Give CSV or TSV text, Parquet, Arrow or JSON lines, with "
+            "the ending that says so (.csv, .tsv, .parquet, .arrow, .jsonl)."
+        )
+
+
+def _unreadable(path: Path, text: str, error: csv.Error) -> DataError:
+    for number, line in enumerate(text.split("\n"), 1):
+        if "\r" in line.removesuffix("\r"):
+            return DataError(
+                f"{path.name} line {number}: a carriage return inside the line. Take them out, for example with "
+                f"'tr -d \"\\r\" < {path.name} > clean.csv'."
+            )
+    return DataError(f"{path.name}: {error}. Check the file's quotes.")
 
 
 def decoded(raw: bytes, path: Path, before: int) -> str:

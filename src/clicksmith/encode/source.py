@@ -15,6 +15,7 @@ import polars as pl
 from clicksmith.encode.chunk import Chunk, FrameChunk
 from clicksmith.encode.delimited import read_chunks, threads
 from clicksmith.encode.frames import frame_of
+from clicksmith.encode.json_rows import JSON, json_frame
 from clicksmith.encode.native import LIBRARY
 from clicksmith.encode.sample import slices, spread, text_rows
 from clicksmith.encode.sniff import Dialect, check_file, sniff
@@ -155,6 +156,8 @@ class _File:
 def open_source(data: Any, *, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Source:
     """Open a path, a pattern, a list of them, a folder's files by pattern, or a polars, pandas or Arrow table.
 
+    JSON files are read into memory whole, all others in pieces.
+
     `columns` are the names for text files without a header; the delimiter is found out unless given.
 
     Raises:
@@ -165,6 +168,9 @@ def open_source(data: Any, *, columns: Sequence[str] | None = None, delimiter: s
         return data
     if isinstance(data, (str, Path)) or (isinstance(data, (list, tuple)) and data and _all_paths(data)):
         paths = [path for item in ([data] if isinstance(data, (str, Path)) else data) for path in _found(item)]
+        if any(path.suffix in JSON for path in paths):
+            frame = json_frame(paths)
+            return Source(str(data) if len(paths) > 1 else paths[0].name, frame.columns, [], frame)
         files = [_File(path, columns, delimiter) for path in paths]
         for file in files[1:]:
             if set(file.columns) != set(files[0].columns):
@@ -186,6 +192,8 @@ def _all_paths(items: Sequence[Any]) -> bool:
 
 def _found(item: str | Path) -> list[Path]:
     text = str(item)
+    if text == "-":
+        raise DataError("standard input is not read. Write the rows to a file and name that, for example rows.csv.")
     if not glob.has_magic(text) or Path(text).exists():
         return [Path(text)]
     found = sorted(Path(path) for path in glob.glob(text))  # noqa: PTH207 - absolute patterns too

@@ -21,6 +21,8 @@ from clicksmith.schema.schema import Schema
 from clicksmith.schema.suspects import Suspect, duplicates, leaks
 
 SAMPLE = 200_000
+_WORDS = 50
+"""A column with more values than this is nobody's label."""
 _YES = ("1", "1.0", "true", "yes", "y", "t", "click", "clicked", "positive", "pos")
 
 
@@ -121,19 +123,32 @@ def _label(frame: pl.DataFrame, named: Mapping[str, ColumnProfile], label: str |
     if label is not None:
         if label not in named:
             raise SchemaError(f"the label is to be '{label}': {unknown(label, named, 'column')}")
+        if named[label].unique > _WORDS and named[label].kind != "number":
+            raise SchemaError(_no_label(label, frame, named))
         return _label_of(named[label]), "the label, as named"
-    ranks = {name: label_rank(name) for name in frame.columns}
-    binary = [
-        name for name in frame.columns if named[name].unique == 2 and named[name].kind in ("integer", "number", "flag")
-    ]
-    likely = sorted((rank, frame.columns.index(name), name) for name in binary if (rank := ranks[name]) is not None)
+    binary, likely = _binary(frame, named)
     if not likely:
         some = f"columns with two values are: {', '.join(binary[:8])}" if binary else "no column has two values"
         raise SchemaError(
             f"no column is named like a label (click, label, target, ...); {some}. Name it with label=... or --label."
         )
-    name = likely[0][2]
+    name = likely[0]
     return _label_of(named[name]), f"the label: two values, and its name is '{name}'"
+
+
+def _binary(frame: pl.DataFrame, named: Mapping[str, ColumnProfile]) -> tuple[list[str], list[str]]:
+    """Return the columns with two values, and those of them that are named like a label, the likeliest first."""
+    kinds = ("integer", "number", "flag")
+    binary = [name for name in frame.columns if named[name].unique == 2 and named[name].kind in kinds]
+    ranks = {name: rank for name in binary if (rank := label_rank(name)) is not None}
+    return binary, sorted(ranks, key=lambda name: (ranks[name], frame.columns.index(name)))
+
+
+def _no_label(label: str, frame: pl.DataFrame, named: Mapping[str, ColumnProfile]) -> str:
+    binary, likely = _binary(frame, named)
+    some = likely[:1] or binary[:8]
+    hint = f"Did you mean '{some[0]}'?" if len(some) == 1 else f"Columns with two values: {', '.join(some) or 'none'}."
+    return f"the label is to be '{label}', which holds {named[label].unique:,} values; a label has two. {hint}"
 
 
 def _label_of(column: ColumnProfile) -> Label:

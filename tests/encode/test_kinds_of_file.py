@@ -1,0 +1,64 @@
+"""JSON is read; what is neither text nor a known format is named in one line."""
+
+import json
+
+import polars as pl
+import pytest
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.source import open_source
+from clicksmith.errors import DataError
+from clicksmith.schema.columns import Bag, Categorical, Label, Numeric
+from clicksmith.schema.schema import Schema
+
+ROWS = [{"user": 204, "tags": ["a", "b"], "x": 1.5, "click": 1}, {"user": 7, "tags": [], "x": None, "click": 0}]
+
+
+def test_json_in_each_form_gives_the_ids_of_the_rows(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    (tmp_path / "rows.ndjson").write_text("\n".join(map(json.dumps, ROWS)) + "\n")
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS, indent=1))
+    (tmp_path / "row.json").write_text(json.dumps(ROWS[0]))
+    schema = Schema(fields=(Categorical("user"), Bag("tags"), Numeric("x")), label=Label("click"))
+    encoder = Encoder.fit(schema, pl.DataFrame(ROWS))
+    want = encoder.encode(ROWS)
+    for name in ("rows.jsonl", "rows.ndjson", "rows.json", "row.json"):
+        (found,) = encoder.stream(open_source(tmp_path / name))
+        assert found.ids.tolist() == want.ids[: len(found)].tolist()
+        assert found.bags["tags"].tolist() == want.bags["tags"][: len(found)].tolist()
+    assert open_source([tmp_path / "rows.jsonl", tmp_path / "rows.json"]).rows_hint == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", b"{1", "is not JSON: "),
+        ("a.json", b"3", "holds neither an object (a row) nor a list of objects. Give rows."),
+        ("a.json", b"[]", "has no rows."),
+        ("a.jsonl", b"user,ad\n1,2\n", "is not JSON with one object per line: "),
+        ("a.jsonl", b'{"a": {"b": 1}}\n', "column 'a' holds objects. Give each of their values a column of its own."),
+        (
+            "a.csv",
+            "user,ad\n1,2\n".encode("utf-16"),
+            "a.csv is UTF-16 text, not UTF-8. Convert it, for example with 'ic",
+        ),
+        ("a.csv", b"user,ad\n\x00\x01,2\n", "a.csv is not text: it holds zero bytes. Give CSV or TSV text, Parquet, "),
+        (
+            "a.csv",
+            b"user,ad\n1,2\r,3\n",
+            "a.csv line 2: a carriage return inside the line. Take them out, for example with "
+            "'tr -d \"\\r\" < a.csv > clean.csv'.",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as error:
+        open_source(tmp_path / name)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_standard_input_is_refused():
+    with pytest.raises(DataError, match=r"standard input is not read\. Write the rows to a file and name that"):
+        open_source("-")
