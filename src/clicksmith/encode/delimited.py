@@ -77,7 +77,7 @@ class TextChunk:
 
     def take(self, rows: NDArray[np.int64], first: int) -> TextChunk:
         """See `Chunk`."""
-        # `take`, not `[:, rows]`: the compiled functions want each column's cells side by side, which indexing may undo.
+        # Not `[:, rows]`: the compiled functions want a column's cells side by side, which indexing may undo.
         starts, lens, values = (array.take(rows, axis=1) for array in (self.starts, self.lens, self.values))
         return replace(self, first=first, rows=len(rows), starts=starts, lens=lens, values=values)
 
