@@ -20,6 +20,7 @@ from clicksmith.fitting.chosen import Chosen
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.page import write_page
 from clicksmith.fitting.split import parts_of
+from clicksmith.models import model_spec
 from clicksmith.run import Run
 from clicksmith.schema import Categorical, Label, Schema, SideTable, Time
 from clicksmith.serve.predictor import load
@@ -249,3 +250,31 @@ def test_rows_with_one_class_in_valid_still_give_a_run(tmp_path):
     valid = clicks(100).filter(pl.col("click") == 1)
     run = fit(clicks(200), valid=valid, out=tmp_path / "run", settings={"monitor": "logloss"}, **QUICK)
     assert "auc" not in run.metrics["valid"]
+
+
+def test_whole_groups_are_split_off_on_demand():
+    schema = Schema(fields=PLAIN.fields, label=PLAIN.label, group="user")
+    parts = parts_of(clicks(400), None, None, schema=schema, how="group", seed=0)
+    assert parts.test is not None
+    users = [set(pl.concat(list(p.batches(["user"])))["user"]) for p in (parts.train, parts.valid, parts.test)]
+    assert all(users)
+    assert len(set.union(*users)) == sum(len(part) for part in users)
+    with pytest.raises(UsageError, match=r"^a split by group needs a group column, and the schema declares none"):
+        parts_of(clicks(400), None, None, schema=PLAIN, how="group", seed=0)
+
+
+def test_isotonic_calibration_leaves_the_figures_before_it(tmp_path):
+    run = fit(clicks(600), out=tmp_path / "run", calibration="isotonic", **QUICK)
+    assert run.metrics["valid"]["logloss"] < run.metrics["valid_uncalibrated"]["logloss"]
+    assert any("fitted on valid" in note for note in run.metrics["notes"])
+
+
+def test_the_unseen_id_is_trained_unless_a_spec_is_given(tmp_path):
+    named = fit(clicks(200), out=tmp_path / "named", **QUICK)
+    given = fit(clicks(200), out=tmp_path / "given", **{**QUICK, "model": model_spec("lr")})
+    assert (named.record.spec["embed"]["unseen_rate"], given.record.spec["embed"]["unseen_rate"]) == (0.02, 0.0)
+
+
+def test_a_table_l2_of_0_is_kept(tmp_path):
+    run = fit(clicks(200), out=tmp_path / "run", settings={"table_l2": 0.0}, **QUICK)
+    assert run.record.settings["table_l2"] == 0.0

@@ -55,8 +55,8 @@ def fit(
     valid: Annotated[str | None, option("FILE", "rows for early stopping and calibration", default="split off")] = None,
     test: Annotated[str | None, option("FILE", "rows for the final figures", default="split off with valid")] = None,
     split: Annotated[
-        Literal["auto", "random", "time"],
-        option("HOW", "by time or by chance", default="by time where there is one"),
+        Literal["auto", "random", "time", "group"],
+        option("HOW", "by time, by chance, or whole groups", default="by time where there is one"),
     ] = "auto",
     model: Annotated[str | None, option("NAME", "the backbone", default="dcnv2")] = None,
     models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
@@ -112,6 +112,7 @@ def fit(
 
 
 def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelSpec":
+    from clicksmith.fitting.asked import learn_unseen
     from clicksmith.models import MODELS
     from clicksmith.names import lookup
 
@@ -122,7 +123,7 @@ def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelS
         raise UsageError(f"--model.{given}: the model {name} has no options; leave it out.")
     options = typed({**flat, **dotted.model}, option_hints(function), "--model.")
     nested = {key: text for key, text in dotted.sets.items() if key not in flat}
-    spec = function(**options)
+    spec = learn_unseen(function(**options))
     return edit_spec(spec, nested) if nested else spec
 
 

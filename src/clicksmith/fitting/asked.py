@@ -25,6 +25,9 @@ from clicksmith.train.settings import TrainSettings
 DEFAULT_MODEL = "dcnv2"
 """The backbone when none is named."""
 
+UNSEEN_RATE = 0.02
+"""Share of known ids forgotten in training, see docs/decisions/unseen-ids.md."""
+
 
 @dataclass(frozen=True, slots=True)
 class AskedSchema:
@@ -64,13 +67,18 @@ def spec_for(model: str | ModelSpec, options: Mapping[str, Any] | None, schema: 
             raise UsageError("options belong to a backbone named by text; the model given is a ModelSpec already.")
         spec = model
     else:
-        spec = model_spec(model, **(options or {}))
+        spec = learn_unseen(model_spec(model, **(options or {})))
     for label in schema.labels:
         if label.task != "binary":
             raise SchemaError(f"label '{label.name}' is of task '{label.task}'; `fit` trains binary labels.")
     if spec.tasks != (Task("label"),):
         return spec
     return msgspec.structs.replace(spec, tasks=tuple(Task(label.name) for label in schema.labels))
+
+
+def learn_unseen(spec: ModelSpec) -> ModelSpec:
+    """Return the spec of a named backbone with a trained unseen id: in a user's rows new values come every day."""
+    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, unseen_rate=UNSEEN_RATE))
 
 
 def settings_for(

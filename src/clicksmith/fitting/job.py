@@ -74,7 +74,8 @@ def fit(
         schema: what the columns mean; proposed from `train` if not given.
         valid: rows for early stopping and calibration. Taken off `train` if not given, and `test` with it.
         test: rows that are only measured.
-        split: how rows are taken off: "time" by the schema's time column, "random", "auto" by time where there is one.
+        split: how rows are taken off: "time" by the schema's time column, "random", "group"
+            (whole groups of the schema's group column), "auto" by time where there is one.
         model: name of a backbone, or a spec; `options` are the backbone's.
         name: what the run calls the model; its name if not given.
         settings: of training, whole or some of them; what is not given is chosen by data size.
@@ -111,6 +112,7 @@ def fit(
         if resume and folder.read_record() is None:
             raise UsageError(f"there is no run to resume in '{path}'; leave out --resume.")
         if begin(folder, record, overwrite=overwrite) == "done":
+            (progress or Quiet()).said(f"'{path}' is already finished, nothing was trained; --overwrite trains anew.")
             return Run.open(path)
         kept = None if cache is None else Path(cache)
         job = _Job(folder, record, asked, parts, spec, whole, kept, progress or Quiet())
@@ -188,6 +190,13 @@ class _Job:
             metrics[name] = plain(measure(predictions, calibrator))
             predictions.save(self.folder.predictions(name))
         notes += result.notes
+        if self.record.calibration == "isotonic" and len(calibrator.steps) > len(
+            undo_weights(result.logit_offset).steps
+        ):
+            metrics["valid_uncalibrated"] = plain(measure(measured["valid"], undo_weights(result.logit_offset)))
+            notes.append(
+                "the isotonic calibration was fitted on valid, whose figures flatter it; see valid_uncalibrated"
+            )
         metrics |= {"notes": notes} if notes else {}
         save(self.folder.model, replace(artifact, calibrator=calibrator, metrics=metrics))
         write_json(self.folder.metrics, metrics)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from clicksmith.batch.split import Split, split_by_time, split_random
+from clicksmith.batch.split import Split, split_by_group, split_by_time, split_random
 from clicksmith.encode.chunk import FrameChunk
 from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.targets import read_time
@@ -14,7 +15,7 @@ from clicksmith.errors import DataError, UsageError
 from clicksmith.fitting.chosen import Chosen
 from clicksmith.schema import Schema, Time
 
-How = Literal["auto", "random", "time"]
+How = Literal["auto", "random", "time", "group"]
 
 LEAST = 20
 """Rows needed to take parts off."""
@@ -51,9 +52,12 @@ def parts_of(train: Any, valid: Any, test: Any, *, schema: Schema, how: How, see
         raise UsageError("a split by time needs a time column, and the schema declares none; declare time=Time(...).")
     shares = {"train": 0.9, "valid": 0.1} if given_test is not None else {"train": 0.8, "valid": 0.1, "test": 0.1}
     split = None
-    if schema.time is not None and how != "random":
+    if schema.time is not None and how in ("auto", "time"):
         split = _by_time(source, schema.time, shares, strict=how == "time")
     words = f"the latest rows of {source.name} by '{schema.time.name}'" if split and schema.time else ""
+    if how == "group":
+        split = split_by_group(_group_texts(source, schema), shares=shares, seed=seed)
+        words = f"whole groups of '{schema.group}' of {source.name} drawn by chance (seed {seed})"
     if split is None:
         split = split_random(_enough(source, _rows(source)), shares=shares, seed=seed)
         words = f"rows of {source.name} drawn by chance (seed {seed})"
@@ -85,6 +89,16 @@ def _times(source: Source, time: Time) -> NDArray[np.float64]:
         times.append(read_time(FrameChunk(frame, source.name, first), time))
         first += frame.height
     return np.concatenate(times) if times else np.zeros(0)
+
+
+def _group_texts(source: Source, schema: Schema) -> pl.Series:
+    if schema.group is None:
+        raise UsageError("a split by group needs a group column, and the schema declares none; declare group=...")
+    if schema.group not in source.columns:
+        raise DataError(f"{source.name}: there is no group column '{schema.group}'; add it, or change the schema.")
+    texts = pl.concat([frame.to_series().cast(pl.String) for frame in source.batches([schema.group])])
+    _enough(source, len(texts))
+    return texts
 
 
 def _rows(source: Source) -> int:
