@@ -188,3 +188,13 @@ def test_next_items_are_one_true_and_one_drawn_with_the_items_before(shared_data
 def test_bags_of_kkbox_hold_three():
     bags = [field for field in DATASETS["kkbox_x1"].schema["kkbox_x1"].fields if isinstance(field, Bag)]
     assert [(bag.name, bag.max_length) for bag in bags] == [("genre_ids", 3), ("artist_name", 3)]
+
+
+def test_a_stand_in_that_is_there_is_mentioned(tmp_path):
+    """Where only the rebuilt files lie, the error names the data set that they are."""
+    folder = tmp_path / "frappe_x1_rebuilt"
+    folder.mkdir()
+    for file in DATASETS["frappe_x1_rebuilt"].files:
+        (folder / file.name).write_text("label,user\n")
+    with pytest.raises(StorageError, match=r"There is 'frappe_x1_rebuilt'; load that by its name\."):
+        load("frappe_x1", tmp_path, fetch=False)

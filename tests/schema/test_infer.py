@@ -2,7 +2,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from clicksmith.datasets.ad_world import ad_world
 from clicksmith.errors import DataError, SchemaError
+from clicksmith.fitting.propose import propose
 from clicksmith.schema import Bag, Categorical, Multimodal, Numeric, Time
 from clicksmith.schema.infer import infer
 
@@ -202,3 +204,11 @@ def test_a_label_of_many_values_is_refused_with_the_likely_one():
     assert str(error.value) == (
         "the label is to be 'user', which holds 100 values; a label has two. Did you mean 'click'?"
     )
+
+
+def test_histories_of_a_small_text_log_are_found(tmp_path):
+    """Few users, long histories: more values than cells, and still a list."""
+    folder = ad_world(2_000, seed=3).write(tmp_path / "world", form="csv", wide=True)
+    (past,) = propose(folder / "train.csv", "click").schema.behaviours
+    assert (past.name, past.of) == ("past_ads", "ad_id")
+    assert {side.name for side in past.sides} == {"past_categories", "past_gaps"}

@@ -97,3 +97,20 @@ def test_a_column_is_found_by_name_or_suggested():
     assert whole().column("past").name == "past"
     with pytest.raises(SchemaError, match=r"no column named 'prise'. Did you mean 'price'"):
         whole().column("prise")
+
+
+@pytest.mark.parametrize(
+    ("field", "near"),
+    [
+        ('{"kind": "categoricl", "name": "a"}', "categorical"),
+        ('{"kind": "categorical", "name": "a", "min_cout": 2}', "min_count"),
+        ('{"kind": "numeric", "name": "a", "scale": "standrd"}', "standard"),
+    ],
+)
+def test_a_misspelt_schema_file_names_place_nearest_name_and_remedy(tmp_path, field, near):
+    path = tmp_path / "schema.json"
+    path.write_text(f'{{"fields": [{field}], "label": {{"kind": "label", "name": "c"}}}}')
+    with pytest.raises(SchemaError) as error:
+        Schema.load(path)
+    assert "`$.fields[0]" in str(error.value)
+    assert f"Did you mean '{near}'? Correct the schema at that place" in str(error.value)

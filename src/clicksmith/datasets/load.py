@@ -88,10 +88,20 @@ def by_hand(spec: DatasetSpec, folder: str | Path | None) -> str:
     return f"{spec.manual} Put {names} into '{place}' and run again."
 
 
+def _kin(spec: DatasetSpec, folder: str | Path | None) -> str:
+    """Return a sentence naming data sets of the same family that are there, if any."""
+    family = spec.name.partition("_")[0]
+    kin = [s.name for s in DATASETS.values() if s is not spec and s.name.partition("_")[0] == family]
+    there = [f"'{name}'" for name in kin if find(DATASETS[name], folder) is not None]
+    return f" There is {' and '.join(there)}; load that by its name." if there else ""
+
+
 def _fetched(spec: DatasetSpec, folder: str | Path | None, fetch: bool, progress: Progress | None) -> Found:
     looked = ", ".join(f"'{path}'" for path in search_path(folder))
     if spec.url is None or not fetch:
-        raise StorageError(f"the data set '{spec.name}' is not in {looked}. {by_hand(spec, folder)}")
+        raise StorageError(
+            f"the data set '{spec.name}' is not in {looked}.{_kin(spec, folder)} {by_hand(spec, folder)}"
+        )
     place = search_path(folder)[0]
     archive = place / f"{spec.id}.zip"
     try:
@@ -100,7 +110,7 @@ def _fetched(spec: DatasetSpec, folder: str | Path | None, fetch: bool, progress
         unpack(archive, place / spec.id)
     except StorageError as error:
         raise StorageError(
-            f"the data set '{spec.name}' is not in {looked}, and {error} {by_hand(spec, folder)}"
+            f"the data set '{spec.name}' is not in {looked}, and {error}{_kin(spec, folder)} {by_hand(spec, folder)}"
         ) from error
     found = find(spec, folder)
     if found is None:

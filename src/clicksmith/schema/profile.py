@@ -196,7 +196,9 @@ def _separator(filled: pl.Series) -> str | None:
         if having.len() < 0.2 * filled.len():
             continue
         parts = filled.str.split(separator).explode()
-        recur = parts.n_unique() <= 0.5 * parts.len() and parts.n_unique() <= max(2 * filled.n_unique(), 20)
+        long = parts.len() >= 5 * filled.len()  # histories of few users hold more values than there are cells
+        few = long or parts.n_unique() <= max(2 * filled.n_unique(), 20)
+        recur = few and parts.n_unique() <= 0.5 * parts.len()
         if separator in ", " and not parts.str.contains(r"^[0-9]+$").all():
             continue  # a sentence, not a list
         if recur and not (parts == "").all():

@@ -1,6 +1,9 @@
 """The schema: what the columns of a table mean, validated on construction, saved as JSON or TOML."""
 
+import re
+from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import msgspec
 
@@ -8,7 +11,7 @@ from clicksmith.errors import DataError, SchemaError
 from clicksmith.files import write_bytes
 from clicksmith.identity import digest
 from clicksmith.names import unknown
-from clicksmith.schema.columns import Behaviour, Categorical, Column, Field, Label, Time
+from clicksmith.schema.columns import Behaviour, Categorical, Column, Field, Label, Side, Time
 
 
 class SideTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,4 +139,20 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         except OSError as error:
             raise DataError(f"cannot read the schema '{path}': {error.strerror}.") from error
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise SchemaError(f"'{path}': {str(error).rstrip('.')}.") from error
+            raise SchemaError(f"'{path}': {_remedy(str(error).rstrip('.'))}") from error
+
+
+def _remedy(said: str) -> str:
+    """Return what msgspec said of a schema file, with the nearest name and what to do."""
+    wrong = re.search(r"unknown field `([^`]*)`|Invalid value '([^']*)'|Invalid enum value '([^']*)'", said)
+    if wrong is None:
+        return f"{said}. Correct the schema at that place; `clicksmith describe` writes a valid one."
+    kinds = (Schema, SideTable, Side, Time, Label, Behaviour, *get_args(Field))
+    names = {name for kind in kinds for name in kind.__struct_fields__}
+    names |= {str(kind.__struct_config__.tag) for kind in kinds if kind.__struct_config__.tag}
+    hints = [hint for kind in kinds for hint in get_type_hints(kind).values()]
+    names |= {word for hint in hints for word in get_args(hint) if isinstance(word, str)}
+    name = next(group for group in wrong.groups() if group is not None)
+    near = get_close_matches(name, sorted(names - {name}), n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{said}.{hint} Correct the schema at that place; `clicksmith describe` writes a valid one."
