@@ -138,3 +138,28 @@ def test_nested_parts_are_set_by_path(tmp_path):
     argv += ["--set", "embed.unseen_rate=0.1", "--epochs", "1", "--out", f"{tmp_path}/run", "--quiet"]
     assert main(argv) == 0
     assert json.loads((tmp_path / "run" / "model" / "spec.json").read_text())["embed"]["unseen_rate"] == 0.1
+
+
+def test_fit_takes_a_data_set_declared_in_one_file(tmp_path, capsys):
+    at = folder()
+    text = f'train = "{at}/train.csv"\nvalid = "{at}/valid.csv"\nschema = "{at}/schema.toml"\n'
+    (tmp_path / "shop.toml").write_text(text)
+    argv = ["fit", f"{tmp_path}/shop.toml", "--model", "lr", "--epochs", "1", "--out", f"{tmp_path}/run", "--quiet"]
+    assert main(argv) == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["valid"]["rows"] == 300
+    capsys.readouterr()
+    assert main([*argv, "--valid", f"{at}/valid.csv"]) == 2
+    message = (
+        f"error: '{tmp_path}/shop.toml' declares schema, valid and test itself; leave other files and options out.\n"
+    )
+    assert capsys.readouterr().err == message
+
+
+def test_what_comes_next_carries_what_the_file_needs(tmp_path, capsys):
+    lines = (folder() / "train.csv").read_text().splitlines()
+    (tmp_path / "bare.csv").write_text("\n".join(lines[1:]) + "\n")
+    argv = ["fit", f"{tmp_path}/bare.csv", "--columns", lines[0], "--label", "click", "--model", "lr"]
+    assert main([*argv, "--epochs", "1", "--out", f"{tmp_path}/run"]) == 0
+    assert f"NEW_ROWS.csv --out scores.csv --columns {lines[0]}\n" in capsys.readouterr().err
+    assert main([*argv, "--epochs", "1", "--out", f"{tmp_path}/run"]) == 0
+    assert f"'{tmp_path}/run' is already finished, nothing was trained" in capsys.readouterr().err

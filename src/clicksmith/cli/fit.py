@@ -1,5 +1,6 @@
 """`clicksmith fit TRAIN`: raw rows to a trained, measured, saved model."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
 if TYPE_CHECKING:
+    from clicksmith.datasets.dataset import Dataset
+    from clicksmith.encode.source import Source
     from clicksmith.models.register import ModelFunction
     from clicksmith.models.spec import ModelSpec
     from clicksmith.run import Run
@@ -23,6 +26,7 @@ examples:
   clicksmith fit train.csv --valid valid.csv --test test.csv --label click --model dcnv2 --out run
   clicksmith fit clicks.parquet --schema schema.json --model.dim 32 --train.learning-rate 5e-4 --epochs 3
   clicksmith fit clicks.csv --label click --models my_model.py --model my_model
+  clicksmith fit shop.toml                                a data set declared in one file: rows, parts, schema
 
 An interrupted run continues when the same command is given again."""
 
@@ -46,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def fit(
-    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "CSV, TSV or Parquet, or globs", default="required")],
+    train: Annotated[
+        tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs, or DATASET.toml", default="required")
+    ],
     /,
     *,
     dotted: Dotted,
@@ -78,20 +84,21 @@ def fit(
     from clicksmith.cli.progress import ShownProgress
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
-    from clicksmith.fitting.asked import DEFAULT_MODEL
+    from clicksmith.fitting.asked import DEFAULT_MODEL, AskedSchema
     from clicksmith.fitting.job import fit
 
     if not train:
         raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
+    given = _declared(train, schema, valid, test) if train[0].endswith(".toml") else None
     own = load_models(models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
     with ShownProgress(quiet=quiet) as progress:
         run = fit(
-            opened(train, columns, delimiter),
+            opened(train, columns, delimiter) if given is None else given.train,
             label=label,
-            schema=schema,
-            valid=None if valid is None else opened([valid], columns, delimiter),
-            test=None if test is None else opened([test], columns, delimiter),
+            schema=schema if given is None else AskedSchema(given.schema, given.root),
+            valid=_opened(valid, columns, delimiter) if given is None else given.valid,
+            test=_opened(test, columns, delimiter) if given is None else given.test,
             split=split,
             model=_spec(name, dotted, own),
             name=name,
@@ -107,8 +114,30 @@ def fit(
         )
     _close(run)
     note(f"\nmodel: {run.path}   report: {run.folder.report}")
-    note(f"next:  clicksmith predict {run.path} NEW_ROWS.csv --out scores.csv")
+    more = "".join(f" {flag} {shlex.quote(text)}" for flag, text in _told(columns, delimiter, models))
+    note(f"next:  clicksmith predict {run.path} NEW_ROWS.csv --out scores.csv{more}")
     return 0
+
+
+def _told(columns: str | None, delimiter: str | None, models: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return the options that the next command needs as well."""
+    told = [("--columns", columns), ("--delimiter", delimiter), ("--models", " ".join(models) or None)]
+    return [(flag, text) for flag, text in told if text is not None]
+
+
+def _opened(path: str | None, columns: str | None, delimiter: str | None) -> "Source | None":
+    from clicksmith.cli.rows import opened
+
+    return None if path is None else opened([path], columns, delimiter)
+
+
+def _declared(train: Sequence[str], *others: str | None) -> "Dataset":
+    """Return the data set declared in a TOML file, which says all that --schema, --valid and --test would."""
+    from clicksmith.datasets.dataset import Dataset
+
+    if len(train) > 1 or any(other is not None for other in others):
+        raise UsageError(f"'{train[0]}' declares schema, valid and test itself; leave other files and options out.")
+    return Dataset.from_toml(train[0])
 
 
 def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelSpec":

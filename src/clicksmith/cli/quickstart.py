@@ -32,6 +32,8 @@ def quickstart(
 
     from clicksmith.cli.show import note
     from clicksmith.datasets.synthetic import ad_world
+    from clicksmith.fitting.page import write_page
+    from clicksmith.run import RunFolder
 
     began = time.monotonic()
     data, run = Path(out) / "data", Path(out) / "run"
@@ -48,6 +50,7 @@ def quickstart(
         f"\nAUC {test['auc']:.4f} of a possible {best.auc:.4f}, "
         f"log-loss {test['logloss']:.4f} (best {best.logloss:.4f})"
     )
+    write_page(RunFolder(run), possible={"auc": best.auc, "logloss": best.logloss})
     note(f"{time.monotonic() - began:.0f} s in all. See {run / 'report.html'}")
     return 0
 

@@ -44,7 +44,7 @@ class AskedSchema:
         return {f"table:{name}": open_source(table).fingerprint() for name, table in tables.items()}
 
 
-def schema_for(train: Any, label: str | None, schema: Schema | str | Path | None) -> AskedSchema:
+def schema_for(train: Any, label: str | None, schema: AskedSchema | Schema | str | Path | None) -> AskedSchema:
     """Return the given schema, or the one proposed from the training rows.
 
     Raises SchemaError: no label is named and none is found. UsageError: label and schema name different labels.
@@ -52,8 +52,12 @@ def schema_for(train: Any, label: str | None, schema: Schema | str | Path | None
     if schema is None:
         proposal = propose(train, label)
         return AskedSchema(proposal.schema, Path(), proposal.reasons, tuple(s.text for s in proposal.suspects))
-    found = schema if isinstance(schema, Schema) else Schema.load(schema)
-    root = Path() if isinstance(schema, Schema) else Path(schema).parent
+    if isinstance(schema, AskedSchema):
+        found, root = schema.schema, schema.root
+    elif isinstance(schema, Schema):
+        found, root = schema, Path()
+    else:
+        found, root = Schema.load(schema), Path(schema).parent
     names = [column.name for column in found.labels]
     if label is not None and label not in names:
         raise UsageError(f"--label {label}: {unknown(label, names, 'label in the schema')}")

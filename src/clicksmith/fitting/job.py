@@ -47,7 +47,7 @@ def fit(
     train: Any,
     *,
     label: str | None = None,
-    schema: Schema | str | Path | None = None,
+    schema: AskedSchema | Schema | str | Path | None = None,
     valid: Any = None,
     test: Any = None,
     split: How = "auto",

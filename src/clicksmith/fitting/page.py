@@ -1,5 +1,6 @@
 """The HTML page of a run, from what lies in its folder."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -42,8 +43,11 @@ def rank_fields(folder: RunFolder, predictor: Predictor, valid: Store) -> None:
     write_json(folder.importance, found)
 
 
-def write_page(folder: RunFolder, target: Path | None = None) -> Path:
-    """Write the page of a finished run to `target`, else into its folder; return the path."""
+def write_page(folder: RunFolder, target: Path | None = None, *, possible: Mapping[str, float] | None = None) -> Path:
+    """Write the page of a finished run to `target`, else into its folder; return the path.
+
+    `possible` is the best value of each metric that any model can reach on the last split, where the truth is known.
+    """
     record = folder.read_record()
     if record is None:
         raise ArtifactError(f"'{folder.path}' is not a run folder; give the folder that `clicksmith fit` wrote.")
@@ -59,6 +63,7 @@ def write_page(folder: RunFolder, target: Path | None = None) -> Path:
         subtitle=record.split,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         metrics=measured,
+        possible=dict(possible or {}),
         curves=curves_of(folder.read_log()),
         distributions={name: distribution_of(rows) for name, rows in shown.items()},
         rankings=_rankings(folder),
