@@ -36,3 +36,5 @@ def test_a_file_is_judged_by_rows_spread_over_it(encoder, tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("item,tags,past\n" + "x4,a,4\n" * 50)
     assert [note.split(":")[0] for note in unseen_in(encoder, path)] == ["item"]
+    path.write_text("item,tags\n1,a\n")
+    assert unseen_in(encoder, path) == []  # scoring says what is missing

@@ -35,13 +35,17 @@ def evaluate(
     """Score, measure, print."""
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.rows import opened
-    from clicksmith.cli.show import json_out, out
+    from clicksmith.cli.show import json_out, note, out
+    from clicksmith.encode.unseen import unseen_in
     from clicksmith.evaluate.table import metrics_table
     from clicksmith.serve.predictor import load
     from clicksmith.serve.scoring import evaluate_rows, plain
 
     load_models(models)
-    metrics = evaluate_rows(load(run_dir), opened([file], columns, delimiter), by=by, level=level)
+    predictor, source = load(run_dir), opened([file], columns, delimiter)
+    for line in unseen_in(predictor.artifact.encoder, source):
+        note(f"warning: {line}")
+    metrics = evaluate_rows(predictor, source, by=by, level=level)
     if json:
         json_out(plain(metrics))
     else:

@@ -50,11 +50,14 @@ def predict(
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
+    from clicksmith.encode.unseen import unseen_in
     from clicksmith.serve.predictor import load
 
     load_models(models)
     predictor = load(run_dir)
     source = opened([file], columns, delimiter)
+    for line in unseen_in(predictor.artifact.encoder, source):
+        note(f"warning: {line}")
     rows = write(predictor.predict_frames(source, keep=_kept(keep, source.columns)), target)
     if target is not None:
         note(f"{rows:,} rows scored: {target}")

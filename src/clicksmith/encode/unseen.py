@@ -12,6 +12,7 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import UNSEEN, Layout
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.source import open_source
+from clicksmith.errors import DataError
 
 MUCH = 0.9
 """A share of unseen values above this is worth a word."""
@@ -46,7 +47,13 @@ def unseen_notes(shares: Mapping[str, float], encoder: Encoder) -> list[str]:
 
 def unseen_in(encoder: Encoder, source: Any, rows: int = 4096) -> list[str]:
     """Return `unseen_notes` for about `rows` rows spread over a source."""
-    encoded = encoder.encode(open_source(source).sample(encoder.recipes[0].columns(labels=False), rows))
+    opened, columns = open_source(source), encoder.recipes[0].columns(labels=False)
+    if not set(columns) <= set(opened.columns):
+        return []
+    try:
+        encoded = encoder.encode(opened.sample(columns, rows))
+    except DataError:
+        return []  # reading all rows says it with the row's own number
     return unseen_notes(unseen_shares(encoded, encoder.layout), encoder)
 
 

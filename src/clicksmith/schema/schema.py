@@ -139,7 +139,9 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         except OSError as error:
             raise DataError(f"cannot read the schema '{path}': {error.strerror}.") from error
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise SchemaError(f"'{path}': {_remedy(str(error).rstrip('.'))}") from error
+            said = str(error).rstrip(".")
+            own = isinstance(error.__cause__, SchemaError)  # says itself what to do
+            raise SchemaError(f"'{path}': {said}." if own else f"'{path}': {_remedy(said)}") from error
 
 
 def _remedy(said: str) -> str:
