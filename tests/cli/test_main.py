@@ -128,3 +128,11 @@ def test_names_of_other_libraries_are_known():
     with pytest.raises(UsageError) as found:
         typed({"lr": "0.1"}, {"lr_floor": float, "learning_rate": float}, "--train.")
     assert str(found.value) == "no option named '--train.lr'. Did you mean '--train.learning-rate'?"
+
+
+def test_help_says_which_settings_depend_on_the_data(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("epochs", "batch-size", "table-l2"):
+        assert next(line for line in lines if f"--train.{name} " in line).rstrip().endswith("(by data size)")

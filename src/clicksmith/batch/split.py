@@ -88,7 +88,8 @@ class Split:
 def split_random(rows: int, *, shares: Mapping[str, float] = DEFAULT_SHARES, seed: int = 0) -> Split:
     """Put each row into a part by chance; the parts have exactly their shares, rounded."""
     keys = splitmix64(np.arange(rows, dtype=np.uint64), seed)
-    order = np.argsort(keys, kind="stable").astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    del keys
     return Split(_cut(order, shares), rows=rows, how="random", seed=seed)
 
 

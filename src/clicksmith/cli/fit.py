@@ -190,8 +190,17 @@ def _more_help(argv: Sequence[str]) -> str:
     lines = ["", "", f"models: {', '.join(MODELS)}", "(`clicksmith fit --model NAME --help` shows a model's options)"]
     if name in MODELS:
         lines += ["", f"options of {name}:", *option_lines(MODELS[name], "--model.")]
-    lines += ["", "options of training:", *option_lines(TrainSettings, "--train.")]
+    lines += ["", "options of training:", *option_lines(TrainSettings, "--train.", _by_size())]
     return "\n".join(lines)
+
+
+def _by_size() -> list[str]:
+    """Return the settings that `fit` chooses itself."""
+    from clicksmith.train.defaults import default_settings
+    from clicksmith.train.settings import TrainSettings
+
+    small, large = default_settings(1_000), default_settings(100_000_000)
+    return [name for name in TrainSettings.__struct_fields__ if getattr(small, name) != getattr(large, name)]
 
 
 def _named(argv: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -82,12 +82,13 @@ def option_hints(function: Callable[..., Any]) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in inspect.signature(function).parameters}
 
 
-def option_lines(function: Callable[..., Any], flag: str) -> list[str]:
-    """Return a help line per keyword option: flag, type, default."""
+def option_lines(function: Callable[..., Any], flag: str, by_size: Collection[str] = ()) -> list[str]:
+    """Return a help line per keyword option: flag, type, default; those of `by_size` depend on the data."""
     lines: list[str] = []
     hints = option_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         default = "" if parameter.default is inspect.Parameter.empty else f"(default: {_short(parameter.default)})"
+        default = "(by data size)" if name in by_size else default
         lines.append(f"  {flag}{name.replace('_', '-'):<22} {type_name(hints[name]):<14} {default}".rstrip())
     return lines
 
