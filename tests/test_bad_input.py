@@ -57,8 +57,8 @@ def test_the_wrong_delimiter(fails):
         rows().replace(",", "~"),
         "train.csv: 6 columns are missing: user, ad, device, price, seen_ads, click. The columns there are: "
         "user~ad~device~price~seen_ads~click. The schema declares the missing ones: rename the columns, add them (with "
-        "empty cells where they are not known), or change the schema. A single column was found: if cells are separated by something else than a "
-        "tab , ; or |, name it.",
+        "empty cells where they are not known), or change the schema. A single column was found: if cells are "
+        "separated by something else than a tab , ; or |, name it.",
     )
 
 
