@@ -120,7 +120,11 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "command": "python benchmarks/latency.py",
-        "machine": {"processor": about.processor, "platform": platform.platform(), "packages": about.packages},
+        "machine": {
+            "processor": about.processor,
+            "platform": f"{platform.system()} {platform.machine()}",
+            "packages": about.packages,
+        },
         "cases": found,
     }
     options.out.write_text(json.dumps(record, indent=2) + "\n")
