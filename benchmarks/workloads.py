@@ -4,6 +4,7 @@ A: Frappe's size (10 id fields, 5.4k ids, dim 10, batch 4096, dense L2). B: Crit
 5 million ids, dim 16, batch 10,000). Settings are those of the peers' benchmark, so that rows/s can be compared.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,13 @@ import torch
 
 from clicksmith.batch.batch import Inputs
 from clicksmith.encode.layout import IdColumn, Layout, NumericColumn, Slot
+from clicksmith.encode.rows import EncodedRows
+from clicksmith.encode.store import Store
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.train.rows import RowOptimizers, row_optimizers
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train
 
 FRAPPE = {"user": 957, "item": 4082, "daytime": 7, "weekday": 7, "isweekend": 2, "homework": 3, "cost": 2, "weather": 9}
 FRAPPE |= {"country": 80, "city": 233}
@@ -118,6 +123,16 @@ def spec_of(work: str, model: str, dim: int) -> ModelSpec:
 
 
 MODELS = {"A": ("DNN", "FinalMLP", "DCNv2", "DeepFM", "AutoInt"), "B": ("DNN", "FinalMLP", "DCNv2")}
+
+
+def epochs_per_second(work: Work, spec: ModelSpec, windows: int) -> list[float]:
+    """Return the speed of our trainer's epochs, the first (warm-up) left out."""
+    torch.manual_seed(0)
+    store = Store.of(EncodedRows(work.ids, work.numeric, labels=work.labels[:, None]), work.layout)
+    settings = TrainSettings(epochs=windows + 1, batch_size=work.batch, table_l2=work.l2, device="cpu")
+    history = train(CTRModel(spec, work.layout), store, None, settings).history
+    ends = [entry["seconds"] for entry in history]
+    return [1 / (end - start) for start, end in itertools.pairwise(ends)]
 
 
 class Stepper:
