@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import torch
+from msgspec.structs import replace
 
 from clicksmith.datasets.load import load
 from clicksmith.encode.encoder import Encoder
@@ -37,6 +38,9 @@ def main(dataset: str, settings_file: str, result_file: str) -> None:
     parser.add_argument("--modes", nargs="*", default=list(MODES), choices=MODES)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, help="at most; for a look, recorded with the result")
+    parser.add_argument(
+        "--unseen-rate", type=float, help="embed.unseen_rate, as `fit` sets it; recorded with the result"
+    )
     parser.add_argument("--out", default=str(HERE / "results" / result_file))
     asked = parser.parse_args()
     out = Path(asked.out)
@@ -53,29 +57,39 @@ def main(dataset: str, settings_file: str, result_file: str) -> None:
             for mode in asked.modes:
                 for name in asked.models:
                     key = f"{name}/{mode}/{seed}" + (f"/epochs={asked.epochs}" if asked.epochs else "")
+                    key += f"/unseen={asked.unseen_rate}" if asked.unseen_rate is not None else ""
                     if key in results["runs"]:
                         continue
-                    results["runs"][key] = run(given, name, mode, seed, asked.epochs, encoder, stores)
+                    results["runs"][key] = run(given, name, mode, seed, asked, encoder, stores)
                     results["summary"] = summary(results["runs"], given)
                     write_bytes(out, json.dumps(results, indent=1).encode() + b"\n")
                     print(key, results["runs"][key]["test"], flush=True)
 
 
 def run(
-    given: dict[str, Any], name: str, mode: str, seed: int, epochs: int | None, encoder: Encoder, stores: dict[str, Any]
+    given: dict[str, Any],
+    name: str,
+    mode: str,
+    seed: int,
+    asked: argparse.Namespace,
+    encoder: Encoder,
+    stores: dict[str, Any],
 ) -> dict[str, Any]:
     """Train once and test once."""
     chosen = given["models"][name]
     extra = {key: chosen[key] for key in ("table_l2", "dense_l2") if key in chosen}
     plain = {**given["train"], **extra, **MODES[mode], "seed": seed, "device": "cpu"}
-    if epochs:
-        plain["epochs"] = epochs
+    if asked.epochs:
+        plain["epochs"] = asked.epochs
     settings = msgspec.convert(plain, TrainSettings)
     torch.manual_seed(seed)
     options = {
         key: tuple(value) if isinstance(value, list) else value for key, value in chosen.get("options", {}).items()
     }
-    model = CTRModel(model_spec(chosen["name"], **options), encoder.layout)
+    spec = model_spec(chosen["name"], **options)
+    if asked.unseen_rate is not None:
+        spec = replace(spec, embed=replace(spec.embed, unseen_rate=asked.unseen_rate))
+    model = CTRModel(spec, encoder.layout)
     result = train(model, stores["train"], stores["valid"], settings, progress=RichProgress())
     labels, logits = stores["test"].targets["labels"][:, 0], predict_logits(model, stores["test"])
     return {
@@ -91,11 +105,12 @@ def run(
 
 
 def summary(runs: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return mean test AUC per model and mode beside the reference; runs cut short are left out."""
+    """Return mean test AUC per model, mode and whatever else was asked; runs cut short are left out."""
     found: dict[str, list[float]] = {}
     for key, one in runs.items():
-        if key.count("/") == 2:
-            found.setdefault(key.rpartition("/")[0], []).append(one["test"]["auc"])
+        if "/epochs=" not in key:
+            name, mode, _, *more = key.split("/")
+            found.setdefault("/".join([name, mode, *more]), []).append(one["test"]["auc"])
     return {
         key: {
             "mean_test_auc": sum(values) / len(values),

@@ -43,13 +43,19 @@ def main() -> None:
         "--python", default=sys.executable, help="interpreter with torch, the peers and our dependencies"
     )
     parser.add_argument("--fuxi-python", default=None, help="interpreter for FuxiCTR, if another")
-    parser.add_argument("--works", nargs="+", default=["A", "B"])
+    parser.add_argument("--works", nargs="*", default=["A", "B"])
     parser.add_argument("--models", nargs="+", default=[])
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--growth", action="store_true", help="measure 5 against 50 million ids too (needs 12 GB)")
     args = parser.parse_args()
-    result = {"machine": machine(), "matrix_products": products(), "rows": [], "growth": []}
+    result = {
+        "command": "python " + " ".join(sys.argv),
+        "machine": machine(),
+        "matrix_products": products(),
+        "rows": [],
+        "growth": [],
+    }
     for work in args.works:
         for model in args.models or workloads.MODELS[work]:
             flops = flops_per_row(work, model)
