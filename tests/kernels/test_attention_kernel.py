@@ -6,10 +6,10 @@ from clicksmith.kernels import attention, native
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the kernels are not built")
 
 
-def by_hand(x: torch.Tensor, heads: int, width: int, factor: float) -> torch.Tensor:
+def by_hand(x: torch.Tensor, heads: int, width: int, factor: float, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Loop over rows, heads and fields, in float64."""
     depth, rows = width // heads, []
-    for row in x:
+    for r, row in enumerate(x):
         out = row[:, 3 * width :].clone() if x.shape[2] > 3 * width else torch.zeros(x.shape[1], width, dtype=x.dtype)
         for h in range(heads):
             query, key, value = (row[:, b * width + h * depth : b * width + (h + 1) * depth] for b in range(3))
@@ -17,6 +17,7 @@ def by_hand(x: torch.Tensor, heads: int, width: int, factor: float) -> torch.Ten
                 scores = torch.stack([query[i] @ key[j] for j in range(x.shape[1])]) * factor
                 weights = (scores - scores.max()).exp()
                 weights = weights / weights.sum()
+                weights = weights if mask is None else weights * mask[r, h, i]
                 mixed = sum(weights[j] * value[j] for j in range(x.shape[1]))
                 out = torch.cat(
                     [
@@ -32,12 +33,19 @@ def by_hand(x: torch.Tensor, heads: int, width: int, factor: float) -> torch.Ten
 @pytest.mark.parametrize(("fields", "heads", "width"), [(1, 1, 5), (10, 4, 32), (17, 2, 34), (40, 1, 16)])
 @pytest.mark.parametrize("blocks", [3, 4])
 @pytest.mark.parametrize("low", [False, True])
-def test_attention_equals_the_loops_of_its_formula(fields: int, heads: int, width: int, blocks: int, low: bool):
+@pytest.mark.parametrize("drop", [0.0, 0.4])
+def test_attention_equals_the_loops_of_its_formula(
+    fields: int, heads: int, width: int, blocks: int, low: bool, drop: float
+):
     torch.manual_seed(0)
     x = torch.randn(3, fields, blocks * width).to(torch.bfloat16 if low else torch.float32)
     ours, exact = x.clone().requires_grad_(), x.double().requires_grad_()
     direction = torch.randn(3, fields, width)
-    out, expected = attention.attend(ours, heads, width, 0.7), by_hand(exact, heads, width, 0.7)
+    state = torch.get_rng_state()
+    seed = int(torch.randint(0, 2**62, (), dtype=torch.int64))
+    mask = attention.kept(x, heads, drop, seed).double() if drop else None
+    torch.set_rng_state(state)
+    out, expected = attention.attend(ours, heads, width, 0.7, drop), by_hand(exact, heads, width, 0.7, mask)
     (out * direction).sum().backward()
     (expected * direction.double()).sum().backward()
     assert ours.grad is not None
@@ -66,11 +74,36 @@ def test_one_and_two_threads_give_the_same_bits():
     assert torch.equal(*results)
 
 
-def test_it_differentiates_twice():
+def test_dropout_keeps_its_share_of_the_weights_and_their_mean():
+    x = torch.randn(200, 10, 3 * 32)
+    mask = attention.kept(x, 4, 0.3, 12345)
+    assert float((mask == 0).float().mean()) == pytest.approx(0.3, abs=0.005)
+    assert float(mask.mean()) == pytest.approx(1, abs=0.01)
+    first, second = (attention.kept(x, 4, 0.3, seed) for seed in (1, 2))
+    assert float(((first == 0) & (second == 0)).float().mean()) == pytest.approx(0.09, abs=0.005)
+
+
+def test_it_is_for_training_on_few_fields():
+    x = torch.randn(2, 4, 48)
+    assert attention.fits(x.requires_grad_())
+    assert not attention.fits(x.detach())
+    assert not attention.fits(torch.zeros(0, 4, 48, requires_grad=True))
+    assert not attention.fits(torch.zeros(2, 65, 48, requires_grad=True))
+    assert not attention.fits(x.detach().double().requires_grad_())
+    with torch.no_grad():
+        assert not attention.fits(x)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.3])
+def test_it_differentiates_twice(drop: float):
     x = torch.randn(2, 3, 24, dtype=torch.float32, requires_grad=True)
-    (grad,) = torch.autograd.grad(attention.attend(x, 2, 8, 0.5).pow(2).sum(), x, create_graph=True)
+    state = torch.get_rng_state()
+    seed = int(torch.randint(0, 2**62, (), dtype=torch.int64))
+    mask = attention.kept(x, 2, drop, seed).double() if drop else None
+    torch.set_rng_state(state)
+    (grad,) = torch.autograd.grad(attention.attend(x, 2, 8, 0.5, drop).pow(2).sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(grad.pow(2).sum(), x)
     y = x.detach().double().requires_grad_()
-    (grad,) = torch.autograd.grad(by_hand(y, 2, 8, 0.5).pow(2).sum(), y, create_graph=True)
+    (grad,) = torch.autograd.grad(by_hand(y, 2, 8, 0.5, mask).pow(2).sum(), y, create_graph=True)
     (expected,) = torch.autograd.grad(grad.pow(2).sum(), y)
     torch.testing.assert_close(second.double(), expected, atol=1e-3, rtol=1e-3)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
-from clicksmith.interact.small_attention import attend, fits
+from clicksmith.kernels.attention import attend, fits
 from clicksmith.kernels.layers import Linear
 
 Residual = Literal["project", "identity", "none"]
@@ -104,14 +104,13 @@ class InteractingLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
         projected = self._projected(x)
-        if fits(projected) and not (self.dropout and self.training):
-            out = attend(projected, self.heads, self.width, self.factor)
+        drop = self.dropout if self.training else 0.0
+        if fits(projected):
+            out = attend(projected, self.heads, self.width, self.factor, drop)
             residual = x if self.identity else None
         else:
             query, key, value, residual = self._projections(x, projected)
-            mixed = nn.functional.scaled_dot_product_attention(
-                query, key, value, dropout_p=self.dropout if self.training else 0.0, scale=self.factor
-            )
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=drop, scale=self.factor)
             out = mixed.transpose(1, 2).flatten(2)
         if residual is not None:
             out = out + residual

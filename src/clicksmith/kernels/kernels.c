@@ -122,7 +122,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 3; }
+EXPORT int64_t cs_version(void) { return 4; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -787,7 +787,7 @@ INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
 }
 
 typedef struct {
-  const void *x; const void *g; void *out; int64_t n, fields, heads, depth, stride; float factor; int half, residual;
+  const void *x; const void *g; void *out; int64_t n, fields, heads, depth, stride; float factor, drop; uint64_t seed; int half, residual;
 } attention_args;
 
 /* Keys or values of one head as floats, [fields][depth rounded up to W]; lanes past depth are zero. */
@@ -829,6 +829,18 @@ INLINE void softmax_rows(float *a, int64_t fields, int64_t lanes, float factor) 
     for (int64_t j = 0; j < fields; j++) row[j] /= total;
   }
 }
+/* Dropout of one head's weights (or of their gradient): value [row][head][i][j] of a tensor whose last axis is rounded up to 16, so
+ * that every instruction level drops the same ones. */
+INLINE void drop_weights(const attention_args *a, int64_t row, int64_t h, float *s, int64_t lanes) {
+  int64_t across = (a->fields + 15) / 16 * 16, at = (row * a->heads + h) * a->fields * across;
+  vi rate = (int32_t)((double)a->drop * 2147483648.0) - (vi){0};
+  vf keep = all(1 / (1 - a->drop));
+  for (int64_t i = 0; i < a->fields; i++)
+    for (int64_t j = 0; j < lanes; j += W) {
+      vf_any *w = (vf_any *)(s + i * lanes + j);
+      *w = only(kept(a->seed, at + i * across + j, rate), *w * keep);
+    }
+}
 /* out_i = sum_j a_ij b_j, or a_ji if `turned`; a vector of one head at a time. */
 INLINE vf mixed(const float *a, const float *b, int64_t i, int64_t d, int64_t fields, int64_t padded, int64_t lanes, int turned) {
   vf s = {0};
@@ -855,6 +867,7 @@ INLINE void attention_span(const attention_args *a, int64_t first, int64_t last,
       head_of(a->x, from + 2 * width, a->stride, fields, depth, padded, v, half);
       dots(q, kt, s, fields, depth, padded, lanes);
       softmax_rows(s, fields, lanes, a->factor);
+      if (a->drop > 0) drop_weights(a, row, h, s, lanes);
       for (int64_t f = 0; f < fields; f++)
         LANES(d, depth) {
           vf o = mixed(s, v, f, d, fields, padded, lanes, 0);
@@ -883,11 +896,13 @@ INLINE void attention_back_span(const attention_args *a, int64_t first, int64_t 
       dots(q, kt, s, fields, depth, padded, lanes);
       softmax_rows(s, fields, lanes, a->factor);
       dots(g, vt, ds, fields, depth, padded, lanes);
+      if (a->drop > 0) drop_weights(a, row, h, ds, lanes);
       for (int64_t i = 0; i < fields; i++) {
         float mean = 0;
         for (int64_t j = 0; j < fields; j++) mean += s[i * lanes + j] * ds[i * lanes + j];
         for (int64_t j = 0; j < fields; j++) ds[i * lanes + j] = a->factor * s[i * lanes + j] * (ds[i * lanes + j] - mean);
       }
+      if (a->drop > 0) drop_weights(a, row, h, s, lanes);
       for (int64_t f = 0; f < fields; f++)
         LANES(d, depth) {
           int64_t to = from + f * a->stride + d;
@@ -909,17 +924,17 @@ static void attention_back_block(const void *args, int64_t b) {
   SPAN(a->n, b, BLOCKS);
   if (a->half) attention_back_span(a, first, last, 1); else attention_back_span(a, first, last, 0);
 }
-/* out = softmax(factor Q K') V (+ the fourth block) per head; x [n, fields, stride] holds Q, K, V (and a residual) side by side. */
+/* out = dropout(softmax(factor Q K')) V (+ the fourth block) per head; x [n, fields, stride] holds Q, K, V (and a residual) side by side. */
 EXPORT void cs_attention_forward(const void *x, void *out, int64_t n, int64_t fields, int64_t heads, int64_t depth, int64_t stride,
-                                 float factor, int half, int threads) {
+                                 float factor, float drop, uint64_t seed, int half, int threads) {
   attention_args a = {.x = x, .out = out, .n = n, .fields = fields, .heads = heads, .depth = depth, .stride = stride, .factor = factor,
-                      .half = half, .residual = stride > 3 * heads * depth};
+                      .drop = drop, .seed = seed, .half = half, .residual = stride > 3 * heads * depth};
   run(attention_block, &a, BLOCKS, threads);
 }
 /* Gradient of x, from that of out; the weights are computed again. */
 EXPORT void cs_attention_backward(const void *x, const void *g, void *dx, int64_t n, int64_t fields, int64_t heads, int64_t depth,
-                                  int64_t stride, float factor, int half, int threads) {
+                                  int64_t stride, float factor, float drop, uint64_t seed, int half, int threads) {
   attention_args a = {.x = x, .g = g, .out = dx, .n = n, .fields = fields, .heads = heads, .depth = depth, .stride = stride,
-                      .factor = factor, .half = half, .residual = stride > 3 * heads * depth};
+                      .factor = factor, .drop = drop, .seed = seed, .half = half, .residual = stride > 3 * heads * depth};
   run(attention_back_block, &a, BLOCKS, threads);
 }
