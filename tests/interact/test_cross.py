@@ -5,7 +5,7 @@ import torch
 
 from clicksmith.embed.shape import FieldShape
 from clicksmith.errors import CompositionError
-from clicksmith.interact.cross import Cross, CrossMixture, LowRankCross, MatrixCross
+from clicksmith.interact.cross import Cross, CrossMixture, GatedCross, LowRankCross, MatrixCross
 
 SHAPE = FieldShape((), 1)
 WIDTH, LAYERS = 5, 4
@@ -57,6 +57,19 @@ def test_matrix_cross_multiplies_by_what_the_matrix_gives():
         x = row
         for linear in module.maps:
             x = torch.stack([row[i] * (linear.weight[i] @ x + linear.bias[i]) + x[i] for i in range(WIDTH)])
+        expected.append(x)
+    torch.testing.assert_close(module(x0), torch.stack(expected))
+
+
+def test_gated_cross_lets_a_gate_weigh_what_a_layer_adds():
+    module, x0 = built(GatedCross(layers=LAYERS)), rows()
+    expected = []
+    for row in x0:
+        x = row
+        for linear, bias in zip(module.maps, module.bias, strict=True):
+            value, gate = linear.weight[:WIDTH], linear.weight[WIDTH:]
+            added = [row[i] * (value[i] @ x + bias[i]) * torch.sigmoid(gate[i] @ x) for i in range(WIDTH)]
+            x = torch.stack(added) + x
         expected.append(x)
     torch.testing.assert_close(module(x0), torch.stack(expected))
 
@@ -113,7 +126,7 @@ def test_a_mixture_of_equal_experts_ignores_its_gates():
     torch.testing.assert_close(module(x), before)
 
 
-@pytest.mark.parametrize("part", [Cross(), MatrixCross(), LowRankCross(), CrossMixture()])
+@pytest.mark.parametrize("part", [Cross(), MatrixCross(), GatedCross(), LowRankCross(), CrossMixture()])
 def test_layers_keep_the_width_and_read_nothing_else(part):
     assert (part.width(7), part.reads()) == (7, ())
 

@@ -75,6 +75,19 @@ PUBLISHED = [
         {"layers": 2, "norm": "pre_relu", "wide": True, "bias_each": True, **HEADS, **MLP},
         1_383_799,
     ),
+    (EARLIER, "fignn", {"dim": 10, "layers": 17, "gru": False}, 89_090),
+    (
+        EARLIER,
+        "masknet",
+        {
+            "structure": "parallel", "blocks": 3, "block_units": 50, "ratio": 2, "norm_vectors": False, **MLP,
+        },
+        571_691,
+    ),
+    (EARLIER, "sam", {"dim": 10, "variant": "3A", "layers": 4}, 58_791),
+    (MOVIELENS, "fignn", {"dim": 10, "layers": 13, "gru": False}, 910_440),
+    (MOVIELENS, "masknet", {"structure": "serial", "ratio": 4, "norm_vectors": False, **MLP}, 2_624_541),
+    (MOVIELENS, "sam", {"dim": 10, "variant": "3A", "layers": 2, "pool": "weight"}, 902_984),
 ]  # fmt: skip
 
 

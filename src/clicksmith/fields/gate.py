@@ -6,11 +6,11 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
+from clicksmith.embed.context import context_width
 from clicksmith.embed.shape import Fields, FieldShape, Select, View
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import DenseStack, Linear
-from clicksmith.names import unknown
 from clicksmith.schema.columns import Role
 
 
@@ -42,21 +42,12 @@ class ContextGate(Transform, frozen=True):
         """Keep the shape."""
         if self.per not in ("coordinate", "field"):
             raise CompositionError(f"gate per='{self.per}' is not known; use 'coordinate' or 'field'.")
-        names = [f.name for f in (shape.base or shape.fields)]
-        for name in self.fields:
-            if name not in names:
-                raise CompositionError(f"context of '{self.name}': {unknown(name, names, 'field')}")
-        if (self.fields or self.roles) and not shape.selected(self._view()):
-            raise CompositionError(
-                f"the context of '{self.name}' selects no field (roles {', '.join(self.roles) or 'any'}); "
-                "set the roles in the schema, name fields instead, or leave the context empty."
-            )
+        context_width(self._view(), shape)
         return shape
 
     def build(self, shape: FieldShape) -> nn.Module:
         """Return the module."""
-        context = len(shape.selected(self._view())) * self.dim if self.fields or self.roles else 0
-        return GateBlock(self, shape, context)
+        return GateBlock(self, shape, context_width(self._view(), shape))
 
     def _view(self) -> View:
         return View(self.name, self.dim, Select(names=self.fields, roles=self.roles))

@@ -10,7 +10,7 @@ from clicksmith.embed.shape import Fields, FieldShape
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.attention import attend, fits
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, draw_apart
 
 Residual = Literal["project", "identity", "none"]
 Norm = Literal["none", "pre_relu", "post_relu"]
@@ -94,9 +94,7 @@ class InteractingLayer(nn.Module):
         self.rectified = part.projection == "relu"
         blocks = 3 + self.projected
         self.project = Linear(dim, blocks * part.width, bias=self.rectified)
-        with torch.no_grad():
-            for block in self.project.weight.chunk(blocks):
-                nn.init.xavier_normal_(block)  # each projection is drawn as a matrix of its own
+        draw_apart(self.project, blocks)
         self.norm_before = nn.LayerNorm(part.width) if part.norm == "pre_relu" else None
         self.norm_after = nn.LayerNorm(part.width) if part.norm == "post_relu" else None
         self.dropout = part.dropout

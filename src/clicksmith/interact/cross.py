@@ -1,4 +1,4 @@
-"""Cross networks: DCN, and DCNv2 with full, low-rank and mixture-of-experts matrices. Layers on a flat vector."""
+"""Cross networks: DCN, DCNv2 with full, low-rank and mixture-of-experts matrices, and GDCN. Layers on a flat vector."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import Linear, cross
+from clicksmith.kernels.layers import Linear, cross, draw_apart
 
 
 class _CrossLayer(Layer, frozen=True):
@@ -106,6 +106,37 @@ class CrossStack(nn.Module):
                 crossed = cross(x, crossed, linear)
             else:
                 crossed = torch.addcmul(crossed, x, linear(crossed))
+        return crossed
+
+
+class GatedCross(_CrossLayer, frozen=True):
+    """The cross network of GDCN (Wang et al., CIKM 2023): what a layer adds passes a gate of its own."""
+
+    def build(self, width: int, shape: FieldShape) -> nn.Module:  # noqa: ARG002
+        """Return the module."""
+        return GatedCrossNet(width, self.layers)
+
+
+class GatedCrossNet(nn.Module):
+    """`x_{l+1} = x_0 * (W_l x_l + b_l) * sigmoid(V_l x_l) + x_l`; W and V are one product.
+
+    Shape:
+        x, out: [batch, width]
+    """
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(Linear(width, 2 * width, bias=False) for _ in range(layers))
+        for linear in self.maps:
+            draw_apart(cast("Linear", linear), 2)
+        self.bias = nn.Parameter(torch.zeros(layers, width))
+
+    def forward(self, x: Tensor, fields: Fields | None = None) -> Tensor:  # noqa: ARG002
+        """Cross [batch, width] with itself."""
+        crossed = x
+        for layer, linear in enumerate(self.maps):
+            value, gate = linear(crossed).chunk(2, 1)
+            crossed = torch.addcmul(crossed, x, (value + self.bias[layer]) * torch.sigmoid(gate))
         return crossed
 
 

@@ -65,7 +65,7 @@ class _Attend(torch.autograd.Function):
         (projected,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
             mask = kept(projected, ctx.heads, ctx.drop, ctx.seed) if ctx.drop else None
-            again = _plain(projected, ctx.heads, ctx.width, ctx.factor, mask)
+            again = plain(projected, ctx.heads, ctx.width, ctx.factor, mask)
             grad = torch.autograd.grad(again, projected, grads[0], create_graph=True)[0]
             return grad, None, None, None, None, None
         g, grad = grads[0].to(projected.dtype).contiguous(), torch.empty_like(projected)
@@ -77,7 +77,8 @@ class _Attend(torch.autograd.Function):
         return grad, None, None, None, None, None
 
 
-def _plain(projected: Tensor, heads: int, width: int, factor: float, mask: Tensor | None) -> Tensor:
+def plain(projected: Tensor, heads: int, width: int, factor: float, mask: Tensor | None = None) -> Tensor:
+    """Return the same as `attend` by torch operations, which have derivatives of any order; `mask` is that of `kept`."""
     query, key, value = projected.narrow(2, 0, 3 * width).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     weights = torch.softmax(query @ key.transpose(-1, -2) * factor, -1)
     weights = weights if mask is None else weights * mask.to(weights.dtype)

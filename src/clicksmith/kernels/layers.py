@@ -39,6 +39,13 @@ class Linear(nn.Linear):
         return out.unflatten(0, x.shape[:-1]) if x.dim() > 2 else out
 
 
+def draw_apart(layer: nn.Linear, blocks: int) -> None:
+    """Draw the weights of stacked maps Xavier-normal, each of the `blocks` as a matrix of its own."""
+    with torch.no_grad():
+        for block in layer.weight.chunk(blocks):
+            nn.init.xavier_normal_(block)
+
+
 class DenseStack(nn.Module):
     """Linear, (batch norm), activation, (dropout), for each of `units`, the last one included.
 

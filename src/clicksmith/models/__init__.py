@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from clicksmith.models.apg import apg
 from clicksmith.models.autoint import autoint
 from clicksmith.models.autoint_plus import autoint_plus
 from clicksmith.models.dcn import dcn
@@ -12,18 +13,27 @@ from clicksmith.models.deepfm import deepfm
 from clicksmith.models.din import din
 from clicksmith.models.dnn import dnn
 from clicksmith.models.dualmlp import dualmlp
+from clicksmith.models.eulernet import eulernet
 from clicksmith.models.ffm import ffm
 from clicksmith.models.fgcnn import fgcnn
 from clicksmith.models.fibinet import fibinet
+from clicksmith.models.fignn import fignn
 from clicksmith.models.finalmlp import finalmlp
 from clicksmith.models.fm import fm
 from clicksmith.models.fwfm import fwfm
+from clicksmith.models.gdcn import gdcn
+from clicksmith.models.interhat import interhat
 from clicksmith.models.ipnn import ipnn
 from clicksmith.models.lr import lr
+from clicksmith.models.masknet import masknet
 from clicksmith.models.nfm import nfm
 from clicksmith.models.opnn import opnn
+from clicksmith.models.ppnet import ppnet
+from clicksmith.models.qnn import qnn
+from clicksmith.models.sam import sam
 from clicksmith.models.spec import ModelSpec
 from clicksmith.models.wide_deep import wide_deep
+from clicksmith.models.wukong import wukong
 from clicksmith.models.xdeepfm import xdeepfm
 from clicksmith.names import lookup, unknown
 
@@ -48,6 +58,16 @@ MODELS: dict[str, Callable[..., ModelSpec]] = {
     "dualmlp": dualmlp,
     "finalmlp": finalmlp,
     "din": din,
+    "fignn": fignn,
+    "interhat": interhat,
+    "masknet": masknet,
+    "sam": sam,
+    "gdcn": gdcn,
+    "eulernet": eulernet,
+    "wukong": wukong,
+    "qnn": qnn,
+    "ppnet": ppnet,
+    "apg": apg,
 }
 """Functions of keyword options with published defaults, by name."""
 

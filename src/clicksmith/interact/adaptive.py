@@ -1,0 +1,135 @@
+"""APG's dense layers: a low-rank core made anew for each row (Yan et al., NeurIPS 2022)."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from clicksmith.embed.activation import Activation, activation
+from clicksmith.embed.context import context_width
+from clicksmith.embed.shape import Fields, FieldShape, Select, View
+from clicksmith.embed.sockets import Layer
+from clicksmith.errors import CompositionError
+from clicksmith.kernels.layers import DenseStack, Linear
+from clicksmith.schema.columns import Role
+
+
+class AdaptiveMLP(Layer, frozen=True):
+    """Dense layers whose weights depend on a condition: chosen fields, or with none chosen each layer's own input."""
+
+    name: str = "condition"
+    """Name of the view; two such parts need two names."""
+    dim: int = 16
+    """Length of the chosen fields' vectors, from tables of the condition's own."""
+    fields: tuple[str, ...] = ()
+    """The chosen fields by name."""
+    roles: tuple[Role, ...] = ()
+    """The chosen fields by role; with `fields`, both must hold."""
+    units: tuple[int, ...] = (400, 400, 400)
+    """Width of each layer."""
+    rank: int = 8
+    """Side of the square core that is made for each row."""
+    over: int = 64
+    """Inner width of the products that the shared matrices are in training; 0: plain matrices."""
+    generator_units: tuple[int, ...] = ()
+    """Hidden layers between condition and core."""
+    make_bias: bool = True
+    """Make the bias for each row too."""
+    activation: Activation = "relu"
+    """What follows each map."""
+    batch_norm: bool = False
+    """Normalise before each activation."""
+    dropout: float = 0.0
+    """Share of outputs dropped in training."""
+
+    def reads(self) -> tuple[View | str, ...]:
+        """Read the chosen fields."""
+        return (self._view(),) if self.fields or self.roles else ()
+
+    def width(self, width: int) -> int:  # noqa: ARG002
+        """Return the width of the last layer."""
+        if not self.units or self.rank < 1 or self.over < 0:
+            raise CompositionError(
+                f"adaptive layers of units={self.units}, rank={self.rank}, over={self.over} adapt nothing; "
+                "give one width or more, as in units=400,400, rank=1 or more, and over=0 or more."
+            )
+        return self.units[-1]
+
+    def build(self, width: int, shape: FieldShape) -> nn.Module:
+        """Return the module."""
+        return AdaptiveLayers(self, width, context_width(self._view(), shape))
+
+    def _view(self) -> View:
+        return View(self.name, self.dim, Select(names=self.fields, roles=self.roles))
+
+
+class AdaptiveLayers(nn.Module):
+    """Adaptive map, (batch norm), activation, (dropout), for each of the units.
+
+    Shape:
+        x:   [batch, width]
+        out: [batch, units[-1]]
+    """
+
+    def __init__(self, part: AdaptiveMLP, width: int, condition: int) -> None:
+        super().__init__()
+        self.view = part.name if condition else None
+        maps: list[nn.Module] = []
+        after: list[nn.Module] = []
+        for unit in part.units:
+            maps.append(AdaptiveLinear(part, width, unit, condition or width))
+            norm = [nn.BatchNorm1d(unit)] if part.batch_norm else []
+            after.append(nn.Sequential(*norm, activation(part.activation, unit), nn.Dropout(part.dropout)))
+            width = unit
+        self.maps, self.after = nn.ModuleList(maps), nn.ModuleList(after)
+
+    def forward(self, x: Tensor, fields: Fields) -> Tensor:
+        """Run the layers."""
+        condition = None if self.view is None else fields.views[self.view].flatten(1)
+        for linear, after in zip(self.maps, self.after, strict=True):
+            x = after(linear(x, x if condition is None else condition))
+        return x
+
+
+class AdaptiveLinear(nn.Module):
+    """`y = ((x U) S) V + b`, where S [rank, rank], and b if wanted, are made from the condition.
+
+    With `over`, U and V are products of two matrices each, which trains better and computes the same. S starts near
+    the identity: near zero, where small conditions would put it, nothing passes.
+
+    Shape:
+        x:         [batch, inputs]
+        condition: [batch, condition]
+        out:       [batch, outputs]
+    """
+
+    def __init__(self, part: AdaptiveMLP, inputs: int, outputs: int, condition: int) -> None:
+        super().__init__()
+        self.rank = part.rank
+        inner = (part.over,) if part.over else ()
+        self.into = _factors(inputs, *inner, part.rank)
+        self.out = _factors(part.rank, *inner, outputs)
+        self.hidden = DenseStack(condition, part.generator_units)
+        self.make = Linear(self.hidden.width, part.rank**2 + (outputs if part.make_bias else 0))
+        with torch.no_grad():
+            self.make.bias[: part.rank**2] = torch.eye(part.rank).flatten()
+        self.bias = None if part.make_bias else nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Map [batch, inputs] by weights of each row's own."""
+        made = self.make(self.hidden(condition))
+        core = made[:, : self.rank**2].unflatten(1, (self.rank, self.rank))
+        low = torch.matmul(x, _product(self.into)).unsqueeze(1)
+        out = torch.matmul(torch.bmm(low, core.to(low.dtype)).squeeze(1), _product(self.out))
+        return out + (made[:, self.rank**2 :] if self.bias is None else self.bias)
+
+
+def _factors(*sizes: int) -> nn.ParameterList:
+    return nn.ParameterList(nn.init.xavier_normal_(torch.empty(before, after)) for before, after in pairwise(sizes))
+
+
+def _product(factors: nn.ParameterList) -> Tensor:
+    first, *rest = cast("Iterable[Tensor]", factors)
+    return torch.matmul(first, rest[0]) if rest else first
