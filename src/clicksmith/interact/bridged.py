@@ -74,12 +74,11 @@ class BridgedBlock(nn.Module):
 
     def forward(self, fields: Fields) -> Hidden:
         """Run the pairs of layers."""
-        bridge = fields.vectors.flatten(1)
-        first: Tensor | None = None
-        crossed = deep = bridge
+        crossed, deep = self.inputs[0](fields.vectors.flatten(1))
+        first = bridge = crossed
         for i, (regulation, dense) in enumerate(zip(self.inputs, self.dense, strict=True)):
-            crossed, deep = regulation(bridge)
-            first = crossed if first is None else first
+            if i:
+                crossed, deep = regulation(bridge)
             dot = nn.functional.linear(crossed, self.weight[i : i + 1])
             crossed = torch.addcmul(crossed + self.bias[i], first, dot)
             deep = dense(deep)

@@ -28,7 +28,8 @@ class DisentangledAttention(Transform, frozen=True):
     """Share of attention weights dropped in training."""
     projection: Literal["linear", "bias", "relu"] = "linear"
     """Of queries, keys and values: matrices (the paper), with constants, or with constants and ReLU. Without a ReLU
-    the constants of queries, keys and unary scores cancel; published parameter counts have them."""
+    those of queries, keys and unary scores cancel and the others add up to one constant; published parameter counts
+    have them."""
 
     def grow(self, shape: FieldShape) -> FieldShape:
         """Change the dim to the width."""
