@@ -43,6 +43,7 @@ def regulated(x, regulation, side, temperature):
     return normal(x, regulation.norms[side]) if len(regulation.norms) else x
 
 
+@torch.no_grad()
 def looped(module, row, bridge, temperature):
     joined, first = list(row), None
     for layer, regulation in enumerate(module.inputs):

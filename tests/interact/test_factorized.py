@@ -14,6 +14,7 @@ def built(**options):
     return Factorized(**{"units": (4, 6), "activation": "linear", **options}).build(5, SHAPE).double()
 
 
+@torch.no_grad()
 def looped(layer, row, concat):
     weight, bias = layer.linear.weight, layer.linear.bias
     half = len(weight) // 2

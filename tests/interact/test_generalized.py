@@ -19,6 +19,7 @@ def built(layers):
     return module
 
 
+@torch.no_grad()
 def looped(layer, vectors, x):
     out = torch.zeros(SPACES, DIM, dtype=torch.float64)
     for o in range(SPACES):

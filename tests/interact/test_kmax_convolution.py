@@ -36,6 +36,7 @@ def kept_in_order(row, count):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "linear"])
+@torch.no_grad()
 def test_levels_convolve_keep_the_largest_and_activate(activation):
     part = KMaxConvolution(channels=(3, 2), kernels=(4, 2), activation=activation)
     module, x = part.build(SHAPE).double(), torch.randn(3, N, DIM, dtype=torch.float64)

@@ -28,6 +28,7 @@ def normal(x, norm, i):
     return (x - norm.running_mean[i]) / (norm.running_var[i] + norm.eps) ** 0.5 * norm.weight[i] + norm.bias[i]
 
 
+@torch.no_grad()
 def test_a_neuron_multiplies_the_fields_to_its_powers():
     module, x = built().eval(), torch.randn(2, N, DIM, dtype=torch.float64)
     x[0, 1, 2] = 0.0
