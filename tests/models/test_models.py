@@ -32,9 +32,13 @@ def layout(rows):
 LATER = layout(FRAPPE)
 EARLIER = layout({name: rows - 1 for name, rows in FRAPPE.items()})
 MOVIELENS = layout({"user": 17045, "item": 23743, "tag": 49451})
+MOVIELENS_LATER = layout({"user": 17046, "item": 23744, "tag": 49452})
 
 MLP = {"dim": 10, "units": (400, 400, 400)}
 HEADS = {"dim": 10, "width": 128, "heads": 4, "residual": "identity"}
+DESTINE = {"width": 128, "heads": 1, "projection": "bias", "bias_each": True}
+TWO_LOGITS = 4
+"""A second output layer's constant, and two weights and a constant that join the logits: redundant, and not ours."""
 
 PUBLISHED = [
     (EARLIER, "lr", {}, 5_390),
@@ -88,6 +92,22 @@ PUBLISHED = [
     (MOVIELENS, "fignn", {"dim": 10, "layers": 13, "gru": False}, 910_440),
     (MOVIELENS, "masknet", {"structure": "serial", "ratio": 4, "norm_vectors": False, **MLP}, 2_624_541),
     (MOVIELENS, "sam", {"dim": 10, "variant": "3A", "layers": 2, "pool": "weight"}, 902_984),
+    (EARLIER, "afn", {"dim": 10, "neurons": 1000}, 4_066_711),
+    (EARLIER, "afn_plus", {"dim": 10, "neurons": 1000}, 4_482_205 - TWO_LOGITS),
+    (EARLIER, "aoanet", {"layers": 1, "subspaces": 2, **MLP}, 418_331),
+    (EARLIER, "deepim", {"order": 3, "bias_each": True, **MLP}, 417_922),
+    (EARLIER, "destine", {"layers": 4, **DESTINE, **MLP}, 623_346),
+    (EARLIER, "edcn", {"dim": 10, "temperature": 5}, 86_351),
+    (LATER, "finalnet", {"dim": 10, "bias_each": True}, 338_502),
+    (LATER, "finalnet", {"dim": 10, "blocks": 1, "gate": False}, 256_791),
+    (MOVIELENS, "afn", {"dim": 10, "neurons": 800, "units": (200,)}, 2_506_797),
+    (MOVIELENS, "afn_plus", {"dim": 10, "neurons": 800, "afn_units": (200,)}, 3_742_791 - TWO_LOGITS),
+    (MOVIELENS, "aoanet", {"layers": 3, "subspaces": 2, **MLP}, 1_239_113),
+    (MOVIELENS, "deepim", {"order": 5, "order_norm": True, "bias_each": True, **MLP}, 1_238_542),
+    (MOVIELENS, "destine", {"layers": 3, **DESTINE, "width": 64, **MLP}, 1_274_821),
+    (MOVIELENS, "edcn", {"dim": 10, "layers": 2, "regulate": False}, 904_701),
+    (MOVIELENS_LATER, "finalnet", {"dim": 10, "units2": (500,), "bias_each": True}, 1_106_234),
+    (MOVIELENS_LATER, "finalnet", {"dim": 10, "blocks": 1, "gate": False, "units1": (400,)}, 916_021),
 ]  # fmt: skip
 
 
@@ -240,6 +260,14 @@ def test_dcnv2_builds_every_kind_of_cross(cross):
         "autoint_plus",
         "finalmlp",
         "din",
+        "afn",
+        "afn_plus",
+        "aoanet",
+        "ccpm",
+        "destine",
+        "deepim",
+        "edcn",
+        "finalnet",
     ],
 )
 def test_the_generator_stands_in_front_of_any_backbone_that_reads_vectors(name):

@@ -4,21 +4,29 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from clicksmith.models.afn import afn
+from clicksmith.models.afn_plus import afn_plus
+from clicksmith.models.aoanet import aoanet
 from clicksmith.models.apg import apg
 from clicksmith.models.autoint import autoint
 from clicksmith.models.autoint_plus import autoint_plus
+from clicksmith.models.ccpm import ccpm
 from clicksmith.models.dcn import dcn
 from clicksmith.models.dcnv2 import dcnv2
 from clicksmith.models.deepfm import deepfm
+from clicksmith.models.deepim import deepim
+from clicksmith.models.destine import destine
 from clicksmith.models.din import din
 from clicksmith.models.dnn import dnn
 from clicksmith.models.dualmlp import dualmlp
+from clicksmith.models.edcn import edcn
 from clicksmith.models.eulernet import eulernet
 from clicksmith.models.ffm import ffm
 from clicksmith.models.fgcnn import fgcnn
 from clicksmith.models.fibinet import fibinet
 from clicksmith.models.fignn import fignn
 from clicksmith.models.finalmlp import finalmlp
+from clicksmith.models.finalnet import finalnet
 from clicksmith.models.fm import fm
 from clicksmith.models.fwfm import fwfm
 from clicksmith.models.gdcn import gdcn
@@ -68,6 +76,14 @@ MODELS: dict[str, Callable[..., ModelSpec]] = {
     "qnn": qnn,
     "ppnet": ppnet,
     "apg": apg,
+    "afn": afn,
+    "afn_plus": afn_plus,
+    "aoanet": aoanet,
+    "ccpm": ccpm,
+    "destine": destine,
+    "deepim": deepim,
+    "edcn": edcn,
+    "finalnet": finalnet,
 }
 """Functions of keyword options with published defaults, by name."""
 

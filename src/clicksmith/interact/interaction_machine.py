@@ -1,0 +1,71 @@
+"""The interaction machine of DeepIM: sums of products of any k fields (Yu et al., CIKM 2020)."""
+
+import torch
+from torch import Tensor, nn
+
+from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
+from clicksmith.embed.sockets import Block
+from clicksmith.errors import CompositionError
+from clicksmith.interact.fm import needs_pairs
+
+
+class InteractionMachine(Block, frozen=True):
+    """The products of every 1, 2, ... `order` fields, added up order by order, coordinate by coordinate."""
+
+    order: int = 3
+    """Most fields in a product; sums of orders above the number of fields are zero, up to rounding."""
+    batch_norm: bool = False
+    """Normalise each sum over the batch."""
+
+    def out(self, shape: FieldShape) -> HiddenShape:
+        """Give dim numbers per order."""
+        needs_pairs(self, shape)
+        if self.order < 1:
+            raise CompositionError(f"an interaction machine of order {self.order} gives nothing; give order=1 or more.")
+        return HiddenShape(self.order * shape.dim)
+
+    def build(self, shape: FieldShape) -> nn.Module:
+        """Return the module."""
+        return InteractionMachineBlock(self.order, shape.dim if self.batch_norm else 0)
+
+
+class InteractionMachineBlock(nn.Module):
+    """`e_k = sum_{i1 < ... < ik} v_i1 * ... * v_ik` for k = 1 ... order.
+
+    Shape:
+        fields.vectors: [batch, fields, dim]
+        out.vector:     [batch, order * dim]
+    """
+
+    def __init__(self, order: int, normed: int) -> None:
+        super().__init__()
+        self.order = order
+        self.norm = nn.BatchNorm1d(order * normed) if normed else None
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Sum the products, order by order."""
+        sums = torch.cat(symmetric_sums(fields.vectors, self.order), 1)
+        return Hidden(sums if self.norm is None else self.norm(sums))
+
+
+def symmetric_sums(vectors: Tensor, order: int) -> list[Tensor]:
+    """Return e_1 ... e_order by Newton's identities, `k e_k = sum_{i=1..k} (-1)^{i-1} e_{k-i} p_i`.
+
+    `p_i = sum_f v_f^i`, so the cost is fields * order, and not the number of products. The terms of high orders
+    cancel each other, hence float32 at least.
+
+    Shape:
+        vectors: [batch, fields, dim]
+        out:     order times [batch, dim]
+    """
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    power, powers, sums = wide, [wide.sum(1)], list[Tensor]()
+    for _ in range(order - 1):
+        power = power * wide
+        powers.append(power.sum(1))
+    for k in range(1, order + 1):
+        total = powers[k - 1] if k % 2 else -powers[k - 1]
+        for i, before in enumerate(reversed(sums), 1):  # e_{k-1} p_1, e_{k-2} p_2, ...
+            total = torch.addcmul(total, before, powers[i - 1], value=1 if i % 2 else -1)
+        sums.append(total / k)
+    return sums
