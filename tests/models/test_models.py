@@ -62,7 +62,17 @@ PUBLISHED = [
         },
         253_392,
     ),
+    (EARLIER, "afm", {"dim": 10, "width": 128}, 60_826),
+    (EARLIER, "hfm", {"dim": 10}, 59_290),
+    (EARLIER, "hfm_plus", {"interaction": "circular_correlation", "bias_each": True, **MLP}, 563_281),
+    (EARLIER, "hofm", {"dim": 10}, 113_170),
+    (EARLIER, "fmfm", {"dim": 10, "matrices": "diagonal"}, 59_730),
+    (EARLIER, "dlrm", {"interaction": "cat", **MLP}, 417_891),
+    (EARLIER, "dssm", {"dim": 10, "item_fields": ("item", "cost")}, 739_490),
     (MOVIELENS, "lr", {}, 90_240),
+    (MOVIELENS, "dcn", {"dim": 10, "layers": 7, "units": ()}, 902_841),
+    (MOVIELENS, "dcnv2", {"dim": 10, "layers": 8, "structure": "cross"}, 909_861),
+    (MOVIELENS, "xdeepfm", {"cin_units": (32, 32, 32, 32), "dim": 10, "units": ()}, 1_002_390),
     (MOVIELENS, "deepfm", MLP, 1_328_630),
     (MOVIELENS, "ipnn", MLP, 1_237_191),
     (MOVIELENS, "nfm", MLP, 1_318_230),
@@ -75,6 +85,13 @@ PUBLISHED = [
         {"layers": 2, "norm": "pre_relu", "wide": True, "bias_each": True, **HEADS, **MLP},
         1_383_799,
     ),
+    (MOVIELENS, "afm", {"dim": 10}, 992_832),
+    (MOVIELENS, "hfm", {"dim": 10, "interaction": "circular_correlation"}, 992_640),
+    (MOVIELENS, "hfm_plus", {"interaction": "circular_correlation", "bias_each": True, **MLP}, 1_328_631),
+    (MOVIELENS, "hofm", {"dim": 10, "shared": True}, 992_630),
+    (MOVIELENS, "fmfm", {"dim": 10, "matrices": "diagonal"}, 992_660),
+    (MOVIELENS, "dlrm", {"interaction": "cat", **MLP}, 1_238_391),
+    (MOVIELENS, "dssm", {"dim": 10, "item_fields": ("item", "tag")}, 1_559_990),
 ]  # fmt: skip
 
 
@@ -227,6 +244,16 @@ def test_dcnv2_builds_every_kind_of_cross(cross):
         "autoint_plus",
         "finalmlp",
         "din",
+        "afm",
+        "hfm",
+        "hfm_plus",
+        "hofm",
+        "fmfm",
+        "lorentzfm",
+        "flen",
+        "dlrm",
+        "dssm",
+        "deepcrossing",
     ],
 )
 def test_the_generator_stands_in_front_of_any_backbone_that_reads_vectors(name):
@@ -239,7 +266,7 @@ def test_the_generator_stands_in_front_of_any_backbone_that_reads_vectors(name):
     assert all(p.grad is not None for p in model.transforms.parameters())
 
 
-@pytest.mark.parametrize("name", ["lr", "ffm"])
+@pytest.mark.parametrize("name", ["lr", "ffm", "onn"])
 def test_the_generator_is_refused_in_front_of_what_reads_no_vectors(name):
     spec = msgspec.structs.replace(model_spec(name), transforms=(FGCNN(),))
     with pytest.raises(

@@ -4,23 +4,34 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from clicksmith.models.afm import afm
 from clicksmith.models.autoint import autoint
 from clicksmith.models.autoint_plus import autoint_plus
 from clicksmith.models.dcn import dcn
 from clicksmith.models.dcnv2 import dcnv2
+from clicksmith.models.deepcrossing import deepcrossing
 from clicksmith.models.deepfm import deepfm
 from clicksmith.models.din import din
+from clicksmith.models.dlrm import dlrm
 from clicksmith.models.dnn import dnn
+from clicksmith.models.dssm import dssm
 from clicksmith.models.dualmlp import dualmlp
 from clicksmith.models.ffm import ffm
 from clicksmith.models.fgcnn import fgcnn
 from clicksmith.models.fibinet import fibinet
 from clicksmith.models.finalmlp import finalmlp
+from clicksmith.models.flen import flen
 from clicksmith.models.fm import fm
+from clicksmith.models.fmfm import fmfm
 from clicksmith.models.fwfm import fwfm
+from clicksmith.models.hfm import hfm
+from clicksmith.models.hfm_plus import hfm_plus
+from clicksmith.models.hofm import hofm
 from clicksmith.models.ipnn import ipnn
+from clicksmith.models.lorentzfm import lorentzfm
 from clicksmith.models.lr import lr
 from clicksmith.models.nfm import nfm
+from clicksmith.models.onn import onn
 from clicksmith.models.opnn import opnn
 from clicksmith.models.spec import ModelSpec
 from clicksmith.models.wide_deep import wide_deep
@@ -48,6 +59,17 @@ MODELS: dict[str, Callable[..., ModelSpec]] = {
     "dualmlp": dualmlp,
     "finalmlp": finalmlp,
     "din": din,
+    "afm": afm,
+    "hfm": hfm,
+    "hfm_plus": hfm_plus,
+    "hofm": hofm,
+    "fmfm": fmfm,
+    "lorentzfm": lorentzfm,
+    "onn": onn,
+    "flen": flen,
+    "dlrm": dlrm,
+    "dssm": dssm,
+    "deepcrossing": deepcrossing,
 }
 """Functions of keyword options with published defaults, by name."""
 
