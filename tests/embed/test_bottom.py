@@ -24,4 +24,4 @@ def test_numbers_become_one_field(batch_norm):
             inner = inner / (1 + norm.eps) ** 0.5 * norm.weight + norm.bias
         rows.append(torch.relu(last.weight @ torch.relu(inner) + last.bias))
     torch.testing.assert_close(module(numeric), torch.stack(rows).unsqueeze(1))
-    assert part.fields(("a", "b", "c")) == ("numbers",)
+    assert part.fields(("a", "b", "c")) == ("(numbers)",)

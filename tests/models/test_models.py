@@ -212,6 +212,47 @@ def test_fwfm_that_weighs_pairs_alike_is_fm():
     torch.testing.assert_close(scored(weighted), scored(plain))
 
 
+def test_dlrm_without_products_is_a_dnn_whose_numbers_are_one_field():
+    small = {"dim": 4, "units": (6,), "dropout": 0.0}
+    merged, layout = build("dlrm", interaction="cat", **small), LAYOUTS["ids"]
+    assert [f.name for f in merged.shapes.fields[0].fields] == ["user", "(numbers)", "item", "category", "hour"]
+    torch.manual_seed(3)
+    without = CTRModel(model_spec("dlrm", interaction="cat", **small), layout).eval()
+    plain = CTRModel(model_spec("dnn", **small), layout).eval()
+    plain.load_state_dict(without.state_dict())
+    given = random_batch(layout, 5).inputs
+    torch.testing.assert_close(without(given).logits, plain(given).logits)
+
+
+def test_dlrm_hands_on_the_products_and_the_field_of_the_numbers():
+    model = build("dlrm", dim=4, units=())
+    vectors = model.embedder(inputs()).vectors
+    products = [(vectors[:, i] * vectors[:, j]).sum(1) for i in range(5) for j in range(i + 1, 5)]
+    expected = torch.cat([torch.stack(products, 1), vectors[:, 1]], 1)
+    torch.testing.assert_close(model.block(model.embedder(inputs())).vector, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "items"), [({}, {"item", "price", "category"}), ({"item_fields": ("hour",)}, {"hour"})]
+)
+def test_dssm_keeps_the_sides_apart(options, items):
+    model = build("dssm", dim=4, user_units=(6, 3), item_units=(5, 3), **options)
+    names, fields = [f.name for f in model.shapes.fields[0].fields], model.embedder(inputs())
+    for field, name in enumerate(names):
+        vectors = fields.vectors.clone()
+        vectors[:, field] += 1
+        changed = replaced(fields, vectors=vectors)
+        sides = [not torch.equal(t(fields).vector, t(changed).vector) for t in (model.block.first, model.block.second)]
+        assert sides == ([False, True] if name in items else [True, False])
+
+
+def test_hfm_of_plain_products_is_hfm_plus_whose_layers_add_up():
+    summed = build("hfm", dim=4, interaction="hadamard_product")
+    fields = summed.embedder(inputs())
+    side_by_side = build("hfm_plus", dim=4, interaction="hadamard_product", units=()).block(fields).vector
+    torch.testing.assert_close(summed.block(fields).vector, side_by_side.unflatten(1, (-1, 4)).sum(1))
+
+
 def test_dcnv2_structures_put_the_dense_layers_beside_or_after():
     small = {"dim": 4, "units": (6,), "stacked_units": (5,)}
     widths = {

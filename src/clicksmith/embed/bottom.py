@@ -22,7 +22,7 @@ class Bottom(Numbers, frozen=True):
 
     def fields(self, names: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002
         """Return the one field's name."""
-        return ("numbers",)
+        return ("(numbers)",)  # no column has such a name
 
     def build(self, columns: int, dim: int) -> nn.Module:
         """Return the module."""

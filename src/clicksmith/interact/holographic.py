@@ -51,7 +51,8 @@ class HolographicPairs(nn.Module):
 
     def __init__(self, fields: int, dim: int, interaction: Interaction) -> None:
         super().__init__()
-        self.interaction, self.dim = interaction, dim
+        self.interaction: Interaction = interaction
+        self.dim = dim
         self.products = PairProducts(fields)
         self.register_buffer("pairs", self.products.left * fields + self.products.right, persistent=False)
 
@@ -60,7 +61,8 @@ class HolographicPairs(nn.Module):
         vectors = fields.vectors
         if self.interaction == "hadamard_product":
             return Hidden(self.products(vectors).flatten(1))
-        rotated = torch.cat([vectors, vectors], 2).unfold(2, self.dim, 1)[:, :, : self.dim]  # [.., k, d] is v_{k+d}
+        repeated = vectors.repeat(1, 1, self.dim + 1).unflatten(2, (self.dim, self.dim + 1))
+        rotated = repeated[..., : self.dim]  # [..., k, d] is v_{k+d}: each row starts one coordinate later
         every = torch.bmm(_left(vectors, self.interaction), rotated.flatten(1, 2).transpose(1, 2))
         return Hidden(every.unflatten(2, (-1, self.dim)).flatten(1, 2).index_select(1, self.pairs).flatten(1))
 
@@ -80,11 +82,12 @@ class HolographicSum(nn.Module):
 
     def __init__(self, fields: int, dim: int, interaction: Interaction) -> None:
         super().__init__()
-        self.interaction, self.dim = interaction, dim
+        self.interaction: Interaction = interaction
+        self.dim = dim
         self.register_buffer("later", torch.ones(fields, fields).triu(1), persistent=False)
         coordinate = torch.arange(dim)
-        partner = (coordinate.unsqueeze(1) + coordinate) % dim  # [k, d] is k + d
-        self.register_buffer("cells", (coordinate * dim + partner).flatten(), persistent=False)
+        shift = (coordinate - coordinate.unsqueeze(1)) % dim  # of the cell [d, e]: e - d
+        self.register_buffer("cells", nn.functional.one_hot(shift.flatten(), dim).float(), persistent=False)
 
     def forward(self, fields: Fields) -> Hidden:
         """Sum the outer products of all pairs, then the cells of each coordinate."""
@@ -93,7 +96,7 @@ class HolographicSum(nn.Module):
             return Hidden(pair_sum(vectors))
         rest = self.later.to(vectors.dtype) @ vectors  # [batch, fields, dim], the sum of the fields after each
         outer = torch.bmm(_left(vectors, self.interaction).transpose(1, 2), rest)
-        return Hidden(outer.flatten(1).index_select(1, self.cells).view(-1, self.dim, self.dim).sum(2))
+        return Hidden(outer.flatten(1) @ self.cells.to(outer.dtype))
 
 
 def _left(vectors: Tensor, interaction: Interaction) -> Tensor:

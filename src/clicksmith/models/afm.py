@@ -1,7 +1,7 @@
 """AFM: a factorisation machine whose pairs are weighed by attention (Xiao et al., IJCAI 2017).
 
-Differs from the paper: dropout on the pairs' weights and on their sum, as in the common implementation, where the
-paper drops before the attention; the paper's L2 on the attention's matrix is `dense_l2` in training, on all weights.
+Differs from the paper, as the common implementation does: dropout acts on the pairs' weights and on their sum, not on
+the products before the attention. The paper's L2 on the attention's matrix is `dense_l2` in training, on all weights.
 """
 
 from clicksmith.embed.embedder import Embed
