@@ -4,6 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
+from clicksmith.datasets.published import role
 from clicksmith.encode.layout import IdColumn, Layout, Slot
 from clicksmith.models import MODELS, describe, model_spec
 from clicksmith.models.spec import CTRModel
@@ -22,7 +23,7 @@ FRAPPE = {
 def frappe() -> Layout:
     """Return Frappe's layout: 10 id fields; each has two rows more than values, for padding and unseen."""
     slots = tuple(Slot(name, values + 2) for name, values in FRAPPE.items())
-    columns = tuple(IdColumn(name, name) for name in FRAPPE)
+    columns = tuple(IdColumn(name, name, role(name)) for name in FRAPPE)
     return Layout(slots=slots, ids=columns, labels=("label",), order=tuple(FRAPPE))
 
 

@@ -80,6 +80,13 @@ def test_first_order_sums_the_weights():
     torch.testing.assert_close(given, weights.sum(1))
 
 
+def test_first_order_adds_a_constant_if_asked_to():
+    weights = torch.randn(4, N, 1)
+    module = FirstOrder(bias=True).build(shape())
+    torch.nn.init.constant_(module.bias, 2.0)
+    torch.testing.assert_close(module(Fields(vectors(), views={"first_order": weights})).logit, weights.sum(1) + 2)
+
+
 def test_weighted_vectors_multiply_each_vector_by_that_of_its_feature():
     x, weights = vectors(), vectors()
     given = WeightedVectors(dim=DIM).build(shape())(Fields(x, views={"vector_weights": weights})).logit

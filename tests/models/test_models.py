@@ -66,7 +66,17 @@ PUBLISHED = [
         },
         253_392,
     ),
+    (EARLIER, "afm", {"dim": 10, "width": 128}, 60_826),
+    (EARLIER, "hfm", {"dim": 10}, 59_290),
+    (EARLIER, "hfm_plus", {"interaction": "circular_correlation", "bias_each": True, **MLP}, 563_281),
+    (EARLIER, "hofm", {"dim": 10}, 113_170),
+    (EARLIER, "fmfm", {"dim": 10, "matrices": "diagonal"}, 59_730),
+    (EARLIER, "dlrm", {"interaction": "cat", **MLP}, 417_891),
+    (EARLIER, "dssm", {"dim": 10, "item_fields": ("item", "cost")}, 739_490),
     (MOVIELENS, "lr", {}, 90_240),
+    (MOVIELENS, "dcn", {"dim": 10, "layers": 7, "units": ()}, 902_841),
+    (MOVIELENS, "dcnv2", {"dim": 10, "layers": 8, "structure": "cross"}, 909_861),
+    (MOVIELENS, "xdeepfm", {"cin_units": (32, 32, 32, 32), "dim": 10, "units": ()}, 1_002_390),
     (MOVIELENS, "deepfm", MLP, 1_328_630),
     (MOVIELENS, "ipnn", MLP, 1_237_191),
     (MOVIELENS, "nfm", MLP, 1_318_230),
@@ -108,6 +118,13 @@ PUBLISHED = [
     (MOVIELENS, "edcn", {"dim": 10, "layers": 2, "regulate": False}, 904_701),
     (MOVIELENS_LATER, "finalnet", {"dim": 10, "units2": (500,), "bias_each": True}, 1_106_234),
     (MOVIELENS_LATER, "finalnet", {"dim": 10, "blocks": 1, "gate": False, "units1": (400,)}, 916_021),
+    (MOVIELENS, "afm", {"dim": 10}, 992_832),
+    (MOVIELENS, "hfm", {"dim": 10, "interaction": "circular_correlation"}, 992_640),
+    (MOVIELENS, "hfm_plus", {"interaction": "circular_correlation", "bias_each": True, **MLP}, 1_328_631),
+    (MOVIELENS, "hofm", {"dim": 10, "shared": True}, 992_630),
+    (MOVIELENS, "fmfm", {"dim": 10, "matrices": "diagonal"}, 992_660),
+    (MOVIELENS, "dlrm", {"interaction": "cat", **MLP}, 1_238_391),
+    (MOVIELENS, "dssm", {"dim": 10, "item_fields": ("item", "tag")}, 1_559_990),
 ]  # fmt: skip
 
 
@@ -228,6 +245,47 @@ def test_fwfm_that_weighs_pairs_alike_is_fm():
     torch.testing.assert_close(scored(weighted), scored(plain))
 
 
+def test_dlrm_without_products_is_a_dnn_whose_numbers_are_one_field():
+    small = {"dim": 4, "units": (6,), "dropout": 0.0}
+    merged, layout = build("dlrm", interaction="cat", **small), LAYOUTS["ids"]
+    assert [f.name for f in merged.shapes.fields[0].fields] == ["user", "(numbers)", "item", "category", "hour"]
+    torch.manual_seed(3)
+    without = CTRModel(model_spec("dlrm", interaction="cat", **small), layout).eval()
+    plain = CTRModel(model_spec("dnn", **small), layout).eval()
+    plain.load_state_dict(without.state_dict())
+    given = random_batch(layout, 5).inputs
+    torch.testing.assert_close(without(given).logits, plain(given).logits)
+
+
+def test_dlrm_hands_on_the_products_and_the_field_of_the_numbers():
+    model = build("dlrm", dim=4, units=())
+    vectors = model.embedder(inputs()).vectors
+    products = [(vectors[:, i] * vectors[:, j]).sum(1) for i in range(5) for j in range(i + 1, 5)]
+    expected = torch.cat([torch.stack(products, 1), vectors[:, 1]], 1)
+    torch.testing.assert_close(model.block(model.embedder(inputs())).vector, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "items"), [({}, {"item", "price", "category"}), ({"item_fields": ("hour",)}, {"hour"})]
+)
+def test_dssm_keeps_the_sides_apart(options, items):
+    model = build("dssm", dim=4, user_units=(6, 3), item_units=(5, 3), **options)
+    names, fields = [f.name for f in model.shapes.fields[0].fields], model.embedder(inputs())
+    for field, name in enumerate(names):
+        vectors = fields.vectors.clone()
+        vectors[:, field] += 1
+        changed = replaced(fields, vectors=vectors)
+        sides = [not torch.equal(t(fields).vector, t(changed).vector) for t in (model.block.first, model.block.second)]
+        assert sides == ([False, True] if name in items else [True, False])
+
+
+def test_hfm_of_plain_products_is_hfm_plus_whose_layers_add_up():
+    summed = build("hfm", dim=4, interaction="hadamard_product")
+    fields = summed.embedder(inputs())
+    side_by_side = build("hfm_plus", dim=4, interaction="hadamard_product", units=()).block(fields).vector
+    torch.testing.assert_close(summed.block(fields).vector, side_by_side.unflatten(1, (-1, 4)).sum(1))
+
+
 def test_dcnv2_structures_put_the_dense_layers_beside_or_after():
     small = {"dim": 4, "units": (6,), "stacked_units": (5,)}
     widths = {
@@ -268,6 +326,16 @@ def test_dcnv2_builds_every_kind_of_cross(cross):
         "deepim",
         "edcn",
         "finalnet",
+        "afm",
+        "hfm",
+        "hfm_plus",
+        "hofm",
+        "fmfm",
+        "lorentzfm",
+        "flen",
+        "dlrm",
+        "dssm",
+        "deepcrossing",
     ],
 )
 def test_the_generator_stands_in_front_of_any_backbone_that_reads_vectors(name):
@@ -280,7 +348,7 @@ def test_the_generator_stands_in_front_of_any_backbone_that_reads_vectors(name):
     assert all(p.grad is not None for p in model.transforms.parameters())
 
 
-@pytest.mark.parametrize("name", ["lr", "ffm"])
+@pytest.mark.parametrize("name", ["lr", "ffm", "onn"])
 def test_the_generator_is_refused_in_front_of_what_reads_no_vectors(name):
     spec = msgspec.structs.replace(model_spec(name), transforms=(FGCNN(),))
     with pytest.raises(

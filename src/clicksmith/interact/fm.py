@@ -19,6 +19,28 @@ def pair_sum(vectors: Tensor) -> Tensor:
     return (total * total - (vectors * vectors).sum(1)) * 0.5
 
 
+class PairProducts(nn.Module):
+    """`v_i * v_j` for i < j, in the order (0,1), (0,2), ... (1,2), ...
+
+    Shape:
+        vectors: [batch, fields, dim]
+        out:     [batch, pairs, dim]
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def __init__(self, fields: int) -> None:
+        super().__init__()
+        left, right = torch.triu_indices(fields, fields, 1)
+        self.register_buffer("left", left, persistent=False)
+        self.register_buffer("right", right, persistent=False)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Multiply all pairs."""
+        return vectors.index_select(1, self.left) * vectors.index_select(1, self.right)
+
+
 class FM(Block, frozen=True):
     """The second-order term of a factorisation machine (Rendle, ICDM 2010), added to the logit."""
 
@@ -142,21 +164,37 @@ class FFMBlock(nn.Module):
         out.logit: [batch, 1]
     """
 
-    upper: Tensor
-    lower: Tensor
-
     def __init__(self, view: str, fields: int) -> None:
         super().__init__()
         self.view = view
+        self.products = FieldAwareProducts(fields)
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Sum the dot products of matching vectors."""
+        products = self.products(fields.views[self.view].flatten(1, 2))
+        return Hidden(None, products.flatten(1).sum(1, keepdim=True))
+
+
+class FieldAwareProducts(nn.Module):
+    """`v_{i,j} * v_{j,i}` for i < j, in the order (0,1), (0,2), ... (1,2), ...
+
+    Shape:
+        table: [batch, fields * fields, dim], [b, i * fields + j] the vector of field i's feature for field j
+        out:   [batch, pairs, dim]
+    """
+
+    upper: Tensor
+    lower: Tensor
+
+    def __init__(self, fields: int) -> None:
+        super().__init__()
         rows, columns = torch.triu_indices(fields, fields, 1)
         self.register_buffer("upper", rows * fields + columns, persistent=False)
         self.register_buffer("lower", columns * fields + rows, persistent=False)
 
-    def forward(self, fields: Fields) -> Hidden:
-        """Sum the dot products of matching vectors."""
-        table = fields.views[self.view].flatten(1, 2)
-        products = table.index_select(1, self.upper) * table.index_select(1, self.lower)
-        return Hidden(None, products.flatten(1).sum(1, keepdim=True))
+    def forward(self, table: Tensor) -> Tensor:
+        """Multiply matching vectors."""
+        return table.index_select(1, self.upper) * table.index_select(1, self.lower)
 
 
 def needs_pairs(part: Block, shape: FieldShape) -> None:

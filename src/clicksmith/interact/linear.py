@@ -1,5 +1,6 @@
 """First order: one weight per feature."""
 
+import torch
 from torch import nn
 
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
@@ -11,6 +12,9 @@ FIRST_ORDER = View("first_order", 1)
 class FirstOrder(Block, frozen=True):
     """The sum of one weight per feature (number x weight for numeric fields), added to the logit."""
 
+    bias: bool = False
+    """Add a constant; it is redundant beside the head's, and some published parameter counts have it."""
+
     def reads(self) -> tuple[View | str, ...]:
         """Read the weights only."""
         return (FIRST_ORDER,)
@@ -21,20 +25,25 @@ class FirstOrder(Block, frozen=True):
 
     def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
         """Return the module; the weights live in the view."""
-        return FirstOrderSum()
+        return FirstOrderSum(bias=self.bias)
 
 
 class FirstOrderSum(nn.Module):
-    """`sum_f w_f`.
+    """`sum_f w_f (+ b)`.
 
     Shape:
         fields.views["first_order"]: [batch, fields, 1]
         out.logit: [batch, 1]
     """
 
+    def __init__(self, *, bias: bool) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1)) if bias else None
+
     def forward(self, fields: Fields) -> Hidden:
         """Sum the weights of each row."""
-        return Hidden(None, fields.views[FIRST_ORDER.name].sum(1))
+        logit = fields.views[FIRST_ORDER.name].sum(1)
+        return Hidden(None, logit if self.bias is None else logit + self.bias)
 
 
 class WeightedVectors(Block, frozen=True):

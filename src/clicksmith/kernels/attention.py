@@ -78,7 +78,7 @@ class _Attend(torch.autograd.Function):
 
 
 def plain(projected: Tensor, heads: int, width: int, factor: float, mask: Tensor | None = None) -> Tensor:
-    """Return the same as `attend` by torch operations, which have derivatives of any order; `mask` is that of `kept`."""
+    """Return what `attend` does by torch operations, with derivatives of any order; `mask` is that of `kept`."""
     query, key, value = projected.narrow(2, 0, 3 * width).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
     weights = torch.softmax(query @ key.transpose(-1, -2) * factor, -1)
     weights = weights if mask is None else weights * mask.to(weights.dtype)

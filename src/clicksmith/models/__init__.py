@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from clicksmith.models.afm import afm
 from clicksmith.models.afn import afn
 from clicksmith.models.afn_plus import afn_plus
 from clicksmith.models.aoanet import aoanet
@@ -13,11 +14,14 @@ from clicksmith.models.autoint_plus import autoint_plus
 from clicksmith.models.ccpm import ccpm
 from clicksmith.models.dcn import dcn
 from clicksmith.models.dcnv2 import dcnv2
+from clicksmith.models.deepcrossing import deepcrossing
 from clicksmith.models.deepfm import deepfm
 from clicksmith.models.deepim import deepim
 from clicksmith.models.destine import destine
 from clicksmith.models.din import din
+from clicksmith.models.dlrm import dlrm
 from clicksmith.models.dnn import dnn
+from clicksmith.models.dssm import dssm
 from clicksmith.models.dualmlp import dualmlp
 from clicksmith.models.edcn import edcn
 from clicksmith.models.eulernet import eulernet
@@ -27,14 +31,21 @@ from clicksmith.models.fibinet import fibinet
 from clicksmith.models.fignn import fignn
 from clicksmith.models.finalmlp import finalmlp
 from clicksmith.models.finalnet import finalnet
+from clicksmith.models.flen import flen
 from clicksmith.models.fm import fm
+from clicksmith.models.fmfm import fmfm
 from clicksmith.models.fwfm import fwfm
 from clicksmith.models.gdcn import gdcn
+from clicksmith.models.hfm import hfm
+from clicksmith.models.hfm_plus import hfm_plus
+from clicksmith.models.hofm import hofm
 from clicksmith.models.interhat import interhat
 from clicksmith.models.ipnn import ipnn
+from clicksmith.models.lorentzfm import lorentzfm
 from clicksmith.models.lr import lr
 from clicksmith.models.masknet import masknet
 from clicksmith.models.nfm import nfm
+from clicksmith.models.onn import onn
 from clicksmith.models.opnn import opnn
 from clicksmith.models.ppnet import ppnet
 from clicksmith.models.qnn import qnn
@@ -84,6 +95,17 @@ MODELS: dict[str, Callable[..., ModelSpec]] = {
     "deepim": deepim,
     "edcn": edcn,
     "finalnet": finalnet,
+    "afm": afm,
+    "hfm": hfm,
+    "hfm_plus": hfm_plus,
+    "hofm": hofm,
+    "fmfm": fmfm,
+    "lorentzfm": lorentzfm,
+    "onn": onn,
+    "flen": flen,
+    "dlrm": dlrm,
+    "dssm": dssm,
+    "deepcrossing": deepcrossing,
 }
 """Functions of keyword options with published defaults, by name."""
 

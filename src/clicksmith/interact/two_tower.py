@@ -1,0 +1,51 @@
+"""Two towers that meet in a dot product: the shape of DSSM (Huang et al., CIKM 2013)."""
+
+import torch
+from torch import nn
+
+from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
+from clicksmith.embed.sockets import Block, reads_of
+from clicksmith.errors import CompositionError
+
+
+class TwoTower(Block, frozen=True):
+    """The dot product of what two blocks give, added to the logit. Each block's vector can be computed on its own."""
+
+    first: Block
+    second: Block
+
+    def reads(self) -> tuple[View | str, ...]:
+        """Read what the towers read."""
+        return tuple(dict.fromkeys((*reads_of(self.first), *reads_of(self.second))))
+
+    def out(self, shape: FieldShape) -> HiddenShape:
+        """Give a logit, no vector."""
+        widths = self.first.out(shape).width, self.second.out(shape).width
+        if widths[0] != widths[1] or not widths[0]:
+            raise CompositionError(
+                f"the towers of 'two_tower' give vectors of {widths[0]} and {widths[1]} numbers; "
+                "a dot product needs equally many, so give both towers the same last width."
+            )
+        return HiddenShape(0, logit=True)
+
+    def build(self, shape: FieldShape) -> nn.Module:
+        """Return the module."""
+        return TwoTowerBlock(self.first.build(shape), self.second.build(shape))
+
+
+class TwoTowerBlock(nn.Module):
+    """`<first, second>`.
+
+    Shape:
+        out.logit: [batch, 1]
+    """
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, fields: Fields) -> Hidden:
+        """Multiply the towers' vectors."""
+        first, second = self.first(fields).vector, self.second(fields).vector
+        wide = torch.promote_types(first.dtype, torch.float32)
+        return Hidden(None, (first * second).sum(1, keepdim=True, dtype=wide))

@@ -1,0 +1,66 @@
+"""Higher orders against loops over subsets of fields."""
+
+import itertools
+
+import pytest
+import torch
+
+from clicksmith.embed.shape import Field, Fields, FieldShape, View
+from clicksmith.errors import CompositionError
+from clicksmith.interact.fm import FM
+from clicksmith.interact.hofm import HigherOrder, elementary
+
+N, DIM = 6, 3
+FIELDS = tuple(Field(f"f{i}", "id") for i in range(N))
+SHAPE = FieldShape(FIELDS, DIM, base=FIELDS)
+
+
+def looped(x, order):
+    """Return [batch, dim]."""
+    return sum(x[:, list(chosen)].prod(1) for chosen in itertools.combinations(range(N), order))
+
+
+def vectors():
+    return torch.randn(4, N, DIM, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+def test_sums_of_powers_stand_for_all_subsets_and_have_their_gradient(order):
+    x, weight = vectors().requires_grad_(), torch.randn(4, DIM, dtype=torch.float64)
+    given, expected = elementary(x, order)[order], looped(x, order)
+    torch.testing.assert_close(given, expected)
+    ours, theirs = (torch.autograd.grad((out * weight).sum(), x)[0] for out in (given, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_products_of_three_numbers_by_hand():
+    x = torch.tensor([[[2.0], [3.0], [5.0]]])
+    assert [float(e) for e in elementary(x, 3)] == [1, 2 + 3 + 5, 6 + 10 + 15, 30]
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_each_order_reads_vectors_of_its_own(order):
+    part = HigherOrder(order=order, dim=DIM)
+    assert part.reads() == ("vectors", *(View(f"order_{k}", DIM) for k in range(3, order + 1)))
+    x, views = vectors(), {f"order_{k}": vectors() for k in range(3, order + 1)}
+    expected = looped(x, 2).sum(1) + sum(looped(views[f"order_{k}"], k).sum(1) for k in range(3, order + 1))
+    torch.testing.assert_close(part.build(SHAPE)(Fields(x, views=views)).logit.squeeze(1), expected)
+
+
+def test_shared_vectors_serve_every_order():
+    part, x = HigherOrder(order=4, shared=True), vectors()
+    assert part.reads() == ("vectors",)
+    torch.testing.assert_close(part.build(SHAPE)(Fields(x)).logit, sum(looped(x, k) for k in (2, 3, 4)).sum(1)[:, None])
+
+
+def test_order_2_is_fm():
+    x = vectors()
+    given = HigherOrder(order=2).build(SHAPE)(Fields(x)).logit
+    torch.testing.assert_close(given, FM().build(SHAPE)(Fields(x)).logit)
+
+
+@pytest.mark.parametrize("order", [1, 7])
+def test_an_order_that_the_fields_cannot_make_is_refused(order):
+    said = rf"^'higher_order' of order {order} multiplies 2 to {order} fields, and the data has 6; give an order from 2"
+    with pytest.raises(CompositionError, match=said):
+        HigherOrder(order=order).out(SHAPE)
