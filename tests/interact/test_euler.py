@@ -57,3 +57,10 @@ def test_a_layer_as_wide_as_the_fields_starts_as_the_identity_of_the_product():
 def test_no_neurons_are_refused():
     with pytest.raises(CompositionError, match=r"^euler neurons \(\) give no output; give positive numbers"):
         Euler(neurons=()).out(SHAPE)
+
+
+def test_vectors_of_one_number_are_not_normalised():
+    one = FieldShape(SHAPE.fields, 1)
+    with pytest.raises(CompositionError, match=r"^euler normalises vectors of dim=1 to zero, which has no phase;"):
+        Euler().out(one)
+    assert Euler(norm=False).out(one).width == 20

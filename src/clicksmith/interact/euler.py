@@ -31,6 +31,8 @@ class Euler(Block, frozen=True):
         """Give the last layer's real plus imaginary parts."""
         if not self.neurons or min(self.neurons) < 1:
             raise CompositionError(f"euler neurons {self.neurons} give no output; give positive numbers, as in 20,20.")
+        if self.norm and shape.dim < 2:
+            raise CompositionError("euler normalises vectors of dim=1 to zero, which has no phase; use norm=False.")
         return HiddenShape(self.neurons[-1] * shape.dim)
 
     def build(self, shape: FieldShape) -> nn.Module:

@@ -50,8 +50,11 @@ class FieldGraphStack(nn.Module):
     Cost: 2 * fields * dim * dim parameters a round.
     """
 
+    alone: Tensor
+
     def __init__(self, part: FieldGraph, fields: int, dim: int) -> None:
         super().__init__()
+        self.register_buffer("alone", torch.eye(fields, dtype=torch.bool), persistent=False)
         self.residual = part.residual
         self.rounds = part.layers
         self.attend = Linear(dim, 2, bias=False)
@@ -73,8 +76,7 @@ class FieldGraphStack(nn.Module):
         """Return the weights of the edges: [batch, fields, fields], row i what field i listens to."""
         source, target = self.attend(vectors).unbind(2)
         scores = nn.functional.leaky_relu(source.unsqueeze(2) + target.unsqueeze(1))
-        alone = torch.eye(vectors.shape[1], dtype=torch.bool, device=vectors.device)
-        return torch.softmax(scores.masked_fill(alone, float("-inf")), 2)
+        return torch.softmax(scores.masked_fill(self.alone, float("-inf")), 2)
 
 
 class GraphLayer(nn.Module):

@@ -1,4 +1,4 @@
-"""The quadratic neurons of QNN-alpha (Li et al., CIKM 2025): a vector times what dense layers say of it."""
+"""The quadratic neurons of QNN-alpha (Li et al., arXiv 2025): a vector times what dense layers say of it."""
 
 from collections.abc import Iterable
 from typing import cast

@@ -1,4 +1,4 @@
-"""QNN-alpha: a network of quadratic neurons, no dense layers beside it (Li et al., CIKM 2025)."""
+"""QNN-alpha: a network of quadratic neurons, no dense layers beside it (Li et al., arXiv 2025)."""
 
 from clicksmith.embed.embedder import Embed
 from clicksmith.interact.compose import Stacked
@@ -17,8 +17,8 @@ def qnn(
     """A network of quadratic neurons: each layer multiplies its input by dense layers of it.
 
     `rows`: dense outputs for each coordinate.
-    Differs from the paper: one head, as in its settings, and the plain loss, where the paper adds that two passes under
-    dropout agree.
+    Differs from the paper: one head, the default of its code, and the plain loss; the paper's asks two passes under
+    dropout to agree as well.
     """
     quadratic = Quadratic(layers=layers, rows=rows, batch_norm=batch_norm, dropout=dropout)
     return ModelSpec(embed=Embed(dim=dim), interact=Stacked(then=(quadratic,)))
