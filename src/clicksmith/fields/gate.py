@@ -1,7 +1,7 @@
 """FinalMLP's feature gates: a context decides how much of each coordinate a stream sees."""
 
 from dataclasses import replace
-from typing import Self, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Select, View
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import DenseStack, Linear
+from clicksmith.kernels.settled import Settling
 from clicksmith.names import unknown
 from clicksmith.schema.columns import Role
 
@@ -62,7 +63,7 @@ class ContextGate(Transform, frozen=True):
         return View(self.name, self.dim, Select(names=self.fields, roles=self.roles))
 
 
-class GateBlock(nn.Module):
+class GateBlock(Settling):
     """`out = 2 sigmoid(MLP(context)) * vectors`; zero weights in the last layer let everything pass unchanged.
 
     Shape:
@@ -79,19 +80,16 @@ class GateBlock(nn.Module):
         self.fields = len(shape.fields)
         width = self.fields * (1 if self.per_field else shape.dim)
         self.out = Linear(part.units[-1] if part.units else context or part.dim, width)
-        self.kept: Tensor | None = None
-        self.register_load_state_dict_post_hook(_forget)
+
+    kept: Tensor | None
 
     def settle(self) -> None:
         """Compute constant gates once, for scoring with weights that change no more; training forgets them."""
-        if self.constant is not None and not self.training:
+        if self.constant is None:
+            super().settle()
+        elif not self.training:
             with torch.no_grad(), torch.autocast(self.constant.device.type, enabled=False):
                 self.kept = self._factors(self.constant)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation; what `settle` computed is forgotten."""
-        self.kept = None
-        return super().train(mode)
 
     def gates(self, fields: Fields) -> Tensor:
         """Return the factors, 0 to 2: [batch or 1, fields, dim or 1]."""
@@ -108,7 +106,3 @@ class GateBlock(nn.Module):
         """Gate the vectors."""
         return replace(fields, vectors=fields.vectors * self.gates(fields))
 
-
-def _forget(module: nn.Module, _: object) -> None:
-    """Forget constant gates, which other weights were loaded over."""
-    cast("GateBlock", module).kept = None

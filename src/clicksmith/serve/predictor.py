@@ -18,7 +18,7 @@ from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError
-from clicksmith.fields.gate import GateBlock
+from clicksmith.kernels.settled import settle
 from clicksmith.schema import Categorical, Schema
 from clicksmith.serve import artifact as artifacts
 from clicksmith.serve.artifact import Artifact
@@ -45,9 +45,7 @@ class Predictor:
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
         self._model = artifact.model.eval()
-        for module in self._model.modules():
-            if isinstance(module, GateBlock):
-                module.settle()
+        settle(self._model)
         self._encoder = artifact.encoder
         self._tasks = artifact.spec.tasks
         behaviours = artifact.schema.behaviours
