@@ -93,9 +93,9 @@ class GateBlock(Settling):
 
     def gates(self, fields: Fields) -> Tensor:
         """Return the factors, 0 to 2: [batch or 1, fields, dim or 1]."""
-        kept, device = self.kept, fields.vectors.device
-        if not (kept is None or torch.is_grad_enabled() or torch.is_autocast_enabled(device.type)):
-            return kept.to(device)
+        kept, vectors = self.kept, fields.vectors
+        if not (kept is None or torch.is_grad_enabled()):
+            return kept.to(vectors.device, vectors.dtype)
         context = fields.views[self.name].flatten(1) if self.constant is None else cast("Tensor", self.constant)
         return self._factors(context)
 
