@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,12 @@ class FewIds:
 
     def _texts(self, chunk: RowsChunk) -> tuple[list[list[str]], bool]:
         """Return the columns as texts, and whether none of them can need `canonical`."""
-        columns = [chunk.columns[name] for name in self._names]
+        columns: list[list[str]] = [chunk.columns[name] for name in self._names]
         try:
             whole = "".join(chain.from_iterable(columns))
         except TypeError:  # not all of them are texts yet
-            columns = [chunk.texts(name) for name in self._names]
-            whole = "".join(chain.from_iterable(columns))  # type: ignore[arg-type] - a row's texts are never None
+            columns = [cast("list[str]", chunk.texts(name)) for name in self._names]  # a row's texts are never None
+            whole = "".join(chain.from_iterable(columns))
         return columns, is_plain(whole)
 
     def _found(self, chosen: list[int], texts: list[str], n: int, plain: bool) -> NDArray[np.int32]:

@@ -73,9 +73,7 @@ def _columns_of_rows(rows: list[Any], wanted: set[str] | None) -> dict[str, list
         return {str(name): list(column) for name, column in whole if wanted is None or name in wanted}
     _check_alike(rows)
     columns = (
-        zip(*map(itemgetter(*chosen), rows), strict=True)
-        if len(chosen) > 1
-        else [[r[c] for r in rows] for c in chosen]
+        zip(*map(itemgetter(*chosen), rows), strict=True) if len(chosen) > 1 else [[r[c] for r in rows] for c in chosen]
     )
     return {str(name): list(column) for name, column in zip(chosen, columns, strict=True)}
 

@@ -105,4 +105,3 @@ class GateBlock(Settling):
     def forward(self, fields: Fields) -> Fields:
         """Gate the vectors."""
         return replace(fields, vectors=fields.vectors * self.gates(fields))
-

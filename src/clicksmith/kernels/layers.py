@@ -21,7 +21,7 @@ class Linear(Settling, nn.Linear):
 
     def settle(self) -> None:
         """Pack the weights for scoring."""
-        if self.out_features >= dense.NARROW:
+        if self.out_features >= dense.NARROW and not self.training:
             self.kept = product_of(self)
 
     def reset_parameters(self) -> None:
@@ -81,7 +81,8 @@ class DenseStack(Settling):
 
     def settle(self) -> None:
         """Make one product of each layer, with its batch norm and ReLU."""
-        self.kept = [step for group in self._groups() for step in _settled(group)]
+        if not self.training:
+            self.kept = [step for group in self._groups() for step in _settled(group)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, inputs] to [batch, width]."""

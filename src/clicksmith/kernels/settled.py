@@ -24,7 +24,7 @@ def settle(module: nn.Module) -> None:
 
 
 class Settling(nn.Module):
-    """A layer that keeps in `kept` what `settle` computed, or None. Copies of the layer share it."""
+    """A layer that keeps in `kept` what `settle` computed, or None. Copies and pickles come without it."""
 
     kept: Any = None
 
@@ -38,17 +38,29 @@ class Settling(nn.Module):
         self.kept = None
         return super().train(mode)
 
-    def _load_from_state_dict(self, *args: Any) -> None:
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was computed: packed weights cannot be copied."""
+        return {name: value for name, value in self.__dict__.items() if name != "kept"}
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: Any,
+        local_metadata: Any,
+        strict: Any,
+        missing_keys: Any,
+        unexpected_keys: Any,
+        error_msgs: Any,
+    ) -> None:
         """Load weights; what `settle` computed from others is forgotten."""
         self.kept = None
-        super()._load_from_state_dict(*args)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
 
 class Product:
-    """`activation(x w' + b)` with packed weights: float32, or bfloat16 under autocast, each packed at its first use.
-
-    Copies and pickles forget it (they hold None): a packed tensor cannot be copied.
-    """
+    """`activation(x w' + b)` with packed weights: float32, or bfloat16 under autocast, each packed at its first use."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none") -> None:
         self.weight, self.bias, self.activation = weight.detach(), None if bias is None else bias.detach(), activation
@@ -66,10 +78,6 @@ class Product:
         with torch.inference_mode(False), torch.no_grad():  # packed while scoring, it serves callers without it too
             bias = None if self.bias is None else self.bias.to(dtype)
             return torch.ops.mkldnn._reorder_linear_weight(self.weight.to(dtype).contiguous(), _ROWS), bias
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Be None elsewhere."""
-        return type(None), ()
 
 
 _ROWS = 128

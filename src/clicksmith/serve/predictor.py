@@ -37,8 +37,8 @@ Precision = Literal["fp32", "bf16"]
 def load(path: str | Path, *, precision: Precision = "fp32") -> "Predictor":
     """Read an artefact, or the run folder that holds one, after checking every file of it. Raises ArtifactError.
 
-    precision: bf16 multiplies matrices in bfloat16, which is faster on processors that have it, and rounds logits
-    (by about 1 % of their spread); fp32 gives the scores of training-time evaluation
+    precision: fp32 gives the scores of training-time evaluation. bf16 multiplies matrices in bfloat16, which is faster
+    on processors that have it (elsewhere slower) and rounds the logits, those of rows with extreme numbers most
     """
     return Predictor(artifacts.load(path), precision=precision)
 
@@ -70,14 +70,14 @@ class Predictor:
 
     def predict(self, rows: Raw) -> NDArray[np.float64]:
         """Return probabilities in row order: [rows], or [rows, outputs] for a model with several outputs."""
-        if isinstance(rows, Mapping) or (isinstance(rows, list) and 0 < len(rows) <= FEW):
+        if _is_few(rows):
             return self.probabilities(self.logits(self._few(rows)))
         with self.encoded(rows) as store:
             return self.probabilities(self.logits_of(store))
 
     def _few(self, rows: Any) -> EncodedRows:
-        """Encode one dict or a few; a history that all of them have is read once."""
-        if isinstance(rows, Mapping) or len(rows) < 2 or not self._past:
+        """Encode few rows; a history that all rows of a list have is read once."""
+        if not isinstance(rows, list) or len(rows) < 2 or not self._past:
             return self._encoder.encode(rows)
         first = rows[0]
         if not all(name in row and _same(row[name], first.get(name)) for row in rows for name in self._past):
@@ -168,6 +168,13 @@ class Predictor:
             return [pl.Series("probability", probabilities)]
         names = [t.name if t.width == 1 else f"{t.name}_{i}" for t in self._tasks for i in range(t.width)]
         return [pl.Series(f"probability_{name}", probabilities[:, i]) for i, name in enumerate(names)]
+
+
+def _is_few(rows: Any) -> bool:
+    """Return whether rows are at hand and so few that they need no store."""
+    if isinstance(rows, list):
+        return 0 < len(rows) <= FEW and isinstance(rows[0], Mapping)
+    return isinstance(rows, Mapping) or (isinstance(rows, pl.DataFrame) and 0 < rows.height <= FEW)
 
 
 def shared(rows: EncodedRows) -> EncodedRows:
