@@ -1,6 +1,7 @@
 """Encoding against a loop over dicts, on the bulk path and row by row."""
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -24,6 +25,9 @@ def naive_ids(train: list[str], values: list[str], min_count: int = 1, missing: 
 def naive_text(value) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, str):
+        named = {"True": "true", "False": "false", "-0.0": "0"}.get(value, value)
+        return named[:-2] if re.fullmatch(r"-?(0|[1-9][0-9]{0,18})\.0", named) else named
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value == int(value):

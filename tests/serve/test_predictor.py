@@ -1,5 +1,6 @@
 """Raw rows in, probabilities out: order, key columns, unseen values, every kind of input, one way of scoring."""
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -10,8 +11,10 @@ import pytest
 import torch
 
 from clicks import clicks, folder, tiny_run
-from clicksmith.errors import DataError
+from clicksmith.batch.batch import batch_of
+from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate import Predictions
+from clicksmith.kernels.settled import Settling, _packs
 from clicksmith.serve.predictor import ROWS, Predictor, load, shared
 from clicksmith.serve.scoring import evaluate_rows, plain
 
@@ -175,3 +178,46 @@ def test_more_rows_than_are_scored_at_once(predictor):
     whole = predictor.predict(many)
     assert whole.shape == (9000,)
     np.testing.assert_allclose(whole[8990:], predictor.predict(many[8990:]), atol=1e-6)
+
+
+def test_a_few_rows_of_a_frame_score_as_the_same_dicts_to_the_bit(predictor, frame):
+    np.testing.assert_array_equal(predictor.predict(frame[:30]), predictor.predict(frame[:30].to_dicts()))
+
+
+def test_several_files_are_scored_one_after_another(predictor):
+    parts = [folder() / "valid.csv", folder() / "test.csv"]
+    found = predictor.predict(parts)
+    np.testing.assert_allclose(found, np.concatenate([predictor.predict(part) for part in parts]), atol=1e-6)
+
+
+def test_layers_are_settled_and_score_as_the_model_does(predictor, frame):
+    settled = [m for m in predictor._model.modules() if isinstance(m, Settling) and m.kept is not None]
+    assert settled or not _packs()
+    inputs = batch_of(predictor.artifact.encoder.encode(frame)).inputs
+    plain = copy.deepcopy(predictor._model)
+    assert not any(m.kept is not None for m in plain.modules() if isinstance(m, Settling))
+    with torch.inference_mode():
+        torch.testing.assert_close(predictor._model(inputs).logits, plain(inputs).logits, atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_is_near_and_does_not_touch_predictors_of_the_same_model(frame):
+    artifact = load(tiny_run()).artifact
+    clicked = frame["click"].to_numpy() == 1
+
+    def auc(scores):
+        return (scores[clicked][:, None] > scores[~clicked]).mean()
+
+    single = Predictor(artifact)
+    expected = single.predict(frame)
+    low = Predictor(artifact, precision="bf16").predict(frame)
+    assert 0 < np.sqrt(((low - expected) ** 2).mean()) < 0.01  # rows with a number far from the mean move most
+    assert np.abs(low - expected).max() < 0.05
+    assert abs(auc(low) - auc(expected)) < 0.005
+    np.testing.assert_array_equal(single.predict(frame), expected)
+    np.testing.assert_array_equal(load(tiny_run(), precision="bf16").predict(frame), low)
+
+
+def test_a_precision_that_is_not_known():
+    with pytest.raises(UsageError) as error:
+        load(tiny_run(), precision="fp16")
+    assert str(error.value) == "precision 'fp16' is not known; use 'fp32' or 'bf16'."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -195,27 +196,31 @@ class RowsChunk:
     def texts(self, column: str) -> list[str | None]:
         """See `Chunk`."""
         values = self.columns[column]
-        if set(map(type, values)) == {str}:
+        kinds = set(map(type, values))
+        if kinds == {str}:
             return values
+        if kinds == {int}:
+            return list(map(str, values))
         return [value if type(value) is str else text_of(value) for value in values]
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """See `Chunk`."""
         values = self.columns[column]
-        kinds = set(map(type, values))
-        if kinds <= _QUICK:
-            known = [math.nan if v is None else v for v in values] if type(None) in kinds else values
-            try:
-                quick = np.array(known, np.float64)
-                if not (np.abs(quick) >= _HUGE).any():
-                    return quick
-            except OverflowError:  # a whole number beyond float64, which is refused below with its row
-                pass
+        quick = _quick(values)
+        if quick is not None:
+            return quick
         numbers = [number_of(value) for value in values]
         if None in numbers:
             row = numbers.index(None)
             raise not_a_number(self, row, column, values[row])
         return np.array(numbers, np.float64)
+
+    def all_numbers(self, columns: Sequence[str]) -> NDArray[np.float64]:
+        """Return `numbers` of several columns, [columns, rows], at once where their values are numbers already."""
+        quick = _quick(list(chain.from_iterable(self.columns[name] for name in columns)))
+        if quick is not None:
+            return quick.reshape(len(columns), self.rows)
+        return np.stack([self.numbers(name) for name in columns])
 
     def grid(self, column: str, cut: Cut) -> Grid:
         """See `Chunk`."""
@@ -253,6 +258,19 @@ class RowsChunk:
         """See `Chunk`."""
         picked = {name: [values[i] for i in rows.tolist()] for name, values in self.columns.items()}
         return RowsChunk(picked, len(rows), self.where, first)
+
+
+def _quick(values: list[Any]) -> NDArray[np.float64] | None:
+    """Return numbers and Nones as floats; None if something else is among them, or a number may be too large."""
+    kinds = set(map(type, values))
+    if not kinds <= _QUICK:
+        return None
+    known = [math.nan if v is None else v for v in values] if type(None) in kinds else values
+    try:
+        numbers = np.fromiter(known, np.float64, len(known))
+    except OverflowError:  # a whole number beyond float64, which is refused with its row
+        return None
+    return None if (np.abs(numbers) >= _HUGE).any() else numbers
 
 
 def _values(cell: Any, separator: str) -> list[Any]:

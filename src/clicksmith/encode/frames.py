@@ -49,27 +49,33 @@ def columns_of(
     if isinstance(data, Mapping):
         return {str(name): [value] for name, value in data.items()}, 1
     if isinstance(data, list):
-        if not all(isinstance(row, Mapping) for row in data):
+        if not all(type(row) is dict or isinstance(row, Mapping) for row in data):
             raise DataError("a list of rows must hold dicts, one per row, column name -> value.")
         if most is not None and len(data) > most:
             return None, len(data)
-        _check_alike(data)
-        names = list(data[0]) if data else []
-        chosen = names if wanted is None else [name for name in names if name in set(wanted)]
-        columns = (
-            zip(*map(itemgetter(*chosen), data), strict=True)
-            if len(chosen) > 1
-            else [[r[c] for r in data] for c in chosen]
-        )
-        return {str(name): list(column) for name, column in zip(chosen, columns, strict=True)}, len(data)
+        return _columns_of_rows(data, None if wanted is None else set(wanted)), len(data)
     rows = data.height if isinstance(data, pl.DataFrame) else len(data) if _is_pandas(data) else -1
     if rows < 0 or (most is not None and rows > most):
         return None, rows
     if isinstance(data, pl.DataFrame):
-        chosen = data.columns if wanted is None else [name for name in wanted if name in data.columns]
+        names = data.columns
+        chosen = names if wanted is None else [name for name in wanted if name in names]
         return {name: data.get_column(name).to_list() for name in chosen}, rows
     _unique([str(name) for name in data.columns])
     return {str(n): column.tolist() for n, column in data.items() if wanted is None or str(n) in wanted}, rows
+
+
+def _columns_of_rows(rows: list[Any], wanted: set[str] | None) -> dict[str, list[Any]]:
+    names = list(rows[0]) if rows else []
+    chosen = names if wanted is None else [name for name in names if name in wanted]
+    if set(map(type, rows)) == {dict} and list(map(list, rows)).count(names) == len(rows):  # one order: no look-ups
+        whole = zip(names, zip(*map(dict.values, rows), strict=True), strict=True)
+        return {str(name): list(column) for name, column in whole if wanted is None or name in wanted}
+    _check_alike(rows)
+    columns = (
+        zip(*map(itemgetter(*chosen), rows), strict=True) if len(chosen) > 1 else [[r[c] for r in rows] for c in chosen]
+    )
+    return {str(name): list(column) for name, column in zip(chosen, columns, strict=True)}
 
 
 def _check_alike(rows: list[Any]) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.arrays import Arrays
 from clicksmith.encode.chunk import Chunk, RowsChunk
 from clicksmith.encode.dictionary import FIND, Dictionary
-from clicksmith.encode.few import FewIds
+from clicksmith.encode.few import FewIds, FewNumbers
 from clicksmith.encode.numbers import bent, refuse_missing
 from clicksmith.encode.recipe import DOMAIN, TableRecipe, history_columns, slot_of
 from clicksmith.encode.targets import LabelReader, read_group, read_time, read_weight
@@ -98,19 +98,24 @@ class TableReader:
     def read_rows(self, chunk: RowsChunk) -> Arrays:
         """Return the raw arrays of a few rows, looking values up."""
         raw = self._empty(chunk.rows)
-        self._few.codes(chunk, raw["codes"])
+        self._few_ids.codes(chunk, raw["codes"])
+        raw["numbers"] = self._few_numbers.read(chunk)
         for task in self._few_tasks:
             task(chunk, raw)
         return raw
 
     @cached_property
-    def _few(self) -> FewIds:
+    def _few_ids(self) -> FewIds:
         ids = self.recipe.ids
         return FewIds(ids, [self._dictionaries[slot_of(self.schema, c.name)] for c in ids])
 
     @cached_property
+    def _few_numbers(self) -> FewNumbers:
+        return FewNumbers(self.recipe.numbers)
+
+    @cached_property
     def _few_tasks(self) -> list[Task]:
-        return self._tasks(FIND, ids=False)
+        return self._tasks(FIND, singles=False)
 
     def _empty(self, rows: int) -> Arrays:
         recipe = self.recipe
@@ -126,10 +131,11 @@ class TableReader:
             raw["labels"] = np.empty((rows, len(self.labels)), np.float32)
         return raw
 
-    def _tasks(self, grow: Grow, ids: bool = True) -> list[Task]:
+    def _tasks(self, grow: Grow, singles: bool = True) -> list[Task]:
+        """Return what reads the columns; without `singles` all but ids and numbers."""
         recipe = self.recipe
         by_slot: dict[str, list[Task]] = {}
-        for c, column in enumerate(recipe.ids if ids else ()):
+        for c, column in enumerate(recipe.ids if singles else ()):
             by_slot.setdefault(slot_of(self.schema, column.name), []).append(self._id_task(c, grow))
         for bag in recipe.bags:
             by_slot.setdefault(slot_of(self.schema, bag.name), []).append(self._bag_task(bag, grow))
@@ -139,7 +145,7 @@ class TableReader:
         if recipe.domain:
             by_slot.setdefault(DOMAIN, []).append(self._domain_task(recipe.domain, grow))
         tasks = [_all(parts) for parts in by_slot.values()]
-        tasks += [self._number_task(i, c) for i, c in enumerate(recipe.numbers)]
+        tasks += [self._number_task(i, c) for i, c in enumerate(recipe.numbers if singles else ())]
         return tasks + self._others()
 
     def _others(self) -> list[Task]:

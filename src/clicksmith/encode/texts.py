@@ -92,11 +92,11 @@ class Packed:
 
 def pack(texts: Sequence[str]) -> Packed:
     """Pack texts one after another."""
-    joined = "".join(texts)
-    whole = joined.encode()
-    if len(whole) == len(joined):
-        lens = np.fromiter(map(len, texts), np.int64, len(texts))
-        return Packed(np.frombuffer(whole, np.uint8), np.cumsum(lens))
+    whole = np.frombuffer("\0".join(texts).encode(), np.uint8)
+    between = np.flatnonzero(whole == 0)
+    if len(between) == len(texts) - 1:  # no text holds a zero byte of its own: the places of the zeros are the ends
+        return Packed(whole[whole != 0], np.append(between, len(whole)) - np.arange(len(texts)))
+    whole = "".join(texts).encode()
     lens = np.fromiter((len(t.encode()) for t in texts), np.int64, len(texts))
     return Packed(np.frombuffer(whole, np.uint8), np.cumsum(lens))
 
@@ -128,8 +128,12 @@ _LONGEST = 22
 
 def is_plain(block: bytes | str) -> bool:
     """Return whether no text within a block of them can need `canonical`: a quick look."""
-    if isinstance(block, str):
-        return ".0" not in block and "True" not in block and "False" not in block
+    if isinstance(block, str):  # a single letter is found many times faster than a word, and its absence says it all
+        return (
+            ("." not in block or ".0" not in block)
+            and ("T" not in block or "True" not in block)
+            and ("F" not in block or "False" not in block)
+        )
     return b".0" not in block and b"True" not in block and b"False" not in block
 
 
@@ -141,7 +145,7 @@ def canonical(cells: Cells) -> Cells:
         if not (cells.str.ends_with(".0") | cells.is_in(["True", "False"])).any():
             return cells
         return cells.replace(_SPELLINGS).str.replace(_WHOLE, "$1")
-    if is_plain("\0".join(cell for cell in cells if cell)):
+    if is_plain("".join(filter(None, cells))):
         return cells
     return [cell and _SPELLINGS.get(cell, _whole_number(cell)) for cell in cells]
 

@@ -1,7 +1,7 @@
 """FinalMLP's feature gates: a context decides how much of each coordinate a stream sees."""
 
 from dataclasses import replace
-from typing import Self, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Select, View
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import DenseStack, Linear
+from clicksmith.kernels.settled import Settling
 from clicksmith.schema.columns import Role
 
 
@@ -53,7 +54,7 @@ class ContextGate(Transform, frozen=True):
         return View(self.name, self.dim, Select(names=self.fields, roles=self.roles))
 
 
-class GateBlock(nn.Module):
+class GateBlock(Settling):
     """`out = 2 sigmoid(MLP(context)) * vectors`; zero weights in the last layer let everything pass unchanged.
 
     Shape:
@@ -70,25 +71,22 @@ class GateBlock(nn.Module):
         self.fields = len(shape.fields)
         width = self.fields * (1 if self.per_field else shape.dim)
         self.out = Linear(part.units[-1] if part.units else context or part.dim, width)
-        self.kept: Tensor | None = None
-        self.register_load_state_dict_post_hook(_forget)
+
+    kept: Tensor | None
 
     def settle(self) -> None:
         """Compute constant gates once, for scoring with weights that change no more; training forgets them."""
-        if self.constant is not None and not self.training:
+        if self.constant is None:
+            super().settle()
+        elif not self.training:
             with torch.no_grad(), torch.autocast(self.constant.device.type, enabled=False):
                 self.kept = self._factors(self.constant)
 
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation; what `settle` computed is forgotten."""
-        self.kept = None
-        return super().train(mode)
-
     def gates(self, fields: Fields) -> Tensor:
         """Return the factors, 0 to 2: [batch or 1, fields, dim or 1]."""
-        kept, device = self.kept, fields.vectors.device
-        if not (kept is None or torch.is_grad_enabled() or torch.is_autocast_enabled(device.type)):
-            return kept.to(device)
+        kept, vectors = self.kept, fields.vectors
+        if not (kept is None or torch.is_grad_enabled()):
+            return kept.to(vectors.device, vectors.dtype)
         context = fields.views[self.name].flatten(1) if self.constant is None else cast("Tensor", self.constant)
         return self._factors(context)
 
@@ -98,8 +96,3 @@ class GateBlock(nn.Module):
     def forward(self, fields: Fields) -> Fields:
         """Gate the vectors."""
         return replace(fields, vectors=fields.vectors * self.gates(fields))
-
-
-def _forget(module: nn.Module, _: object) -> None:
-    """Forget constant gates, which other weights were loaded over."""
-    cast("GateBlock", module).kept = None

@@ -2,7 +2,8 @@
 
 The product is oneDNN's with bias and ReLU in its epilogue; batch norm, ReLU and dropout are one pass each way (C).
 Under autocast everything is bfloat16 but the weights, statistics and gradients of weights. `ready` says when these may
-be used; everywhere else (evaluation, export, float64, cuda, torch.func) the ordinary torch modules run.
+be used; everywhere else (export, float64, cuda, torch.func) the ordinary torch modules run, and in scoring what
+`settled` makes of them.
 """
 
 from functools import cache
@@ -51,6 +52,11 @@ def _pointwise() -> Any:
     except (AttributeError, RuntimeError):
         return None
     return product if same else None
+
+
+def supported() -> bool:
+    """Return whether `product` is at hand."""
+    return _pointwise() is not None
 
 
 def product(x: Tensor, w: Tensor, b: Tensor | None, activation: str = "none") -> Tensor:

@@ -1,22 +1,28 @@
 """Dense layers with fast CPU paths; same parameters and results as the torch modules they replace."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from clicksmith.kernels import dense
+from clicksmith.kernels.settled import Settling, product_of, scoring, settle
 
 Activation = Literal["relu", "sigmoid", "tanh", "prelu", "linear"]
 
 
-class Linear(nn.Linear):
+class Linear(Settling, nn.Linear):
     """`nn.Linear`, initialised Xavier-normal with zero bias as in BARS.
 
-    In training on the processor the product is oneDNN's, in bfloat16 under autocast. Layers with few outputs (the last
-    of a model) stay in float32 under autocast, so that logits are not rounded.
+    In training and once settled, on the processor, the product is oneDNN's, in bfloat16 under autocast. Layers with few
+    outputs (the last of a model) stay in float32 under autocast, so that logits are not rounded.
     """
+
+    def settle(self) -> None:
+        """Pack the weights for scoring."""
+        if self.out_features >= dense.NARROW and not self.training:
+            self.kept = product_of(self)
 
     def reset_parameters(self) -> None:
         """Draw the weights."""
@@ -33,9 +39,12 @@ class Linear(nn.Linear):
             with torch.autocast(x.device.type, enabled=False):
                 return super().forward(x.to(self.weight.dtype))
         flat = x.flatten(0, -2) if x.dim() > 2 else x
-        if not (self.training and fits(self, flat)):
+        if self.kept is not None and scoring(x) and x.dim() > 1:
+            out = self.kept(flat)
+        elif self.training and fits(self, flat):
+            out = dense.linear(flat, self)
+        else:
             return super().forward(x)
-        out = dense.linear(flat, self)
         return out.unflatten(0, x.shape[:-1]) if x.dim() > 2 else out
 
 
@@ -46,7 +55,7 @@ def draw_apart(layer: nn.Linear, blocks: int) -> None:
             nn.init.xavier_normal_(block)
 
 
-class DenseStack(nn.Module):
+class DenseStack(Settling):
     """Linear, (batch norm), activation, (dropout), for each of `units`, the last one included.
 
     Shape:
@@ -77,8 +86,17 @@ class DenseStack(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.width = inputs
 
+    def settle(self) -> None:
+        """Make one product of each layer, with its batch norm and ReLU."""
+        if not self.training:
+            self.kept = [step for group in self._groups() for step in _settled(group)]
+
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, inputs] to [batch, width]."""
+        if self.kept is not None and scoring(x) and x.dim() == 2:
+            for step in self.kept:
+                x = step(x)
+            return x
         if not (self.training and dense.ready(x)):
             return self.layers(x)
         for group in self._groups():
@@ -111,6 +129,22 @@ def _fused(x: Tensor, group: list[nn.Module]) -> Tensor:
     for module in group:
         x = module(x)
     return x
+
+
+def _settled(group: list[nn.Module]) -> list[Callable[[Tensor], Tensor]]:
+    """Return one layer of a stack as the steps of scoring it: its product, then what does not go into it."""
+    steps: list[nn.Module] = [m for m in group if not isinstance(m, (nn.Dropout, nn.Identity))]
+    linear, rest = cast("Linear", steps[0]), steps[1:]
+    norm = rest.pop(0) if rest and isinstance(rest[0], nn.BatchNorm1d) else None
+    relu = bool(rest) and isinstance(rest[0], nn.ReLU)
+    product = None
+    if linear.out_features >= dense.NARROW:
+        product = product_of(linear, cast("nn.BatchNorm1d | None", norm), "relu" if relu else "none")
+    if product is not None:
+        return [product, *rest[relu:]]
+    for module in steps:
+        settle(module)
+    return list(steps)
 
 
 def fits(layer: nn.Linear, x: Tensor) -> bool:

@@ -27,6 +27,8 @@ def scaled(numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | None
         or known is None
     ):
         return _scaled(numeric.to(weight.dtype), weight, missing, bias).to(dtype)
+    if not torch.is_grad_enabled():
+        return _compiled(numeric, weight, missing, bias, dtype)
     return cast("Tensor", _Scaled.apply(numeric, weight, missing, bias, dtype))
 
 
@@ -36,18 +38,22 @@ def _scaled(numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | Non
     return torch.where(x.isnan(), missing, vectors if bias is None else vectors + bias)
 
 
+def _compiled(numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    out = torch.empty((*numeric.shape, weight.shape[1]), dtype=dtype)
+    native_for(numeric).cs_scale_forward(
+        numeric.data_ptr(), weight.data_ptr(), missing.data_ptr(), None if bias is None else bias.data_ptr(),
+        out.data_ptr(), *out.shape, dtype == torch.bfloat16, torch.get_num_threads(),
+    )  # fmt: skip
+    return out
+
+
 class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | None, dtype: torch.dtype
     ) -> Tensor:
-        out = torch.empty((*numeric.shape, weight.shape[1]), dtype=dtype)
-        native_for(numeric).cs_scale_forward(
-            numeric.data_ptr(), weight.data_ptr(), missing.data_ptr(), None if bias is None else bias.data_ptr(),
-            out.data_ptr(), *out.shape, dtype == torch.bfloat16, torch.get_num_threads(),
-        )  # fmt: skip
         ctx.save_for_backward(numeric, weight, bias)
-        return out
+        return _compiled(numeric, weight, missing, bias, dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -5,20 +5,21 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from clicksmith.batch.batch import batch_of
+from clicksmith.batch.batch import Inputs, batch_of
+from clicksmith.embed.shape import Output
 from clicksmith.encode.encoder import FEW
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.store import Store
-from clicksmith.errors import DataError
-from clicksmith.fields.gate import GateBlock
+from clicksmith.errors import DataError, UsageError
+from clicksmith.kernels.settled import settle
 from clicksmith.schema import Categorical, Schema
 from clicksmith.serve import artifact as artifacts
 from clicksmith.serve.artifact import Artifact
@@ -30,9 +31,16 @@ Raw = Any
 """A row as a dict, a list of such rows, a polars, pandas or Arrow table, a path or several."""
 
 
-def load(path: str | Path) -> "Predictor":
-    """Read an artefact, or the run folder that holds one, after checking every file of it. Raises ArtifactError."""
-    return Predictor(artifacts.load(path))
+Precision = Literal["fp32", "bf16"]
+
+
+def load(path: str | Path, *, precision: Precision = "fp32") -> "Predictor":
+    """Read an artefact, or the run folder that holds one, after checking every file of it. Raises ArtifactError.
+
+    precision: fp32 gives the scores of training-time evaluation. bf16 multiplies matrices in bfloat16, which is faster
+    on processors that have it (elsewhere slower) and rounds the logits, those of rows with extreme numbers most
+    """
+    return Predictor(artifacts.load(path), precision=precision)
 
 
 class Predictor:
@@ -42,12 +50,12 @@ class Predictor:
     saw are scored as unseen. Missing columns and values that do not fit raise a DataError that names them.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
-        self.artifact = artifact
+    def __init__(self, artifact: Artifact, *, precision: Precision = "fp32") -> None:
+        if precision not in get_args(Precision):
+            raise UsageError(f"precision '{precision}' is not known; use 'fp32' or 'bf16'.")
+        self.artifact, self.precision = artifact, precision
         self._model = artifact.model.eval()
-        for module in self._model.modules():
-            if isinstance(module, GateBlock):
-                module.settle()
+        settle(self._model)
         self._encoder = artifact.encoder
         self._tasks = artifact.spec.tasks
         behaviours = artifact.schema.behaviours
@@ -62,14 +70,14 @@ class Predictor:
 
     def predict(self, rows: Raw) -> NDArray[np.float64]:
         """Return probabilities in row order: [rows], or [rows, outputs] for a model with several outputs."""
-        if isinstance(rows, Mapping) or (isinstance(rows, list) and 0 < len(rows) <= FEW):
+        if _is_few(rows):
             return self.probabilities(self.logits(self._few(rows)))
         with self.encoded(rows) as store:
             return self.probabilities(self.logits_of(store))
 
     def _few(self, rows: Any) -> EncodedRows:
-        """Encode one dict or a few; a history that all of them have is read once."""
-        if isinstance(rows, Mapping) or len(rows) < 2 or not self._past:
+        """Encode few rows; a history that all rows of a list have is read once."""
+        if not isinstance(rows, list) or len(rows) < 2 or not self._past:
             return self._encoder.encode(rows)
         first = rows[0]
         if not all(name in row and _same(row[name], first.get(name)) for row in rows for name in self._past):
@@ -132,8 +140,9 @@ class Predictor:
 
         Raises DataError for a logit that is infinite or not a number; the first row has the number `first`.
         """
+        inputs = batch_of(shared(rows)).inputs
         with torch.inference_mode():
-            logits = self._model(batch_of(shared(rows)).inputs).logits.float().numpy()
+            logits = self._forward(inputs).logits.float().numpy()
         finite = np.isfinite(logits)
         if not finite.all():
             row, output = np.argwhere(~finite)[0]
@@ -142,6 +151,12 @@ class Predictor:
                 "row is too large for the model, or the model's weights are not finite; check the row, or fit again."
             )
         return logits
+
+    def _forward(self, inputs: Inputs) -> Output:
+        if self.precision == "fp32":
+            return self._model(inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            return self._model(inputs)
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Map logits [rows, outputs] to what `predict` returns."""
@@ -153,6 +168,13 @@ class Predictor:
             return [pl.Series("probability", probabilities)]
         names = [t.name if t.width == 1 else f"{t.name}_{i}" for t in self._tasks for i in range(t.width)]
         return [pl.Series(f"probability_{name}", probabilities[:, i]) for i, name in enumerate(names)]
+
+
+def _is_few(rows: Any) -> bool:
+    """Return whether rows are at hand and so few that they need no store."""
+    if isinstance(rows, list):
+        return 0 < len(rows) <= FEW and isinstance(rows[0], Mapping)
+    return isinstance(rows, Mapping) or (isinstance(rows, pl.DataFrame) and 0 < rows.height <= FEW)
 
 
 def shared(rows: EncodedRows) -> EncodedRows:
