@@ -160,20 +160,11 @@ def decoded(raw: bytes, path: Path, before: int) -> str:
         ) from None
 
 
-def ragged(path: Path, row: int, cells: int, dialect: Dialect) -> DataError:
-    """Return the error for a row with too few or too many cells; rows count from 1."""
-    return DataError(
-        f"{path.name} row {row} has {cells} cells where {len(dialect.columns)} are expected "
-        f"(delimiter {dialect.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right one."
-    )
-
-
-def unclosed(path: Path, row: int) -> DataError:
-    """Return the error for a quote that is open at the end of the file; rows count from 1."""
-    return DataError(
-        f"{path.name} row {row}: a cell begins with a quote that is never closed, so that the rest of the file would "
-        "be one cell. Close the quote, or double the quotes within a quoted cell."
-    )
+def name_bad_byte(path: Path) -> None:
+    """Raise DataError naming the first line of a file that is not UTF-8."""
+    with open_text(path) as file:
+        for number, line in enumerate(io.BufferedReader(file)):  # type: ignore[arg-type]
+            decoded(line, path, number)
 
 
 def _delimiter(lines: list[str]) -> str:

@@ -20,6 +20,7 @@ from clicksmith.encode.native import LIBRARY
 from clicksmith.encode.sample import slices, spread, text_rows
 from clicksmith.encode.sniff import Dialect, check_file, sniff
 from clicksmith.encode.textrows import parsed_frames, split_frames
+from clicksmith.encode.where import Where, in_text
 from clicksmith.errors import DataError
 from clicksmith.identity import digest, file_digest
 
@@ -84,7 +85,7 @@ class Source:
         if self._frame is not None:
             first = 0
             for frame in self.batches(wanted):
-                yield [FrameChunk(frame, self.name, first)]
+                yield [FrameChunk(frame, Where(self.name), first)]
                 first += frame.height
             return
         with ThreadPoolExecutor(threads()) as pool:
@@ -147,9 +148,10 @@ class _File:
         if self.dialect is not None and LIBRARY is not None:
             yield from read_chunks(self.path, self.dialect, numbers, texts, pool)  # type: ignore[misc]
             return
+        where = Where(self.path.name) if self.dialect is None else in_text(self.path, self.dialect)
         first = 0
         for frame in self.batches([*numbers, *texts], ROWS):
-            yield [FrameChunk(frame, self.path.name, first)]
+            yield [FrameChunk(frame, where, first)]
             first += frame.height
 
 
