@@ -114,14 +114,14 @@ def fit(
         )
     _close(run)
     note(f"\nmodel: {run.path}   report: {run.folder.report}")
-    more = "".join(f" {flag} {shlex.quote(text)}" for flag, text in _told(columns, delimiter, models))
+    more = "".join(f" {flag} {shlex.quote(text)}" for flag, text in _told(delimiter, models))
     note(f"next:  clicksmith predict {run.path} NEW_ROWS.csv --out scores.csv{more}")
     return 0
 
 
-def _told(columns: str | None, delimiter: str | None, models: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return the options that the next command needs as well."""
-    told = [("--columns", columns), ("--delimiter", delimiter), ("--models", " ".join(models) or None)]
+def _told(delimiter: str | None, models: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the options that the next command needs as well; the run remembers the columns."""
+    told = [("--delimiter", delimiter), ("--models", " ".join(models) or None)]
     return [(flag, text) for flag, text in told if text is not None]
 
 
