@@ -1,6 +1,7 @@
 """Every verb on the tiny run: what it prints, what it writes, what it says next."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,9 @@ import pytest
 
 from clicks import folder, tiny_run
 from clicksmith.cli.main import main
+from clicksmith.cli.quickstart import learnable
+from clicksmith.datasets import ad_world
+from clicksmith.evaluate import auc as exact_auc
 from clicksmith.schema import Schema
 
 
@@ -198,3 +202,12 @@ def test_a_run_on_files_without_header_remembers_their_columns(tmp_path, capsys,
     frame.drop("device").write_csv("missing.csv")
     assert main(["predict", "run", "missing.csv"]) == 2
     assert "no column named 'device'" in capsys.readouterr().err
+
+
+def test_quickstart_learns_most_of_what_its_world_holds(tmp_path, capsys):
+    assert main(["quickstart", "--out", str(tmp_path / "try"), "--rows", "20000"]) == 0
+    auc, possible = map(float, re.search(r"AUC (\S+) of a possible (\S+),", capsys.readouterr().out).groups())
+    world = ad_world(20_000, seed=0, settings=learnable())
+    clicks = pl.read_csv(tmp_path / "try" / "data" / "test.csv")["click"].to_numpy()
+    assert possible == pytest.approx(exact_auc(clicks, world.probabilities("test")), abs=1e-3)
+    assert possible - 0.08 < auc < possible + 0.01
