@@ -65,8 +65,8 @@ def test_the_wrong_delimiter(fails):
 def test_a_ragged_row(fails):
     fails(
         rows("u3,a3,phone"),
-        "train.csv row 1 has 3 cells where 6 are expected (delimiter ','). Mend the row, quote cells that hold the "
-        "delimiter, or name the right one.",
+        "train.csv row 1 (line 2) has 3 cells where 6 are expected (delimiter ','). Mend the row, quote cells that "
+        "hold the delimiter, or name the right one.",
     )
 
 
@@ -81,7 +81,7 @@ def test_bytes_that_are_not_utf8(fails):
 def test_an_empty_label(fails):
     fails(
         rows("u3,a3,phone,1,,"),
-        "train.csv row 1: the label 'click' is empty. Every row to learn from needs a label; drop the row.",
+        "train.csv row 1 (line 2): the label 'click' is empty. Every row to learn from needs a label; drop the row.",
     )
 
 
@@ -89,8 +89,8 @@ def test_an_empty_label(fails):
 def test_a_label_that_is_not_0_or_1(fails, label):
     fails(
         rows(f"u3,a3,phone,1,,{label}"),
-        f"train.csv row 1: the label 'click' is '{label}'; a label is 0 or 1. Correct it, or name the word that "
-        'means 1: Label("click", positive="...").',
+        f"train.csv row 1 (line 2): the label 'click' is '{label}'; a label is 0 or 1. Correct it, or name the word "
+        'that means 1: Label("click", positive="...").',
     )
 
 
@@ -159,8 +159,8 @@ def test_a_schema_that_names_a_column_twice(fails, tmp_path):
 def test_text_in_a_numeric_column(fails):
     fails(
         rows("u3,a3,phone,cheap,,1"),
-        "train.csv row 1: column 'price' holds 'cheap', which is not a finite number. Clean the file, leave the cell "
-        'empty if the number is missing, or declare Categorical("price").',
+        "train.csv row 1 (line 2): column 'price' holds 'cheap', which is not a finite number. Clean the file, leave "
+        'the cell empty if the number is missing, or declare Categorical("price").',
     )
 
 

@@ -1,5 +1,6 @@
 """The command line as a whole: verbs, help, mistakes, interruption."""
 
+import re
 import subprocess
 import sys
 import time
@@ -136,3 +137,23 @@ def test_help_says_which_settings_depend_on_the_data(capsys):
     lines = capsys.readouterr().out.splitlines()
     for name in ("epochs", "batch-size", "table-l2"):
         assert next(line for line in lines if f"--train.{name} " in line).rstrip().endswith("(by data size)")
+
+
+def test_help_of_fit_begins_with_what_a_beginner_needs(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    text = capsys.readouterr().out
+    titles = ("positional arguments", "options", "data options", "run options")
+    groups = [re.search(rf"^\W* {title} \W*$", text, re.MULTILINE).start() for title in titles]
+    places = [
+        text.index(f" --{name} ", groups[1])
+        for name in ("label", "valid", "test", "model", "out", "epochs", "seed", "schema", "delimiter", "calibration")
+    ]
+    assert groups == sorted(groups)
+    assert places == sorted(places)
+    assert places[6] < groups[2] < places[7] < places[8] < groups[3] < places[9] < text.index("options of training:")
+
+
+def test_a_misspelled_option_of_a_group_names_the_nearest(capsys):
+    assert main(["fit", "a.csv", "--calibratoin", "none"]) == 2
+    assert "Did you mean '--calibration'?" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Every verb on the tiny run: what it prints, what it writes, what it says next."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,9 @@ import pytest
 
 from clicks import folder, tiny_run
 from clicksmith.cli.main import main
+from clicksmith.cli.quickstart import learnable
+from clicksmith.datasets import ad_world
+from clicksmith.evaluate import auc as exact_auc
 from clicksmith.schema import Schema
 
 
@@ -163,3 +167,47 @@ def test_what_comes_next_carries_what_the_file_needs(tmp_path, capsys):
     assert f"NEW_ROWS.csv --out scores.csv --columns {lines[0]}\n" in capsys.readouterr().err
     assert main([*argv, "--epochs", "1", "--out", f"{tmp_path}/run"]) == 0
     assert f"'{tmp_path}/run' is already finished, nothing was trained" in capsys.readouterr().err
+
+
+def test_a_run_on_files_without_header_remembers_their_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = pl.read_csv(folder() / "test.csv")
+    bare, unlabelled, short = (
+        frame.write_csv(include_header=False),
+        frame.drop("click").write_csv(include_header=False),
+        frame.drop("click", "device").write_csv(include_header=False),
+    )
+    for name, text in (("bare.csv", bare), ("new.csv", unlabelled), ("short.csv", short)):
+        (tmp_path / name).write_text(text)
+    schema, columns = str(folder() / "schema.toml"), ",".join(frame.columns)
+    fitted = ["fit", "bare.csv", "--columns", columns, "--schema", schema, "--model", "lr", "--epochs", "1"]
+    assert main([*fitted, "--out", "run", "--quiet"]) == 0
+    assert "--columns" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "model" / "columns.json").read_text()) == frame.columns
+    frame.drop("click").write_csv("header.csv")
+    written: list[str] = []
+    for name in ("bare.csv", "new.csv", "header.csv"):
+        assert main(["predict", "run", name, "--keep", "user"]) == 0
+        written.append(capsys.readouterr().out)
+    assert written[0] == written[1] == written[2]
+    assert len(written[0].splitlines()) == 301
+    assert main(["evaluate", "run", "bare.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 300
+    assert main(["predict", "run", "short.csv"]) == 2
+    assert capsys.readouterr().err == (
+        "error: short.csv has no header and 4 cells in its first row; the rows that the model was trained on had 6 "
+        "(user, ad, device, ...), without the label 5. Give the file's own column names, or a header. On the command "
+        "line: --columns label,I1..I13,C1..C26\n"
+    )
+    frame.drop("device").write_csv("missing.csv")
+    assert main(["predict", "run", "missing.csv"]) == 2
+    assert "no column named 'device'" in capsys.readouterr().err
+
+
+def test_quickstart_learns_most_of_what_its_world_holds(tmp_path, capsys):
+    assert main(["quickstart", "--out", str(tmp_path / "try"), "--rows", "20000"]) == 0
+    auc, possible = map(float, re.search(r"AUC (\S+) of a possible (\S+),", capsys.readouterr().out).groups())
+    world = ad_world(20_000, seed=0, settings=learnable())
+    clicks = pl.read_csv(tmp_path / "try" / "data" / "test.csv")["click"].to_numpy()
+    assert possible == pytest.approx(exact_auc(clicks, world.probabilities("test")), abs=1e-3)
+    assert possible - 0.08 < auc < possible + 0.01

@@ -171,12 +171,13 @@ def test_a_view_covers_what_is_selected(select, names):
     assert module(random_batch(EVERYTHING, 3).inputs).views["some"].shape == (3, len(names), 2)
 
 
-def test_a_pair_view_holds_a_vector_per_field_and_other_field():
-    view = View("aware", 2, of=Select(kinds=("id",)), per="pair")
+@pytest.mark.parametrize(("per", "several"), [("pair", 3), ("other", 2)])
+def test_a_pair_view_holds_a_vector_per_field_and_field_or_other_field(per, several):
+    view = View("aware", 2, of=Select(kinds=("id",)), per=per)
     module = embedder(reads=(view,))
     inputs = random_batch(EVERYTHING, 3).inputs
     out, store = module(inputs).views["aware"], module.views[0].columns.table.store
-    assert out.shape == (3, 3, 3, 2)
+    assert out.shape == (3, 3, several, 2)
     row = store.weight[store.starts["item"] + int(inputs.ids[2, 1])]
     assert torch.equal(out[2, 1].flatten(), row)
 

@@ -12,6 +12,7 @@ from clicksmith.encode import source as source_module
 from clicksmith.encode.chunk import FrameChunk, RowsChunk
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
+from clicksmith.encode.where import Where
 from clicksmith.errors import DataError, StorageError
 from clicksmith.schema import Categorical, Label, Numeric, Schema
 
@@ -142,12 +143,12 @@ def test_a_wrong_delimiter_says_which_was_found(kernels, tmp_path):
 
 def test_a_ragged_row_is_named(kernels, tmp_path):
     expected = (
-        "log.csv row 2 has {} cells where 3 are expected (delimiter ','). Mend the row, quote cells that hold the "
-        "delimiter, or name the right one."
+        "log.csv row 2 (line 3) has {} cells where 3 are expected (delimiter ','). Mend the row, quote cells that hold "
+        "the delimiter, or name the right one."
     )
     assert sentence(file(tmp_path, GOOD.replace("b,,1", "b,,1,9"))) == expected.format(4)
     packed = pytest.importorskip("zstandard").compress(GOOD.replace("b,,1", "b,1").encode())
-    assert sentence(file(tmp_path, packed, "log.csv.zst")).startswith("log.csv.zst row 2 has 2 cells")
+    assert sentence(file(tmp_path, packed, "log.csv.zst")).startswith("log.csv.zst row 2 (line 3) has 2 cells")
     short = file(tmp_path, GOOD.replace("b,,1", "b,1"))
     assert sentence(short) == expected.format(2)
     with pytest.raises(DataError) as error:
@@ -155,11 +156,22 @@ def test_a_ragged_row_is_named(kernels, tmp_path):
     assert str(error.value) == expected.format(2)
 
 
+def test_the_line_of_a_row_counts_header_blank_lines_and_lines_within_quotes(kernels, tmp_path):
+    text = '\n"ad",price,click\na,1,0\n\n"b,\n\n""2",1,1\r\n\r\nc,2,0\nd,cheap,1\n'
+    for name, raw in (("log.csv", text.encode()), ("log.csv.gz", gzip.compress(text.encode()))):
+        assert sentence(file(tmp_path, raw, name)).startswith(f"{name} row 4 (line 10): column 'price' holds 'cheap'")
+    assert sentence(file(tmp_path, text.replace("cheap", "1,2"))).startswith("log.csv row 4 (line 10) has 4 cells")
+    assert sentence(file(tmp_path, text.encode().replace(b"che", b"\xe9"))).startswith("log.csv line 10: byte 0xe9")
+    bare = open_source(file(tmp_path, "a,1,0\n\nb,x,1\n"), columns=["ad", "price", "click"])
+    with pytest.raises(DataError, match=r"log.csv row 2 \(line 3\): column 'price' holds 'x'"):
+        Encoder.fit(SCHEMA, bare)
+
+
 @pytest.mark.parametrize("text", ['b,1,1\n"5 inch,1,0\nc,1,1\n', 'b,1,1\nc,1,"0\nd,1,1\n', 'b,1,1\nc,1,"0'])
 def test_a_quote_that_is_never_closed_is_named(kernels, tmp_path, text):
     assert sentence(file(tmp_path, "ad,price,click\n" + text)) == (
-        "log.csv row 2: a cell begins with a quote that is never closed, so that the rest of the file would be one "
-        "cell. Close the quote, or double the quotes within a quoted cell."
+        "log.csv row 2 (line 3): a cell begins with a quote that is never closed, so that the rest of the file would "
+        "be one cell. Close the quote, or double the quotes within a quoted cell."
     )
 
 
@@ -242,11 +254,11 @@ def test_a_column_in_one_file_only_is_named(tmp_path):
 
 def test_text_in_a_number_names_file_row_and_value(kernels, tmp_path):
     expected = (
-        "log.csv row 3: column 'price' holds 'N/A', which is not a finite number. Clean the file, leave the cell empty "
-        'if the number is missing, or declare Categorical("price").'
+        "log.csv row 3 (line 4): column 'price' holds 'N/A', which is not a finite number. Clean the file, leave the "
+        'cell empty if the number is missing, or declare Categorical("price").'
     )
     assert sentence(file(tmp_path, GOOD.replace("2.5", "N/A"))) == expected
-    assert "row 3: column 'price' holds 'inf'" in sentence(file(tmp_path, GOOD.replace("2.5", "inf")))
+    assert "row 3 (line 4): column 'price' holds 'inf'" in sentence(file(tmp_path, GOOD.replace("2.5", "inf")))
     assert encoded(file(tmp_path, GOOD.replace("2.5", " 25e-1 ")))[2] == 1.75
 
 
@@ -261,7 +273,9 @@ def test_text_in_a_number_names_file_row_and_value(kernels, tmp_path):
     ],
 )
 def test_bad_labels_name_file_and_row(kernels, tmp_path, label, words):
-    assert sentence(file(tmp_path, GOOD.replace("2.5,1", f"2.5,{label}"))).startswith(f"log.csv row 3: {words}")
+    assert sentence(file(tmp_path, GOOD.replace("2.5,1", f"2.5,{label}"))).startswith(
+        f"log.csv row 3 (line 4): {words}"
+    )
 
 
 def test_one_class_only_is_refused_for_fitting_and_not_for_encoding(kernels, tmp_path):
@@ -281,8 +295,8 @@ def test_chosen_rows_of_a_chunk_are_read_alike(tmp_path):
     path = file(tmp_path, "ad,price,click\n" + "".join(f"a{i},{i},0\n" for i in range(20)))
     source, rows = open_source(path), np.array([3, 4, 11])
     frame = pl.read_csv(path)
-    lists = RowsChunk(frame.to_dict(as_series=False), 20, "rows")
-    for chunk in (next(source.chunks(["price"], ["ad"]))[0], FrameChunk(frame, "frame"), lists):
+    lists = RowsChunk(frame.to_dict(as_series=False), 20, Where("rows"))
+    for chunk in (next(source.chunks(["price"], ["ad"]))[0], FrameChunk(frame, Where("frame")), lists):
         taken = chunk.take(rows, 3)
         texts = taken.texts("ad")
         assert [texts[i] for i in range(taken.rows)] == ["a3", "a4", "a11"] and taken.first == 3

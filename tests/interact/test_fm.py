@@ -69,7 +69,8 @@ def test_ffm_multiplies_the_vectors_that_two_fields_hold_for_each_other():
     part = FFM(dim=2)
     (view,) = part.reads()
     table = torch.randn(4, N, N, 2, dtype=torch.float64)
-    given = part.build(shape(views=(view,)))(Fields(vectors(), views={view.name: table})).logit
+    others = torch.stack([table[:, i, [j for j in range(N) if j != i]] for i in range(N)], 1)
+    given = part.build(shape(views=(view,)))(Fields(vectors(), views={view.name: others})).logit
     expected = sum((table[:, i, j] * table[:, j, i]).sum(1) for i, j in pairs())
     torch.testing.assert_close(given.squeeze(1), expected)
 
@@ -97,7 +98,7 @@ def test_weighted_vectors_multiply_each_vector_by_that_of_its_feature():
 def test_blocks_say_what_they_read():
     assert FirstOrder().reads() == (View("first_order", 1),)
     assert WeightedVectors(dim=3).reads() == ("vectors", View("vector_weights", 3))
-    assert FFM(dim=3).reads() == (View("field_aware", 3, per="pair"),)
+    assert FFM(dim=3).reads() == (View("field_aware", 3, per="other"),)
 
 
 @pytest.mark.parametrize("part", [FM(), FwFM(), BiInteraction()])

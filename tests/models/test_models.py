@@ -44,6 +44,7 @@ PUBLISHED = [
     (EARLIER, "lr", {}, 5_390),
     (EARLIER, "fm", {"dim": 10}, 59_280),
     (EARLIER, "fwfm", {"dim": 10}, 107_826),
+    (EARLIER, "ffm", {"dim": 10}, 490_400),
     (EARLIER, "wide_deep", MLP, 423_280),
     (EARLIER, "deepfm", MLP, 423_280),
     (EARLIER, "nfm", MLP, 384_880),
@@ -81,6 +82,7 @@ PUBLISHED = [
     (MOVIELENS, "ipnn", MLP, 1_237_191),
     (MOVIELENS, "nfm", MLP, 1_318_230),
     (MOVIELENS, "fwfm", {"dim": 10}, 1_804_784),
+    (MOVIELENS, "ffm", {"dim": 10}, 1_895_020),
     (MOVIELENS, "fibinet", {"bilinear": "all", "reduction": 0.3, **MLP}, 1_340_790),
     (MOVIELENS, "autoint", {"layers": 2, "norm": "pre_relu", "wide": True, **HEADS}, 1_047_798),
     (

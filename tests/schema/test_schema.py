@@ -41,8 +41,16 @@ def test_toml_is_read(tmp_path):
     path = tmp_path / "schema.toml"
     path.write_text('label = {kind = "label", name = "click"}\nfields = [{kind = "categorical", name = "ad"}]\n')
     assert Schema.load(path) == Schema(fields=(Categorical("ad"),), label=Label("click"))
-    with pytest.raises(SchemaError, match=r"TOML is read, not written; save the schema as .json"):
-        whole().save(path)
+
+
+@pytest.mark.parametrize("name", ['quo"te', "back\\slash", "new\nline", "bell\x07\x7f", "größe", "#=[a]", "日本"])
+def test_a_schema_saved_as_toml_is_the_same(tmp_path, name):
+    odd = Schema(fields=(Categorical(name), Bag("tags", separator="\t")), label=Label("click", positive=name))
+    for schema in (whole(), odd):
+        schema.save(tmp_path / "schema.toml")
+        assert Schema.load(tmp_path / "schema.toml") == schema
+        schema.save(tmp_path / "schema.json")
+        assert Schema.load(tmp_path / "schema.json") == schema
 
 
 def test_errors_in_files_name_the_place(tmp_path):

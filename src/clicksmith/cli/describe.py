@@ -30,7 +30,7 @@ def describe(
     /,
     *,
     label: Annotated[str | None, option("NAME", "the column to predict", default="looked for by name")] = None,
-    out: Annotated[str | None, option("FILE", "write the schema as .json")] = None,
+    out: Annotated[str | None, option("FILE", "write the schema as .json or .toml")] = None,
     html: Annotated[str | None, option("FILE", "write a page with the profile")] = None,
     json: Annotated[bool, flag("print JSON instead of a table")] = False,
     columns: Columns = None,

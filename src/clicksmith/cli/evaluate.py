@@ -42,7 +42,8 @@ def evaluate(
     from clicksmith.serve.scoring import evaluate_rows, plain
 
     load_models(models)
-    predictor, source = load(run_dir), opened([file], columns, delimiter)
+    predictor = load(run_dir)
+    source = opened([file], columns, delimiter, predictor)
     for line in unseen_in(predictor.artifact.encoder, source):
         note(f"warning: {line}")
     metrics = evaluate_rows(predictor, source, by=by, level=level)

@@ -53,7 +53,7 @@ def explain(
 
     load_models(models)
     predictor = load(run_dir)
-    with predictor.encoded(opened([file], columns, delimiter), labels=how == "permutation") as store:
+    with predictor.encoded(opened([file], columns, delimiter, predictor), labels=how == "permutation") as store:
         if how == "permutation":
             head, lines = _permutation(predictor, store, metric, rows, repeats)
         else:

@@ -40,13 +40,40 @@ class Dotted:
     sets: dict[str, str]
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """What the columns mean, and how the rows are read and divided."""
+
+    schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None
+    split: Annotated[
+        Literal["auto", "random", "time", "group"],
+        option("HOW", "by time, by chance, or whole groups", default="by time where there is one"),
+    ] = "auto"
+    columns: Columns = None
+    delimiter: Delimiter = None
+    cache: Annotated[str | None, option("FOLDER", "keep encoded rows here for the next run")] = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Backbones of your own, calibration, and what becomes of an older run."""
+
+    models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = ()
+    calibration: Annotated[
+        Literal["platt", "isotonic", "none"], option("HOW", "map fitted on valid", default="platt")
+    ] = "platt"
+    overwrite: Annotated[bool, flag("replace another run in RUN_DIR")] = False
+    resume: Annotated[bool, flag("insist that RUN_DIR holds this run unfinished")] = False
+    quiet: Annotated[bool, flag("no progress")] = False
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     rest, model = take_dotted(argv, "model")
     rest, train = take_dotted(rest, "train")
     rest, sets = take_sets(rest)
-    about = ABOUT + _more_help(rest) if {"-h", "--help"} & set(rest) else ABOUT
-    return call(fit, rest, verb="fit", about=about, given={"dotted": Dotted(model, train, sets)})
+    more = _more_help(rest) if {"-h", "--help"} & set(rest) else ""
+    return call(fit, rest, verb="fit", about=ABOUT, more=more, given={"dotted": Dotted(model, train, sets)})
 
 
 def fit(
@@ -57,27 +84,14 @@ def fit(
     *,
     dotted: Dotted,
     label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
-    schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None,
     valid: Annotated[str | None, option("FILE", "rows for early stopping and calibration", default="split off")] = None,
     test: Annotated[str | None, option("FILE", "rows for the final figures", default="split off with valid")] = None,
-    split: Annotated[
-        Literal["auto", "random", "time", "group"],
-        option("HOW", "by time, by chance, or whole groups", default="by time where there is one"),
-    ] = "auto",
     model: Annotated[str | None, option("NAME", "the backbone", default="dcnv2")] = None,
-    models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
     out: Annotated[str | None, option("RUN_DIR", "the run folder", default="runs/TRAIN-MODEL-...")] = None,
-    seed: Annotated[int | None, option("N", "makes the run repeatable", default="0")] = None,
     epochs: Annotated[int | None, option("N", "at most this many passes", default="by data size")] = None,
-    calibration: Annotated[
-        Literal["platt", "isotonic", "none"], option("HOW", "map fitted on valid", default="platt")
-    ] = "platt",
-    columns: Columns = None,
-    delimiter: Delimiter = None,
-    cache: Annotated[str | None, option("FOLDER", "keep encoded rows here for the next run")] = None,
-    overwrite: Annotated[bool, flag("replace another run in RUN_DIR")] = False,
-    resume: Annotated[bool, flag("insist that RUN_DIR holds this run unfinished")] = False,
-    quiet: Annotated[bool, flag("no progress")] = False,
+    seed: Annotated[int | None, option("N", "makes the run repeatable", default="0")] = None,
+    data: DataOptions = DataOptions(),
+    run: RunOptions = RunOptions(),
 ) -> int:
     """Train, save, and say where everything is."""
     from clicksmith.cli.own_models import load_models
@@ -89,46 +103,46 @@ def fit(
 
     if not train:
         raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
-    given = _declared(train, schema, valid, test) if train[0].endswith(".toml") else None
-    own = load_models(models)
+    given = _declared(train, data.schema, valid, test) if train[0].endswith(".toml") else None
+    own = load_models(run.models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
-    with ShownProgress(quiet=quiet) as progress:
-        run = fit(
-            opened(train, columns, delimiter) if given is None else given.train,
+    with ShownProgress(quiet=run.quiet) as progress:
+        done = fit(
+            opened(train, data.columns, data.delimiter) if given is None else given.train,
             label=label,
-            schema=schema if given is None else AskedSchema(given.schema, given.root),
-            valid=_opened(valid, columns, delimiter) if given is None else given.valid,
-            test=_opened(test, columns, delimiter) if given is None else given.test,
-            split=split,
+            schema=data.schema if given is None else AskedSchema(given.schema, given.root),
+            valid=_opened(valid, data) if given is None else given.valid,
+            test=_opened(test, data) if given is None else given.test,
+            split=data.split,
             model=_spec(name, dotted, own),
             name=name,
             settings=_settings(dotted.train),
             out=out,
             seed=seed,
             epochs=epochs,
-            calibration=calibration,
-            cache=cache,
-            overwrite=overwrite,
-            resume=resume,
+            calibration=run.calibration,
+            cache=data.cache,
+            overwrite=run.overwrite,
+            resume=run.resume,
             progress=progress,
         )
-    _close(run)
-    note(f"\nmodel: {run.path}   report: {run.folder.report}")
-    more = "".join(f" {flag} {shlex.quote(text)}" for flag, text in _told(columns, delimiter, models))
-    note(f"next:  clicksmith predict {run.path} NEW_ROWS.csv --out scores.csv{more}")
+    _close(done)
+    note(f"\nmodel: {done.path}   report: {done.folder.report}")
+    more = "".join(f" {flag} {shlex.quote(text)}" for flag, text in _told(data.delimiter, run.models))
+    note(f"next:  clicksmith predict {done.path} NEW_ROWS.csv --out scores.csv{more}")
     return 0
 
 
-def _told(columns: str | None, delimiter: str | None, models: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return the options that the next command needs as well."""
-    told = [("--columns", columns), ("--delimiter", delimiter), ("--models", " ".join(models) or None)]
+def _told(delimiter: str | None, models: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the options that the next command needs as well; the run remembers the columns."""
+    told = [("--delimiter", delimiter), ("--models", " ".join(models) or None)]
     return [(flag, text) for flag, text in told if text is not None]
 
 
-def _opened(path: str | None, columns: str | None, delimiter: str | None) -> "Source | None":
+def _opened(path: str | None, data: DataOptions) -> "Source | None":
     from clicksmith.cli.rows import opened
 
-    return None if path is None else opened([path], columns, delimiter)
+    return None if path is None else opened([path], data.columns, data.delimiter)
 
 
 def _declared(train: Sequence[str], *others: str | None) -> "Dataset":
@@ -187,7 +201,7 @@ def _more_help(argv: Sequence[str]) -> str:
     from clicksmith.train.settings import TrainSettings
 
     name = _named(argv)
-    lines = ["", "", f"models: {', '.join(MODELS)}", "(`clicksmith fit --model NAME --help` shows a model's options)"]
+    lines = [f"models: {', '.join(MODELS)}", "(`clicksmith fit --model NAME --help` shows a model's options)"]
     if name in MODELS:
         lines += ["", f"options of {name}:", *option_lines(MODELS[name], "--model.")]
     lines += ["", "options of training:", *option_lines(TrainSettings, "--train.", _by_size())]

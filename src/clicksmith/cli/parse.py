@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -36,12 +37,20 @@ Delimiter = Annotated[str | None, option("CHAR", "what separates the cells of te
 
 
 def call(
-    function: Callable[..., T], argv: Sequence[str], *, verb: str, about: str, given: Mapping[str, Any] | None = None
+    function: Callable[..., T],
+    argv: Sequence[str],
+    *,
+    verb: str,
+    about: str,
+    more: str = "",
+    given: Mapping[str, Any] | None = None,
 ) -> T:
     """Call `function` with the arguments in `argv`, and with `given` for parameters that are no options.
 
+    A parameter that is a dataclass is a group of options in the help; their names stand without the group's.
+
     Raises UsageError for an option that is unknown (naming the nearest), a value that does not fit, or a missing one.
-    `--help` prints `about` and the options, and leaves with status 0.
+    `--help` prints `about`, the options and `more`, and leaves with status 0.
     """
     messages = io.StringIO()
     prog = f"clicksmith {verb}"
@@ -64,10 +73,11 @@ def call(
                 prog=prog,
                 description=about,
                 return_unknown_args=True,
-                config=(tyro.conf.FlagCreatePairsOff,),
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
     except SystemExit as stop:
         if stop.code in (0, None):
+            print(more, end="\n" if more else "")
             raise
         raise UsageError(_sentence(messages.getvalue(), prog)) from None
     if rest:
@@ -79,8 +89,9 @@ def _unknown(rest: list[str], shown: Sequence[inspect.Parameter], prog: str) -> 
     names = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
     if not names:
         return f"'{rest[0]}' is one argument too many; see `{prog} --help`."
-    options = [f"--{p.name.replace('_', '-')}" for p in shown if p.kind is p.KEYWORD_ONLY]
-    known = [*options, *EXTRA.get(prog.split()[-1], ())]
+    names_there = [p.name for p in shown if p.kind is p.KEYWORD_ONLY and not is_dataclass(p.annotation)]
+    names_there += [f.name for p in shown if is_dataclass(p.annotation) for f in fields(p.annotation)]
+    known = [*(f"--{name.replace('_', '-')}" for name in names_there), *EXTRA.get(prog.split()[-1], ())]
     return f"{unknown(names[0], known, f'option of `{prog}`')} See `{prog} --help`."
 
 

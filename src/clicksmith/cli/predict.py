@@ -55,7 +55,7 @@ def predict(
 
     load_models(models)
     predictor = load(run_dir)
-    source = opened([file], columns, delimiter)
+    source = opened([file], columns, delimiter, predictor)
     for line in unseen_in(predictor.artifact.encoder, source):
         note(f"warning: {line}")
     rows = write(predictor.predict_frames(source, keep=_kept(keep, source.columns)), target)

@@ -8,20 +8,27 @@ from clicksmith.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from clicksmith.encode.source import Source
+    from clicksmith.serve.predictor import Predictor
 
 
-def opened(paths: Sequence[str], columns: str | None = None, delimiter: str | None = None) -> "Source":
-    """Open files, patterns of files, or both; `columns` and `delimiter` as typed."""
+def opened(
+    paths: Sequence[str],
+    columns: str | None = None,
+    delimiter: str | None = None,
+    predictor: "Predictor | None" = None,
+) -> "Source":
+    """Open files, patterns of files, or both; `columns` and `delimiter` as typed, else as the predictor knows them."""
     from clicksmith.encode.source import open_source
 
+    open_rows = open_source if predictor is None else predictor.open
     names = None if columns is None else column_names(columns)
     cut = None if delimiter is None else delimiter.replace("\\t", "\t").replace("tab", "\t")
     if cut is not None and len(cut) != 1:
         raise UsageError(f"--delimiter got '{delimiter}'; give one character, or tab.")
     try:
-        return open_source(paths[0] if len(paths) == 1 else list(paths), columns=names, delimiter=cut)
+        return open_rows(paths[0] if len(paths) == 1 else list(paths), columns=names, delimiter=cut)
     except DataError as error:
-        if "give the names of its columns" not in str(error):
+        if not re.search("[Gg]ive the (file's own column names|names of its columns)", str(error)):
             raise
         raise DataError(f"{error} On the command line: --columns label,I1..I13,C1..C26") from error
 

@@ -12,6 +12,7 @@ from clicksmith.batch.split import DEFAULT_SHARES, split_by_group, split_by_time
 from clicksmith.encode.chunk import FrameChunk
 from clicksmith.encode.source import open_source
 from clicksmith.encode.targets import read_time
+from clicksmith.encode.where import Where
 from clicksmith.errors import DataError, SchemaError
 from clicksmith.schema import Schema
 
@@ -130,7 +131,7 @@ def split_rows(rows: pl.DataFrame, schema: Schema, choice: SplitChoice, where: s
     if choice.how == "time":
         if schema.time is None:
             raise SchemaError(f"'{where}': a split by time needs a time column; declare [schema.time].")
-        split = split_by_time(read_time(FrameChunk(rows, where), schema.time), shares=choice.shares)
+        split = split_by_time(read_time(FrameChunk(rows, Where(where)), schema.time), shares=choice.shares)
     elif choice.how == "group":
         if schema.group is None:
             raise SchemaError(f"'{where}': a split by group needs schema.group.")

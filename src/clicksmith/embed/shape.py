@@ -48,7 +48,8 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `per` says what is looked up:
         id      one vector per field                    -> [batch, selected, dim]
-        pair    one vector per field and other field    -> [batch, selected, selected, dim]  (FFM, ONN)
+        pair    one vector per field and field          -> [batch, selected, selected, dim]  (ONN)
+        other   one vector per field and other field    -> [batch, selected, selected - 1, dim]  (FFM)
         raw     the numbers themselves                  -> [batch, selected numeric, 1]
         domain  a vector of the row's domain            -> [batch, 1, dim]
     """
@@ -56,7 +57,7 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     dim: int
     of: Select = Select()
-    per: Literal["id", "pair", "raw", "domain"] = "id"
+    per: Literal["id", "pair", "other", "raw", "domain"] = "id"
 
 
 @dataclass(frozen=True)

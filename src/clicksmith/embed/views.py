@@ -25,16 +25,16 @@ def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, b
 
 
 class ColumnView(nn.Module):
-    """One vector per field (or per field and other field); histories are averaged.
+    """One vector per field (or several: one for each field, or for each other one); histories are averaged.
 
     Shape:
-        out: [batch, selected, dim] or [batch, selected, selected, dim]
+        out: [batch, selected, dim], [batch, selected, selected, dim] or [batch, selected, selected - 1, dim]
     """
 
     def __init__(self, view: View, layout: Layout, names: tuple[str, ...], *, table: Table, bag: Reduce) -> None:
         super().__init__()
-        self.pair = view.per == "pair"
-        self.count, self.dim = len(names), view.dim * (len(names) if view.per == "pair" else 1)
+        self.several = {"pair": len(names), "other": len(names) - 1}.get(view.per)
+        self.dim = view.dim * (1 if self.several is None else self.several)
         chosen = [(h, tuple(c for c in h.columns if f"{h.name}.{c.name}" in names)) for h in layout.histories]
         self.picked = {h.name: [h.columns.index(c) for c in cs] for h, cs in chosen if cs}
         histories = tuple(h for h, cs in chosen if cs)
@@ -51,7 +51,7 @@ class ColumnView(nn.Module):
         if not pieces:
             pieces = [inputs.numeric.new_zeros((inputs.ids.shape[0], 0, self.dim))]
         out = pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)
-        return out.unflatten(-1, (self.count, -1)) if self.pair else out
+        return out if self.several is None else out.unflatten(-1, (self.several, -1))
 
 
 class RawView(nn.Module):

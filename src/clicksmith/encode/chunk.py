@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, number_of, text_of, text_series
+from clicksmith.encode.where import Where
 from clicksmith.errors import DataError
 
 _QUICK = {int, float, type(None)}
@@ -38,9 +39,9 @@ class Cut(Protocol):
 
 
 class Chunk(Protocol):
-    """Some rows of a table. `where` names it in errors; `first` is the number of its first row in there."""
+    """Some rows of a table. `where` says in errors what it is of; `first` is the number of its first row in there."""
 
-    where: str
+    where: Where
     first: int
 
     @property
@@ -77,7 +78,7 @@ class Chunk(Protocol):
 def not_a_number(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
     """Return the error for a cell that should hold a number."""
     return DataError(
-        f"{chunk.where} row {chunk.first + row + 1}: column '{column}' holds {value!r}, which is not a finite number. "
+        f"{chunk.where.row(chunk.first + row)}: column '{column}' holds {value!r}, which is not a finite number. "
         f'Clean the file, leave the cell empty if the number is missing, or declare Categorical("{column}").'
     )
 
@@ -101,7 +102,7 @@ class FrameChunk:
     """Rows of a polars frame."""
 
     frame: pl.DataFrame
-    where: str
+    where: Where
     first: int = 0
     plain: bool = False
 
@@ -189,7 +190,7 @@ class RowsChunk:
 
     columns: dict[str, list[Any]]
     rows: int
-    where: str
+    where: Where
     first: int = 0
     plain: bool = False
 
@@ -246,7 +247,7 @@ class RowsChunk:
                 continue
             if len(numbers) != dim:
                 raise DataError(
-                    f"{self.where} row {self.first + row + 1}: column '{columns[0]}' holds a vector of {len(numbers)} "
+                    f"{self.where.row(self.first + row)}: column '{columns[0]}' holds a vector of {len(numbers)} "
                     f"numbers; its schema says dim={dim}. Correct the schema or the cell."
                 )
             if None in numbers:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from clicksmith.encode.chunk import Cut, RowsChunk, not_a_number
 from clicksmith.encode.native import LIBRARY, at
-from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged, unclosed
+from clicksmith.encode.sniff import Dialect, name_bad_byte, open_text
 from clicksmith.encode.texts import Grid, Texts, is_plain, number_of
+from clicksmith.encode.where import Where, in_text, ragged, unclosed
 from clicksmith.errors import DataError
 
 BLOCK = 2 << 20
@@ -36,7 +37,7 @@ def threads() -> int:
 class TextChunk:
     """Rows of a text file, split into cells. Valid until the next group of chunks is read."""
 
-    where: str
+    where: Where
     first: int
     rows: int
     text: NDArray[np.uint8]
@@ -118,17 +119,22 @@ class _Splitter:
             at(self.report),
         )  # fmt: skip
 
-    def chunk(self, path: Path, first: int, before: int) -> TextChunk:
-        """Return the split rows; `first` rows and `before` lines came earlier in the file."""
+    def chunk(self, path: Path, first: int) -> TextChunk:
+        """Return the split rows; `first` rows came earlier in the file."""
         if self.raw:
-            decoded(self.raw, path, before)
+            try:
+                self.raw.decode("utf-8")
+            except UnicodeDecodeError:
+                name_bad_byte(path)
+                raise
+        where = in_text(path, self.dialect)
         rows, odd, found = self.report.tolist()
         if found:
-            raise ragged(path, first + rows + 1, found, self.dialect)
+            raise ragged(where, first + rows, found, self.dialect)
         if self.unclosed:
-            raise unclosed(path, first + rows + 1)
+            raise unclosed(where, first + rows)
         chunk = TextChunk(
-            path.name, first, rows, self.buffer, self.starts[:, :rows], self.lens[:, :rows],
+            where, first, rows, self.buffer, self.starts[:, :rows], self.lens[:, :rows],
             self.values[:, :rows], self.place,
             frozenset(self.numbers), self.plain,
         )  # fmt: skip
@@ -151,7 +157,7 @@ def read_chunks(
     """
     assert LIBRARY is not None
     splitters = [_Splitter(dialect, numbers, texts, BLOCK) for _ in range(threads())]
-    first, before, rest = 0, int(dialect.header), b""
+    first, rest = 0, b""
     with open_text(path) as file:
         file.read(dialect.skip) if path.suffix == ".zst" else file.seek(dialect.skip)
         ended = False
@@ -166,9 +172,8 @@ def read_chunks(
             list(pool.map(_Splitter.split, group))
             chunks: list[TextChunk] = []
             for splitter in group:
-                chunk = splitter.chunk(path, first, before)
+                chunk = splitter.chunk(path, first)
                 first += chunk.rows
-                before += chunk.rows
                 chunks.append(chunk)
             if chunks:
                 yield chunks

@@ -32,6 +32,7 @@ from clicksmith.encode.spool import Spool, ahead
 from clicksmith.encode.store import Store, finish_store
 from clicksmith.encode.table import TableReader
 from clicksmith.encode.vocabulary import Keep, Vocabulary, extended, merged, of_counts
+from clicksmith.encode.where import Where
 from clicksmith.errors import ArtifactError, NotFittedError, SchemaError
 from clicksmith.files import atomic_folder
 from clicksmith.schema.schema import Schema
@@ -143,12 +144,12 @@ class Encoder:
         if columns is not None:
             if any(name not in columns for name in needed):
                 check_columns(needed, names_of(frame), "the rows")
-            chunk: Chunk = RowsChunk(columns, rows, "the rows")
+            chunk: Chunk = RowsChunk(columns, rows, Where("the rows"))
             raw = reader.read_rows(chunk)
         else:
             table = frame_of(frame)
             check_columns(needed, table.columns, "the frame")
-            chunk = FrameChunk(table, "the frame")
+            chunk = FrameChunk(table, Where("the frame"))
             raw = reader.read([chunk], FIND)[0]
         return self._assembled(finisher.finish(raw))
 

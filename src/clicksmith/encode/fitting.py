@@ -21,6 +21,7 @@ from clicksmith.encode.recipe import TableRecipe, check_columns, history_columns
 from clicksmith.encode.source import Source
 from clicksmith.encode.table import TableReader, names_in
 from clicksmith.encode.vocabulary import Vocabulary, of_counts, settle
+from clicksmith.encode.where import Where
 from clicksmith.errors import DataError
 from clicksmith.schema.schema import Schema
 
@@ -150,7 +151,7 @@ def read_side(
                 fresh[np.unique(codes, return_index=True)[1]] = True
                 row = int(np.flatnonzero(~fresh | (codes <= known))[0])
                 raise DataError(
-                    f"{chunk.where} row {chunk.first + row + 1}: the key '{recipe.key}' is {cells[row]!r} again. "
+                    f"{chunk.where.row(chunk.first + row)}: the key '{recipe.key}' is {cells[row]!r} again. "
                     "A side table has one row per key; drop the others."
                 )
             pieces.append(raw)
@@ -162,7 +163,7 @@ def _nothing(schema: Schema, recipe: TableRecipe, dictionaries: Mapping[str, Dic
     """Read the row for unknown keys: everything missing, also where the table itself must not have holes."""
     numbers = tuple(structs.replace(c, missing="embed") for c in recipe.numbers)
     reader = TableReader(schema, structs.replace(recipe, numbers=numbers), dictionaries, {}, targets=False)
-    return reader.read([RowsChunk({name: [None] for name in recipe.columns()}, 1, recipe.name)], grow)[0]
+    return reader.read([RowsChunk({name: [None] for name in recipe.columns()}, 1, Where(recipe.name))], grow)[0]
 
 
 def _weigh(schema: Schema, side: SideRows, dictionaries: Mapping[str, Dictionary], adders: Mapping[str, Adder]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.encode.native import LIBRARY, at
+from clicksmith.encode.where import Where
 from clicksmith.errors import DataError
 from clicksmith.schema.columns import Numeric
 
@@ -215,12 +216,12 @@ def bucket_counts(column: Numeric, scale: Scale, moments: Moments) -> dict[str, 
     return counts
 
 
-def refuse_missing(column: Numeric, values: Floats, where: str, first: int) -> None:
+def refuse_missing(column: Numeric, values: Floats, where: Where, first: int) -> None:
     """Raise DataError if the column must not have missing numbers and has one."""
     if column.missing == "refuse" and np.isnan(values).any():
-        row = first + int(np.flatnonzero(np.isnan(values))[0]) + 1
+        row = first + int(np.flatnonzero(np.isnan(values))[0])
         raise DataError(
-            f"{where} row {row}: column '{column.name}' is empty, and its schema says missing=\"refuse\". "
+            f"{where.row(row)}: column '{column.name}' is empty, and its schema says missing=\"refuse\". "
             'Fill the cell or declare missing="embed", "mean" or "zero".'
         )
 

@@ -32,6 +32,29 @@ class Dialect:
     """Mean bytes per line at the beginning."""
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a file that may have no header: the names of the columns that others like it have, in order."""
+
+    columns: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    """Those that rows to score may lack."""
+
+    def names(self, path: Path, first: Sequence[str]) -> list[str] | None:
+        """Return the names of a file's columns by its first row; None if that is a header."""
+        if 2 * len(set(first) & set(self.columns)) >= min(len(first), len(self.columns)):
+            return None
+        unlabelled = [name for name in self.columns if name not in self.labels]
+        for names in (list(self.columns), unlabelled):
+            if len(names) == len(first):
+                return names
+        raise DataError(
+            f"{path.name} has no header and {len(first)} cells in its first row; the rows that the model was trained "
+            f"on had {len(self.columns)} ({', '.join(self.columns[:3])}, ...), without the label "
+            f"{len(unlabelled)}. Give the file's own column names, or a header."
+        )
+
+
 def open_text(path: Path) -> IO[bytes]:
     """Open a plain, gzip or zstd text file for reading bytes."""
     if path.suffix == ".gz":
@@ -88,8 +111,10 @@ def head(path: Path) -> bytes:
         ) from error
 
 
-def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Dialect:
-    """Find out how a text file is written; `columns` are the names for a file without header."""
+def sniff(
+    path: Path, columns: Sequence[str] | None = None, delimiter: str | None = None, known: Known | None = None
+) -> Dialect:
+    """Find out how a text file is written; `columns` are the names for a file without header, else what is known."""
     check_file(path)
     start = head(path)
     _check_text(path, start)
@@ -106,6 +131,8 @@ def sniff(path: Path, columns: Sequence[str] | None = None, delimiter: str | Non
         raise _unreadable(path, text, error) from error
     first = next(row for row in rows if row)
     mean = len(cut) / max(1, cut.count(b"\n"))
+    if columns is None and known is not None:
+        columns = known.names(path, first)
     if columns is not None and list(first) != list(columns):
         if len(columns) != len(first):
             raise DataError(
@@ -160,20 +187,11 @@ def decoded(raw: bytes, path: Path, before: int) -> str:
         ) from None
 
 
-def ragged(path: Path, row: int, cells: int, dialect: Dialect) -> DataError:
-    """Return the error for a row with too few or too many cells; rows count from 1."""
-    return DataError(
-        f"{path.name} row {row} has {cells} cells where {len(dialect.columns)} are expected "
-        f"(delimiter {dialect.delimiter!r}). Mend the row, quote cells that hold the delimiter, or name the right one."
-    )
-
-
-def unclosed(path: Path, row: int) -> DataError:
-    """Return the error for a quote that is open at the end of the file; rows count from 1."""
-    return DataError(
-        f"{path.name} row {row}: a cell begins with a quote that is never closed, so that the rest of the file would "
-        "be one cell. Close the quote, or double the quotes within a quoted cell."
-    )
+def name_bad_byte(path: Path) -> None:
+    """Raise DataError naming the first line of a file that is not UTF-8."""
+    with open_text(path) as file:
+        for number, line in enumerate(io.BufferedReader(file)):  # type: ignore[arg-type]
+            decoded(line, path, number)
 
 
 def _delimiter(lines: list[str]) -> str:

@@ -18,8 +18,9 @@ from clicksmith.encode.frames import frame_of
 from clicksmith.encode.json_rows import JSON, json_frame
 from clicksmith.encode.native import LIBRARY
 from clicksmith.encode.sample import slices, spread, text_rows
-from clicksmith.encode.sniff import Dialect, check_file, sniff
+from clicksmith.encode.sniff import Dialect, Known, check_file, sniff
 from clicksmith.encode.textrows import parsed_frames, split_frames
+from clicksmith.encode.where import Where, in_text
 from clicksmith.errors import DataError
 from clicksmith.identity import digest, file_digest
 
@@ -45,6 +46,11 @@ class Source:
     def rows_hint(self) -> int:
         """About how many rows there are (exactly, except for text)."""
         return self._frame.height if self._frame is not None else sum(file.rows_hint for file in self._files)
+
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """The names of the columns, where they are not in the files: text without a header."""
+        return next((f.columns for f in self._files if f.dialect is not None and not f.dialect.header), ())
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the content (the bytes of the files, the values of a frame), never of a date."""
@@ -84,7 +90,7 @@ class Source:
         if self._frame is not None:
             first = 0
             for frame in self.batches(wanted):
-                yield [FrameChunk(frame, self.name, first)]
+                yield [FrameChunk(frame, Where(self.name), first)]
                 first += frame.height
             return
         with ThreadPoolExecutor(threads()) as pool:
@@ -95,7 +101,7 @@ class Source:
 class _File:
     """One file."""
 
-    def __init__(self, path: Path, columns: Sequence[str] | None, delimiter: str | None) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] | None, delimiter: str | None, known: Known | None) -> None:
         self.path = path
         self.dialect: Dialect | None = None
         check_file(path)
@@ -107,7 +113,7 @@ class _File:
                 self.columns = tuple(pl.read_ipc_schema(path))
                 self.rows_hint = int(pl.scan_ipc(path).select(pl.len()).collect().item())
             else:
-                self.dialect = sniff(path, columns, delimiter)
+                self.dialect = sniff(path, columns, delimiter, known)
                 self.columns = self.dialect.columns
                 packed = path.suffix in (".gz", ".zst")
                 self.rows_hint = int(path.stat().st_size * (3.5 if packed else 1) / self.dialect.line) + 1
@@ -147,18 +153,26 @@ class _File:
         if self.dialect is not None and LIBRARY is not None:
             yield from read_chunks(self.path, self.dialect, numbers, texts, pool)  # type: ignore[misc]
             return
+        where = Where(self.path.name) if self.dialect is None else in_text(self.path, self.dialect)
         first = 0
         for frame in self.batches([*numbers, *texts], ROWS):
-            yield [FrameChunk(frame, self.path.name, first)]
+            yield [FrameChunk(frame, where, first)]
             first += frame.height
 
 
-def open_source(data: Any, *, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Source:
+def open_source(
+    data: Any,
+    *,
+    columns: Sequence[str] | None = None,
+    delimiter: str | None = None,
+    known: Known | None = None,
+) -> Source:
     """Open a path, a pattern, a list of them, a folder's files by pattern, or a polars, pandas or Arrow table.
 
     JSON files are read into memory whole, all others in pieces.
 
-    `columns` are the names for text files without a header; the delimiter is found out unless given.
+    `columns` are the names for text files without a header (else they are taken from what is `known`); the delimiter
+    is found out unless given.
 
     Raises:
         StorageError: there is no such file, or it is a folder.
@@ -171,7 +185,7 @@ def open_source(data: Any, *, columns: Sequence[str] | None = None, delimiter: s
         if any(path.suffix in JSON for path in paths):
             frame = json_frame(paths)
             return Source(str(data) if len(paths) > 1 else paths[0].name, frame.columns, [], frame)
-        files = [_File(path, columns, delimiter) for path in paths]
+        files = [_File(path, columns, delimiter, known) for path in paths]
         for file in files[1:]:
             if set(file.columns) != set(files[0].columns):
                 odd = sorted(set(file.columns) ^ set(files[0].columns))

@@ -283,6 +283,6 @@ def _check_aligned(chunk: Chunk, name: str, side: str, items: NDArray[Any], coun
     if len(odd):
         row = int(odd[0])
         raise DataError(
-            f"{chunk.where} row {chunk.first + row + 1}: '{name}' has {int(items[row])} behaviours and '{side}', which "
+            f"{chunk.where.row(chunk.first + row)}: '{name}' has {int(items[row])} behaviours and '{side}', which "
             f"goes with it, {int(counts[row])}. Give both the same number of values."
         )

@@ -56,7 +56,7 @@ class LabelReader:
         return number if self.label.task != "binary" or number in (0.0, 1.0) else None
 
     def _bad(self, chunk: Chunk, row: int, text: str) -> DataError:
-        name, where = self.label.name, f"{chunk.where} row {chunk.first + row + 1}"
+        name, where = self.label.name, f"{chunk.where.row(chunk.first + row)}"
         if not text:
             return DataError(
                 f"{where}: the label '{name}' is empty. Every row to learn from needs a label; drop the row."
@@ -87,7 +87,7 @@ def read_weight(chunk: Chunk, name: str) -> NDArray[np.float32]:
     if len(bad):
         held = "nothing" if math.isnan(values[bad[0]]) else f"{values[bad[0]]:g}"
         raise DataError(
-            f"{chunk.where} row {chunk.first + int(bad[0]) + 1}: the weight '{name}' holds {held}; "
+            f"{chunk.where.row(chunk.first + int(bad[0]))}: the weight '{name}' holds {held}; "
             "a weight is a number of 0 or more. Fill or correct it."
         )
     return values.astype(np.float32)
@@ -108,7 +108,7 @@ def read_time(chunk: Chunk, time: Time) -> NDArray[np.float64]:
     for row, text in enumerate(texts):
         if known[text] is None:
             raise DataError(
-                f"{chunk.where} row {chunk.first + row + 1}: the time '{time.name}' is {text!r}, which is not a date "
+                f"{chunk.where.row(chunk.first + row)}: the time '{time.name}' is {text!r}, which is not a date "
                 'and time such as 2026-11-24T10:00:00. Correct it, or declare Time(unit="s") or "ms" for numbers.'
             )
     return np.array([known[text] for text in texts], np.float64)

@@ -18,7 +18,8 @@ from pathlib import Path
 import polars as pl
 
 from clicksmith.encode.delimited import BLOCK, TextChunk, read_chunks, threads
-from clicksmith.encode.sniff import Dialect, decoded, open_text, ragged, unclosed
+from clicksmith.encode.sniff import Dialect, name_bad_byte, open_text
+from clicksmith.encode.where import in_text, ragged, unclosed
 from clicksmith.errors import DataError
 
 
@@ -36,24 +37,22 @@ def parsed_frames(path: Path, dialect: Dialect, columns: Sequence[str], size: in
     csv.field_size_limit(max(BLOCK, csv.field_size_limit()))
     pick = [dialect.columns.index(name) for name in columns]
     held: list[list[str]] = []
-    first = 0
+    first, where = 0, in_text(path, dialect)
     try:
         for row, last in _rows(path, dialect):
             if last and _open_quote(last, dialect):
-                raise unclosed(path, first + len(held) + 1)
+                raise unclosed(where, first + len(held))
             if len(row) != len(dialect.columns):
-                raise ragged(path, first + len(held) + 1, len(row), dialect)
+                raise ragged(where, first + len(held), len(row), dialect)
             held.append(row)
             if len(held) == size:
                 yield _table(held, columns, pick)
                 first, held = first + size, []
     except UnicodeDecodeError:
-        with open_text(path) as file:
-            for number, line in enumerate(io.BufferedReader(file)):  # type: ignore[arg-type]
-                decoded(line, path, number)
+        name_bad_byte(path)
         raise
     except csv.Error as error:
-        raise DataError(f"{path.name} row {first + len(held) + 1}: {error}. Check the file's quotes.") from error
+        raise DataError(f"{where.row(first + len(held))}: {error}. Check the file's quotes.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise DataError(f"'{path}' cannot be decompressed: {error}. Check that it is complete.") from error
     if held:

@@ -25,6 +25,11 @@ class Chosen(Source):
         """Number of chosen rows."""
         return len(self._rows)
 
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """Those of the whole source."""
+        return self._source.bare
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of the source's content and of which rows are chosen."""
         return digest([self._source.fingerprint(), self._identity])

@@ -160,6 +160,7 @@ class _Job:
             model=model.eval(),
             encoder=encoder,
             schema=self.asked.schema,
+            bare=self.parts.train.bare,
             environment=environment(seed=self.record.seed, settings=self.record.settings, data=self.record.data),
         )
         write_bytes(self.folder.log, (self.folder.training / "log.jsonl").read_bytes())

@@ -8,7 +8,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clicksmith.batch.split import Split, split_by_group, split_by_time, split_random
-from clicksmith.encode.chunk import FrameChunk
 from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.targets import read_time
 from clicksmith.errors import DataError, UsageError
@@ -83,11 +82,8 @@ def _by_time(source: Source, time: Time, shares: dict[str, float], *, strict: bo
 def _times(source: Source, time: Time) -> NDArray[np.float64]:
     if time.name not in source.columns:
         raise DataError(f"{source.name}: there is no time column '{time.name}'; add it, or change the schema.")
-    times: list[NDArray[np.float64]] = []
-    first = 0
-    for frame in source.batches([time.name]):
-        times.append(read_time(FrameChunk(frame, source.name, first), time))
-        first += frame.height
+    columns: tuple[list[str], list[str]] = ([], [time.name]) if time.unit == "text" else ([time.name], [])
+    times = [read_time(chunk, time) for group in source.chunks(*columns) for chunk in group]
     return np.concatenate(times) if times else np.zeros(0)
 
 

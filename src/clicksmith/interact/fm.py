@@ -153,14 +153,15 @@ class FFM(Block, frozen=True):
         return FFMBlock(self._view().name, len(shape.selected(self._view())))
 
     def _view(self) -> View:
-        return View("field_aware", self.dim, per="pair")
+        return View("field_aware", self.dim, per="other")
 
 
 class FFMBlock(nn.Module):
     """`sum_{i<j} <v_{i,j}, v_{j,i}>`.
 
     Shape:
-        the view:  [batch, fields, fields, dim], [b, i, j] the vector of field i's feature for field j
+        the view:  [batch, fields, fields - 1, dim], [b, i] the vectors of field i's feature for the other fields, in
+                   order: that for field j at j, or at j - 1 after i itself
         out.logit: [batch, 1]
     """
 
@@ -189,8 +190,8 @@ class FieldAwareProducts(nn.Module):
     def __init__(self, fields: int) -> None:
         super().__init__()
         rows, columns = torch.triu_indices(fields, fields, 1)
-        self.register_buffer("upper", rows * fields + columns, persistent=False)
-        self.register_buffer("lower", columns * fields + rows, persistent=False)
+        self.register_buffer("upper", rows * (fields - 1) + columns - 1, persistent=False)
+        self.register_buffer("lower", columns * (fields - 1) + rows, persistent=False)
 
     def forward(self, table: Tensor) -> Tensor:
         """Multiply matching vectors."""

@@ -12,6 +12,7 @@ from clicksmith.files import write_bytes
 from clicksmith.identity import digest
 from clicksmith.names import unknown
 from clicksmith.schema.columns import Behaviour, Categorical, Column, Field, Label, Side, Time
+from clicksmith.schema.toml import toml_text
 
 
 class SideTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,8 +127,9 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Write the schema as TOML or JSON, by the file's ending."""
         path = Path(path)
         if path.suffix == ".toml":
-            raise SchemaError(f"'{path}': TOML is read, not written; save the schema as .json.")
-        write_bytes(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+            write_bytes(path, toml_text(msgspec.to_builtins(self)).encode())
+        else:
+            write_bytes(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
     @staticmethod
     def load(path: str | Path) -> "Schema":

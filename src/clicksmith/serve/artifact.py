@@ -8,6 +8,7 @@
     weights.safetensors  the weights
     calibrator.json      from logits to calibrated logits: sampling correction, Platt
     metrics.json         what was measured when it was made
+    columns.json         names of the columns, if the training files had no header
     environment.json     versions, processor, seed, settings, data checksums
 
 Loading reads JSON and safetensors only, so it cannot run code. A part that a user wrote must have been imported before.
@@ -51,6 +52,8 @@ class Artifact:
     model: CTRModel
     encoder: Encoder
     schema: Schema
+    bare: tuple[str, ...] = ()
+    """The names of the columns, in order, if the training files had no header."""
     calibrator: Calibrator = field(default_factory=Calibrator)
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])
     environment: Environment = field(default_factory=environment)
@@ -65,6 +68,8 @@ def save(folder: str | Path, artifact: Artifact) -> None:
         _write(beside / "calibrator.json", artifact.calibrator)
         _write(beside / "metrics.json", artifact.metrics)
         _write(beside / "environment.json", artifact.environment)
+        if artifact.bare:
+            _write(beside / "columns.json", artifact.bare)
         artifact.encoder.save(beside / "encoder")
         weights = beside / "weights.safetensors"
         safetensors.torch.save_file(_weights(artifact.model), weights, metadata={"digest": artifact.model.digest})
@@ -90,6 +95,7 @@ def load(folder: str | Path) -> Artifact:
         model=_model(spec, layout, folder / "weights.safetensors"),
         encoder=encoder,
         schema=schema,
+        bare=_read(columns, tuple[str, ...]) if (columns := folder / "columns.json").exists() else (),
         calibrator=_read(folder / "calibrator.json", Calibrator),
         metrics=_read(folder / "metrics.json", dict[str, Any]),
         environment=_read(folder / "environment.json", Environment),

@@ -16,6 +16,7 @@ from clicksmith.batch.batch import Inputs, batch_of
 from clicksmith.embed.shape import Output
 from clicksmith.encode.encoder import FEW
 from clicksmith.encode.rows import EncodedRows
+from clicksmith.encode.sniff import Known
 from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
@@ -68,6 +69,16 @@ class Predictor:
         """What the columns mean."""
         return self.artifact.schema
 
+    def open(self, rows: Raw, *, columns: Sequence[str] | None = None, delimiter: str | None = None) -> Source:
+        """Open rows as the training rows were: text files without a header have the columns that those had.
+
+        `columns` are other names for such files. Raises what `open_source` does, and DataError for another number of
+        cells than the training files had (with the labels or without them).
+        """
+        known = Known(self.artifact.bare, tuple(label.name for label in self.schema.labels))
+        data = [rows] if isinstance(rows, Mapping) else rows
+        return open_source(data, columns=columns, delimiter=delimiter, known=known if known.columns else None)
+
     def predict(self, rows: Raw) -> NDArray[np.float64]:
         """Return probabilities in row order: [rows], or [rows, outputs] for a model with several outputs."""
         if _is_few(rows):
@@ -96,7 +107,7 @@ class Predictor:
 
     def predict_frames(self, rows: Raw, *, keep: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Give `predict_frame` in pieces, for data larger than memory."""
-        source = open_source([rows] if isinstance(rows, Mapping) else rows)
+        source = self.open(rows)
         kept = self.keys(source.columns) if keep is None else list(keep)
         with self.encoded(source) as store:
             logits = self.logits_of(store)
@@ -124,7 +135,7 @@ class Predictor:
             yield Store.of(nothing(self._encoder.layout), self._encoder.layout)
         elif isinstance(rows, (str, Path, Source)) or (isinstance(rows, list) and isinstance(rows[0], (str, Path))):
             with tempfile.TemporaryDirectory(prefix="clicksmith-") as folder:
-                yield self._encoder.encode_to(open_source(rows), Path(folder) / "rows", labels=labels)
+                yield self._encoder.encode_to(self.open(rows), Path(folder) / "rows", labels=labels)
         else:
             yield Store.of(self._encoder.encode(rows, labels=labels), self._encoder.layout)
 

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from clicksmith.encode.source import open_source
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError
 from clicksmith.evaluate.calibrator import Calibrator
@@ -56,7 +55,7 @@ def evaluate_rows(
     predictor: Predictor, rows: Raw, *, by: Sequence[str] = (), level: float = 0.95
 ) -> dict[str, Metrics]:
     """Measure a trained model on labelled raw rows, also for each value of the columns `by`."""
-    source = open_source(rows)
+    source = predictor.open(rows)
     for name in by:
         if name not in source.columns:
             raise DataError(f"{source.name}: {unknown(name, source.columns, 'column')}")
