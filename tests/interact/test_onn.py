@@ -17,9 +17,9 @@ def shape(n):
 
 def test_one_vector_is_copied_and_the_others_are_multiplied():
     part, n = OperationAware(dim=2), 4
-    assert part.reads() == (View("field_aware", 2, per="pair"),)
+    assert part.reads() == (View("operation_aware", 2, per="pair"),)
     table = torch.randn(3, n, n, 2, dtype=torch.float64)
-    given = part.build(shape(n))(Fields(table[:, 0, :0], views={"field_aware": table})).vector
+    given = part.build(shape(n))(Fields(table[:, 0, :0], views={"operation_aware": table})).vector
     expected = []
     for row in table:
         copied = [row[i, i] for i in range(n)]

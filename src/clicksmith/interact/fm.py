@@ -168,7 +168,7 @@ class FFMBlock(nn.Module):
     def __init__(self, view: str, fields: int) -> None:
         super().__init__()
         self.view = view
-        self.products = FieldAwareProducts(fields)
+        self.products = FieldAwareProducts(fields, fields - 1)
 
     def forward(self, fields: Fields) -> Hidden:
         """Sum the dot products of matching vectors."""
@@ -180,18 +180,19 @@ class FieldAwareProducts(nn.Module):
     """`v_{i,j} * v_{j,i}` for i < j, in the order (0,1), (0,2), ... (1,2), ...
 
     Shape:
-        table: [batch, fields * fields, dim], [b, i * fields + j] the vector of field i's feature for field j
+        table: [batch, fields * each, dim]; `each` vectors a field: one for every field, or for every other one
         out:   [batch, pairs, dim]
     """
 
     upper: Tensor
     lower: Tensor
 
-    def __init__(self, fields: int) -> None:
+    def __init__(self, fields: int, each: int) -> None:
         super().__init__()
         rows, columns = torch.triu_indices(fields, fields, 1)
-        self.register_buffer("upper", rows * (fields - 1) + columns - 1, persistent=False)
-        self.register_buffer("lower", columns * (fields - 1) + rows, persistent=False)
+        own = fields - each  # 1 where no field has a vector for itself: those after it then stand one further ahead
+        self.register_buffer("upper", rows * each + columns - own, persistent=False)
+        self.register_buffer("lower", columns * each + rows, persistent=False)
 
     def forward(self, table: Tensor) -> Tensor:
         """Multiply matching vectors."""

@@ -31,7 +31,7 @@ class OperationAware(Block, frozen=True):
         return OperationAwareBlock(self._view().name, len(shape.selected(self._view())))
 
     def _view(self) -> View:
-        return View("field_aware", self.dim, per="pair")
+        return View("operation_aware", self.dim, per="pair")
 
 
 class OperationAwareBlock(nn.Module):
@@ -47,7 +47,7 @@ class OperationAwareBlock(nn.Module):
     def __init__(self, view: str, fields: int) -> None:
         super().__init__()
         self.view = view
-        self.products = FieldAwareProducts(fields)
+        self.products = FieldAwareProducts(fields, fields)
         self.register_buffer("own", torch.arange(fields) * (fields + 1), persistent=False)
 
     def forward(self, fields: Fields) -> Hidden:
