@@ -87,7 +87,6 @@ def test_at_the_size_of_frappe_seeds_tie_and_a_planted_difference_of_three_thous
     planted = np.mean([auc(labels, x) for x in predictions["b"]]) - np.mean([auc(labels, x) for x in predictions["a"]])
     assert 0.0025 < planted < 0.0035
     ranking = rank(labels, predictions, resamples=200)
-    assert [(one.model, one.rank) for one in ranking.standings][0] == ("b", 1)
     assert {one.model: one.rank for one in ranking.standings} == {"b": 1, "a": 2, "same": 2}
     pairs = {(pair.a, pair.b): pair for pair in ranking.pairs}
     tie, real = pairs["a", "same"], pairs["a", "b"]

@@ -94,6 +94,19 @@ def prepare(name: str, folder: str | None, protocol: str | None, cache: Path, sa
     )
 
 
+def named(title: str) -> tuple[str, str | None]:
+    """Return the data set and the protocol that have a title.
+
+    >>> named("frappe_x1"), named("criteo_x4_002"), named("taobaoad_x1_published")
+    (('frappe_x1', None), ('criteo_x4', 'criteo_x4_002'), ('taobaoad_x1', 'published'))
+    """
+    titles: dict[str, tuple[str, str | None]] = {}
+    for name, spec in DATASETS.items():
+        titles |= {protocol: (name, protocol) for protocol in list(spec.schema)[1:]}
+        titles |= {f"{name}_{PUBLISHED}": (name, PUBLISHED)} if spec.test_as_valid else {}
+    return lookup(titles | {name: (name, None) for name in DATASETS}, title, "data set")
+
+
 def _carving(schema: Schema) -> tuple[Literal["time", "group", "random"], str]:
     """Return how validation rows come off the training rows where none are given, and that in words."""
     if schema.time is not None:

@@ -7,9 +7,9 @@ The variance of a difference has two sources, added up:
 - test rows: DeLong's, of the seeds' mean influence of each row, paired (Biometrics 1988);
 - seeds: s^2 / n of each model. A model with one seed gets the pooled variance of the others.
 
-The added variance is slightly too large, since some of the spread between seeds is itself due to the test rows: ties are
-declared a little too often, never too rarely. Student's t with Welch and Satterthwaite's degrees of freedom allows for
-variances estimated from few seeds, Holm's correction for the number of pairs.
+The sum is slightly too large, since some of the spread between seeds is itself due to the test rows: ties are declared
+a little too often, never too rarely. Student's t with Welch and Satterthwaite's degrees of freedom allows for variances
+estimated from few seeds, Holm's correction for the number of pairs.
 """
 
 from collections.abc import Mapping, Sequence
