@@ -29,9 +29,9 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def main(dataset: str, settings_file: str, result_file: str) -> None:
+def main(dataset: str, settings_file: Path, result_file: str) -> None:
     """Run what is missing in the result file."""
-    given = msgspec.toml.decode((HERE / "settings" / settings_file).read_bytes())
+    given = msgspec.toml.decode(settings_file.read_bytes())
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder of the data set")
     parser.add_argument("--models", nargs="*", default=list(given["models"]))

@@ -22,6 +22,7 @@ VERBS = {
     "explain": "show what a trained model looks at",
     "report": "write a run's HTML page",
     "datasets": "list, fetch, verify or make data sets",
+    "bench": "run, verify and rank models under one protocol",
     "check": "run the contract tests on your own model file",
     "quickstart": "the main job end to end on simulated clicks",
     "doctor": "print versions, processor, kernels and fixes",
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 141
     except KeyboardInterrupt:
-        again = f" resume with: clicksmith {shlex.join(arguments)}" if arguments[:1] == ["fit"] else ""
+        resumable = arguments[:1] == ["fit"] or arguments[:2] == ["bench", "run"]
+        again = f" resume with: clicksmith {shlex.join(arguments)}" if resumable else ""
         print(f"\ninterrupted.{again}", file=sys.stderr)
         return 130
     except ClicksmithError as error:

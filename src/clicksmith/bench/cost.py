@@ -1,0 +1,88 @@
+"""What a model costs: floating-point operations of a prediction, memory of a training; and where it was measured."""
+
+import resource
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import clicksmith
+from clicksmith.batch.batch import batch_of
+from clicksmith.bench.row import Provenance
+from clicksmith.encode.layout import Layout
+from clicksmith.encode.store import Store
+from clicksmith.identity import digest, file_digest
+from clicksmith.kernels import native
+from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.serve.environment import environment
+
+BASE = 1 << 30
+"""Bytes of a training process without the model: libraries, buffers, batches."""
+COPIES = 5
+"""Weights, gradients, two moments of Adam, and the best weights so far."""
+_ROWS = 128
+
+
+def flops_per_row(model: CTRModel, store: Store) -> int:
+    """Return the floating-point operations of products of matrices in one prediction, counted by torch."""
+    rows = store.slice(0, _ROWS)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.eval()(batch_of(rows).inputs)
+    return round(counter.get_total_flops() / len(rows))
+
+
+def memory_needed(spec: ModelSpec, layout: Layout) -> int:
+    """Return about how many bytes training takes, without building the weights.
+
+    Raises CompositionError if the spec does not fit the data.
+    """
+    with torch.device("meta"):
+        parameters = CTRModel(spec, layout).parameter_counts().total
+    return BASE + COPIES * 4 * parameters
+
+
+def peak_memory(device: str) -> int:
+    """Return the most bytes that this process held so far."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def memory_free() -> int:
+    """Return about how many bytes new processes may use: most of what the system and the container leave."""
+    found = [8 << 30]
+    meminfo, most, used = (
+        Path(p) for p in ("/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
+    )
+    if meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        found = [int(lines["MemAvailable"].split()[0]) * 1024]
+    if most.exists() and used.exists() and most.read_text().strip().isdigit():
+        found.append(int(most.read_text()) - int(used.read_text()))
+    return round(min(found) * 0.8)
+
+
+@cache
+def code_digest() -> str:
+    """Return the SHA-256 of the package's source files: which code a row was made with."""
+    root = Path(clicksmith.__file__).parent
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".c"))
+    return digest({path.relative_to(root).as_posix(): file_digest(path) for path in files})
+
+
+def provenance(device: str) -> Provenance:
+    """Describe this process: call it where the trial is run."""
+    found = environment()
+    return Provenance(
+        code=code_digest(),
+        python=found.python,
+        platform=found.platform,
+        processor=found.processor,
+        packages=found.packages,
+        threads=torch.get_num_threads(),
+        kernels=native.level(),
+        gpu=torch.cuda.get_device_name() if device == "cuda" else None,
+    )

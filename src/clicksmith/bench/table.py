@@ -1,0 +1,120 @@
+"""Tables, derived from rows: nothing in them is stored anywhere else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import msgspec
+
+from clicksmith.bench.ranks import Pair, Standing, rank
+from clicksmith.bench.results import Results
+from clicksmith.bench.row import Row
+from clicksmith.bench.settings import BenchSettings, settings_for
+
+REFERENCE = "reference: published by BARS; single seed, test-selected (or, where known, of its trial best on valid)"
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """A figure over seeds; `sd` is None for one seed."""
+
+    mean: float
+    sd: float | None = None
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One model on one data set."""
+
+    standing: Standing
+    metrics: dict[str, Spread]
+    """Test metrics over seeds."""
+    valid_auc: Spread
+    reference: float | None
+    parameters: int
+    embedding: int
+    flops_per_row: int
+    epochs: Spread
+    seconds_to_best: Spread
+    rows_per_second: Spread
+    peak_memory: int
+    """The most of any seed."""
+
+
+class DatasetTable(msgspec.Struct, frozen=True, kw_only=True):
+    """All models on one data set, best first."""
+
+    dataset: str
+    test_rows: int
+    lines: tuple[Line, ...]
+    pairs: tuple[Pair, ...]
+    level: float
+    failures: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def tables(
+    results: Results, *, settings: BenchSettings | None = None, level: float = 0.95, resamples: int = 0
+) -> list[DatasetTable]:
+    """Return a table per data set; published figures are those of the settings, else of the package's."""
+    return [_table(results, dataset, settings, level, resamples) for dataset in results.datasets]
+
+
+def _table(
+    results: Results, dataset: str, settings: BenchSettings | None, level: float, resamples: int
+) -> DatasetTable:
+    models = results.models(dataset)
+    scores = {name: [results.predictions(row) for row in rows] for name, rows in models.items()}
+    ranking = rank(results.labels(dataset), scores, level=level, resamples=resamples)
+    published = (settings or settings_for(dataset)).models
+    lines = tuple(
+        _line(standing, models[standing.model], published[standing.model].reference)
+        if standing.model in published
+        else _line(standing, models[standing.model], None)
+        for standing in ranking.standings
+    )
+    notes = list(ranking.notes)
+    again = [row for rows in models.values() for row in rows if row.done.test_evaluations > 1]
+    notes += [f"{row.model} seed {row.seed}: test rows were scored {row.done.test_evaluations} times" for row in again]
+    made = {row.made_by.processor if row.made_by.gpu is None else row.made_by.gpu for row in results.rows}
+    if len(made) > 1:
+        notes.append(f"made on {len(made)} kinds of processor ({', '.join(sorted(made))}): compare no times")
+    return DatasetTable(
+        dataset=dataset,
+        test_rows=next(iter(models.values()))[0].done.test.rows,
+        lines=lines,
+        pairs=ranking.pairs,
+        level=level,
+        failures=tuple(_told(row, results.folder) for row in results.failures if row.dataset == dataset),
+        notes=tuple(notes),
+    )
+
+
+def _line(standing: Standing, rows: Sequence[Row], reference: float | None) -> Line:
+    done = [row.done for row in rows]
+    names = [name for name in done[0].test.values if all(name in one.test.values for one in done)]
+    return Line(
+        standing=standing,
+        metrics={name: spread([one.test.values[name].value for one in done]) for name in names},
+        valid_auc=spread([one.valid["auc"] for one in done]),
+        reference=reference,
+        parameters=done[0].cost.parameters,
+        embedding=done[0].cost.embedding,
+        flops_per_row=done[0].cost.flops_per_row,
+        epochs=spread([float(one.epochs) for one in done]),
+        seconds_to_best=spread([one.cost.seconds_to_best for one in done]),
+        rows_per_second=spread([one.cost.rows_per_second for one in done]),
+        peak_memory=max(one.cost.peak_memory for one in done),
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean and standard deviation.
+
+    >>> spread([1.0, 3.0]), spread([2.0])
+    (Spread(mean=2.0, sd=1.4142135623730951), Spread(mean=2.0, sd=None))
+    """
+    return Spread(mean(values), stdev(values) if len(values) > 1 else None)
+
+
+def _told(row: Row, folder: Path) -> str:
+    assert row.failure is not None
+    return f"{row.path(folder)}: {row.failure.kind}: {row.failure.message}"

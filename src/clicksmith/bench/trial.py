@@ -1,0 +1,220 @@
+"""One trial in a process of its own: train, select on validation rows, score the test rows once, write the row.
+
+`python -m clicksmith.bench.trial` reads a job as JSON from stdin and says on stdout, a line of JSON each, how far it is
+and how it ended. Nothing is shared with other trials.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clicksmith.bench.cost import flops_per_row, peak_memory, provenance
+from clicksmith.bench.locked import LockedTest
+from clicksmith.bench.row import (
+    Configuration,
+    Cost,
+    Failure,
+    FailureKind,
+    Measured,
+    Outcome,
+    Row,
+    write_array,
+    write_row,
+)
+from clicksmith.encode.store import Store
+from clicksmith.errors import ClicksmithError, DivergedError, StorageError
+from clicksmith.evaluate.evaluation import evaluate_scored
+from clicksmith.evaluate.scored import Scored, scored
+from clicksmith.fitting.asked import new_model
+from clicksmith.models.spec import CTRModel
+from clicksmith.parts import from_plain
+from clicksmith.train.progress import Plan, Progress, Silent, StepState
+from clicksmith.train.result import TrainResult
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train
+
+METRICS = ("auc", "logloss", "normalised_entropy", "brier", "predicted_over_observed", "ece")
+GROUPED = ("gauc",)
+_PARENT_DIES = 1
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial's process is told."""
+
+    dataset: str
+    model: str
+    configuration: Configuration
+    stores: dict[str, str]
+    labels: str
+    """SHA-256 of the stored test labels."""
+    results: str
+    threads: int = 1
+    memory: int = 0
+    """Bytes of data it may hold, where the system can limit that; 0: no limit."""
+    test_evaluations: int = 0
+    """In earlier attempts."""
+    parent: int = 0
+    """The process that waits for this one."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of a trial's process: an epoch is done, or how it ended."""
+
+    epoch: int = 0
+    done: bool = False
+    failure: Failure | None = None
+    stop: str = ""
+    """What keeps every trial from going on, such as a full disk."""
+
+
+def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> Row:
+    """Run a trial in this process and write its row and its predictions; return the row.
+
+    Raises what keeps it from an outcome; `test` knows then whether test rows were scored.
+    """
+    began = time.monotonic()
+    rows, valid = Store.open(job.stores["train"]), Store.open(job.stores["valid"])
+    settings = msgspec.convert(job.configuration.settings, TrainSettings)
+    model = new_model(from_plain(job.configuration.spec), rows.layout, settings.seed)
+    flops = flops_per_row(model, rows)
+    result = train(model, rows, valid, settings, progress=progress or Silent())
+    logits, store = test.score(model, result.logit_offset)
+    measured = measure(store, logits)
+    folder = Path(job.results) / job.dataset / job.model
+    stored = np.clip(logits, -65504, 65504).astype(np.float16)
+    outcome = Outcome(
+        test=measured,
+        valid=result.metrics,
+        cost=_cost(model, flops, result, time.monotonic() - began),
+        epochs=result.epochs,
+        best_epoch=next(e["epoch"] for e in result.history if e["step"] == result.best_step),
+        reason=result.reason,
+        curve=[{key: value for key, value in entry.items() if key != "kind"} for entry in result.history],
+        test_evaluations=test.evaluations,
+        predictions=write_array(folder / f"{settings.seed}.npy", stored),
+        labels=job.labels,
+    )
+    row = Row(
+        name=job.configuration.name,
+        dataset=job.dataset,
+        model=job.model,
+        seed=settings.seed,
+        configuration=job.configuration,
+        made_by=provenance(result.device),
+        outcome=outcome,
+    )
+    write_row(Path(job.results), row)
+    return row
+
+
+def measure(store: Store, logits: NDArray[np.float32]) -> Measured:
+    """Return the test metrics, those of groups where the rows have groups."""
+    rows: Scored = scored(store.targets["labels"][:, 0], logits=logits, groups=store.targets.get("group"))
+    found = evaluate_scored(rows, names=METRICS if rows.groups is None else (*METRICS, *GROUPED))
+    return Measured(
+        rows=found.rows, clicks=found.clicks, level=found.level, values=found.values, reliability=found.reliability
+    )
+
+
+def _cost(model: CTRModel, flops: int, result: TrainResult, seconds: float) -> Cost:
+    counts = model.parameter_counts()
+    best = next(entry for entry in result.history if entry["step"] == result.best_step)
+    return Cost(
+        parameters=counts.total,
+        embedding=counts.embedding,
+        dense=counts.dense,
+        flops_per_row=flops,
+        seconds_to_best=best["seconds"],
+        seconds=round(seconds, 3),
+        rows_per_second=median(entry["rows_per_second"] for entry in result.history),
+        peak_memory=peak_memory(result.device),
+    )
+
+
+class _Lines:
+    """Training progress as lines on stdout."""
+
+    def started(self, plan: Plan) -> None:
+        """Say nothing."""
+
+    def stepped(self, state: StepState) -> None:
+        """Say nothing."""
+
+    def evaluated(self, entry: dict[str, Any]) -> None:
+        """Say which epoch is done."""
+        say(Told(epoch=entry["epoch"]))
+
+    def noted(self, text: str) -> None:
+        """Say nothing: the figures say it."""
+
+    def finished(self, reason: str) -> None:
+        """Say nothing."""
+
+
+def say(told: Told) -> None:
+    """Write a line to the process that started this one."""
+    sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def failure_of(error: BaseException, test_evaluations: int) -> Failure:
+    """Return what a row says of an error."""
+    text = " ".join(str(error).split())[:2000]
+    kind: FailureKind
+    if isinstance(error, DivergedError):
+        kind = "diverged"
+    elif isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _no_memory(text):
+        kind = "out of memory"
+    elif isinstance(error, ClicksmithError):
+        kind = "refused"
+    else:
+        kind, text = "crashed", f"{type(error).__name__}: {text}"
+    return Failure(kind=kind, message=text, test_evaluations=test_evaluations)
+
+
+def _no_memory(text: str) -> bool:
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
+    return any(word in text.lower() for word in words)
+
+
+def _limit(job: Job) -> None:
+    """End with the process that started this one (Linux), and hold no more memory than was given."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL)
+        if job.parent and os.getppid() != job.parent:
+            raise SystemExit(1)  # it died while this one was starting
+        if job.memory:
+            resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
+    torch.set_num_threads(job.threads)
+
+
+def main() -> int:
+    """Run the job on stdin."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    _limit(job)
+    test = LockedTest(Path(job.stores["test"]), before=job.test_evaluations)
+    try:
+        run_trial(job, test, _Lines())
+    except StorageError as error:
+        say(Told(stop=str(error)))
+        return 1
+    except Exception as error:
+        say(Told(failure=failure_of(error, test.evaluations)))
+        return 1
+    say(Told(done=True))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,222 @@
+"""`clicksmith bench`: the open benchmark, from data sets to ranks."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional
+
+from clicksmith.cli.parse import call, flag, option
+from clicksmith.names import lookup
+
+if TYPE_CHECKING:
+    from clicksmith.bench.table import DatasetTable, Line
+
+ABOUT = """Run every model under one protocol, verify what was measured, and say which differences are real.
+
+  clicksmith bench run DATASET      train models x seeds, a row of facts each; goes on where it stopped
+  clicksmith bench verify RESULTS   check every row, and recompute one
+  clicksmith bench table RESULTS    mean, spread, interval and rank of each model
+
+`clicksmith bench ACTION --help` shows the options."""
+
+RUN = """Train every model with every seed that has no row yet, in parallel, and write a row of facts for each.
+
+examples:
+  clicksmith bench run frappe_x1 --data ~/data/frappe --models all --seeds 5
+  clicksmith bench run frappe_x1 --models FM FinalMLP --seeds 2 --jobs 4 --memory 16
+  clicksmith bench run shop.toml --models fm dcnv2 --settings shop_settings.toml
+
+The test rows are locked: training stops and selects on validation rows, and the weights it selects are tested once.
+Finished rows are skipped; the same command goes on after an interruption."""
+
+VERIFY = """Check name and checksum of every row, and recompute one with the same seed and threads.
+
+examples:
+  clicksmith bench verify results --data ~/data/frappe
+  clicksmith bench verify results --row frappe_x1/FM/0 --data ~/data/frappe
+  clicksmith bench verify results --check-only
+
+With the same code on the same machine every stored logit must come out again; else AUC within the tolerance."""
+
+TABLE = """Mean, spread, interval and rank of each model, and which differences are more than chance.
+
+examples:
+  clicksmith bench table results
+  clicksmith bench table results --pairs --resamples 1000
+  clicksmith bench table results --json"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one action."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(ABOUT)
+        return 0
+    function, about = lookup(ACTIONS, argv[0], "action of `clicksmith bench`")
+    return call(function, argv[1:], verb=f"bench {argv[0]}", about=about)
+
+
+def run(
+    dataset: Annotated[
+        str, Positional, option("DATASET", "a name of `clicksmith datasets`, or DATASET.toml", default="required")
+    ],
+    /,
+    *,
+    data: Annotated[str | None, option("FOLDER", "where it lies", default="$CLICKSMITH_DATA, else the cache")] = None,
+    models: Annotated[tuple[str, ...], option("NAMES", "models of the settings, backbones, or all", default="all")] = (
+        "all",
+    ),
+    seeds: Annotated[int, option("N", "seeds 0 to N-1 for each model", default="5")] = 5,
+    settings: Annotated[
+        str | None, option("FILE.toml", "models and how they are trained", default="those tuned for the data set")
+    ] = None,
+    results: Annotated[str, option("DIR", "where rows are written", default="results")] = "results",
+    protocol: Annotated[
+        str | None, option("NAME", "of preprocessing and split; `published` keeps the published parts")
+    ] = None,
+    jobs: Annotated[int | None, option("N", "trials at once", default="as many as cores")] = None,
+    memory: Annotated[float | None, option("GB", "for all trials together", default="most of what is free")] = None,
+    threads: Annotated[int, option("N", "of a trial", default="1")] = 1,
+    retry: Annotated[bool, flag("run failed trials again")] = False,
+    cache: Annotated[str | None, option("FOLDER", "of encoded rows", default="~/.cache/clicksmith/bench")] = None,
+    quiet: Annotated[bool, flag("say nothing on the way")] = False,
+) -> int:
+    """Run trials; status 1 if one failed or a file was in the way."""
+    from pathlib import Path
+
+    from clicksmith.bench.run import CACHE
+    from clicksmith.bench.run import run as run_bench
+    from clicksmith.cli.show import note
+
+    report = run_bench(
+        dataset,
+        folder=data,
+        models=models,
+        seeds=seeds,
+        settings=settings,
+        results=Path(results),
+        protocol=protocol,
+        jobs=jobs,
+        memory=memory,
+        threads=threads,
+        retry=retry,
+        cache=CACHE if cache is None else Path(cache),
+        say=(lambda _: None) if quiet else note,
+    )
+    for line in (*report.strange, *(f"failed: {text}" for text in report.failed)):
+        note(line)
+    print(f"{report.finished} trials finished, {report.skipped} were done before, {len(report.failed)} failed")
+    note(f"next:  clicksmith bench table {results}")
+    return 1 if report.failed or report.strange else 0
+
+
+def verify(
+    results: Annotated[str, Positional, option("RESULTS", "what `bench run` wrote", default="required")],
+    /,
+    *,
+    row: Annotated[
+        str | None, option("DATASET/MODEL/SEED", "which row to recompute", default="the one that took the shortest")
+    ] = None,
+    data: Annotated[
+        str | None, option("FOLDER", "of the data set, or its DATASET.toml", default="$CLICKSMITH_DATA, else the cache")
+    ] = None,
+    tolerance: Annotated[float, option("AUC", "allowed with other code or on another machine", default="0.001")] = 1e-3,
+    check_only: Annotated[bool, flag("recompute nothing")] = False,
+    cache: Annotated[str | None, option("FOLDER", "of encoded rows", default="~/.cache/clicksmith/bench")] = None,
+) -> int:
+    """Check all rows, recompute one; status 1 if anything is wrong."""
+    from pathlib import Path
+
+    from clicksmith.bench.results import read_results
+    from clicksmith.bench.run import CACHE
+    from clicksmith.bench.verify import quickest, recompute, row_named
+    from clicksmith.cli.show import note
+
+    found = read_results(Path(results))
+    for line in found.strange:
+        print(line)
+    sound = len(found.rows) + len(found.failures)
+    print(f"{sound} rows are sound ({len(found.failures)} of failed trials), {len(found.strange)} files are left out")
+    if check_only:
+        return 1 if found.strange else 0
+    verdict = recompute(
+        found,
+        quickest(found) if row is None else row_named(found, row),
+        folder=data,
+        cache=CACHE if cache is None else Path(cache),
+        tolerance=tolerance,
+        say=note,
+    )
+    print(verdict)
+    return 0 if verdict.agrees and not found.strange else 1
+
+
+def table(
+    results: Annotated[str, Positional, option("RESULTS", "what `bench run` wrote", default="required")],
+    /,
+    *,
+    pairs: Annotated[bool, flag("also every pair: effect in AUC points, interval, p-values")] = False,
+    resamples: Annotated[int, option("N", "of the paired bootstrap, beside DeLong's test", default="none")] = 0,
+    level: Annotated[float, option("SHARE", "confidence level", default="0.95")] = 0.95,
+    settings: Annotated[
+        str | None, option("FILE.toml", "whose published figures stand beside", default="the package's")
+    ] = None,
+    json: Annotated[bool, flag("print everything as JSON")] = False,
+) -> int:
+    """Print what the rows say, a table per data set."""
+    from pathlib import Path
+
+    from clicksmith.bench.results import read_results
+    from clicksmith.bench.settings import read_settings
+    from clicksmith.bench.table import tables
+    from clicksmith.cli.show import json_out, note
+
+    found = read_results(Path(results))
+    for line in found.strange:
+        note(line)
+    asked = None if settings is None else read_settings(Path(settings))
+    made = tables(found, settings=asked, level=level, resamples=resamples)
+    if json:
+        json_out(made)
+        return 0
+    for one in made:
+        _print(one, pairs=pairs)
+    return 0
+
+
+def _print(one: "DatasetTable", *, pairs: bool) -> None:
+    from clicksmith.bench.table import REFERENCE
+    from clicksmith.cli.show import note, table
+
+    print(f"{one.dataset}: {one.test_rows:,} test rows; tied models share a rank")
+    head = ["rank", "model", "AUC", "sd", f"{one.level:.0%} interval", "log-loss", "GAUC", "reference", "seeds"]
+    head += ["parameters", "FLOPs/row", "epochs", "s to best"]
+    numbers = [i for i in range(len(head)) if i not in (1, 4)]
+    table(head, [_cells(line) for line in one.lines], numbers=numbers)
+    print(REFERENCE)
+    if pairs:
+        rows = [
+            [p.a, p.b, f"{100 * p.effect:+.3f}", f"{100 * p.low:+.3f} to {100 * p.high:+.3f}", f"{p.p:.2g}",
+             f"{p.holm:.2g}", "" if p.bootstrap_p is None else f"{p.bootstrap_p:.2g}",
+             "real" if p.significant else "a tie"]
+            for p in one.pairs
+        ]  # fmt: skip
+        print()
+        table(
+            ["a", "b", "b - a, AUC points", "interval", "p", "Holm", "bootstrap", "verdict"], rows, numbers=(2, 4, 5, 6)
+        )
+    for line in (*one.notes, *(f"failed: {text}" for text in one.failures)):
+        note(f"note: {line}")
+
+
+def _cells(line: "Line") -> list[str]:
+    at, metrics = line.standing, line.metrics
+    gauc = f"{metrics['gauc'].mean:.5f}" if "gauc" in metrics else ""
+    return [
+        str(at.rank), at.model, f"{at.auc:.5f}", "" if at.sd is None else f"{at.sd:.5f}",
+        f"{at.low:.5f} to {at.high:.5f}", f"{metrics['logloss'].mean:.5f}", gauc,
+        "" if line.reference is None else f"{line.reference:.4f}", str(at.seeds), f"{line.parameters:,}",
+        f"{line.flops_per_row:,}", f"{line.epochs.mean:.0f}", f"{line.seconds_to_best.mean:.1f}",
+    ]  # fmt: skip
+
+
+ACTIONS = {"run": (run, RUN), "verify": (verify, VERIFY), "table": (table, TABLE)}

@@ -1,0 +1,268 @@
+"""Runs: resumed, parallel, nothing shared; a trial that fails is a row, and what is wrong beforehand runs nothing."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from world import SETTINGS, bench, copied, finished, make
+
+from clicksmith.bench import pool, trial
+from clicksmith.bench.data import prepare
+from clicksmith.bench.row import read_row
+from clicksmith.cli.main import main
+from clicksmith.datasets import DATASETS
+from clicksmith.encode.store import Store
+from clicksmith.errors import DataError, StorageError, UnknownNameError, UsageError
+
+
+def rows(folder: Path) -> dict[str, Path]:
+    return {f"{path.parent.name}/{path.stem}": path for path in (folder / "results" / "shop").rglob("*.json")}
+
+
+def test_finished_rows_are_skipped_and_missing_ones_come_out_the_same(tmp_path):
+    folder = copied(tmp_path)
+    before = {name: path.read_bytes() for name, path in rows(folder).items()}
+    removed = rows(folder)["FM/1"]
+    wanted = read_row(removed)
+    removed.unlink()
+    said: list[str] = []
+    report = bench(folder, said=said)
+    assert (report.finished, report.skipped, report.failed) == (1, 3, [])
+    assert "1 trials to run, 1 at once; 3 rows are there" in said
+    again = read_row(removed)
+    assert again.done.predictions == wanted.done.predictions  # the same trial, bit for bit
+    assert all(path.read_bytes() == before[name] for name, path in rows(folder).items() if name != "FM/1")
+
+
+def test_progress_says_what_came_out_and_how_long_it_takes(tmp_path):
+    make(tmp_path)
+    said: list[str] = []
+    bench(tmp_path, said=said, models=["LR"], seeds=1)
+    assert said[0] == "shop: checksums agree; files as given"
+    assert said[1] == "encoded: train 1,500 rows, valid 400 rows, test 400 rows"
+    assert said[-1].startswith("[1/1] LR seed 0: AUC 0.")
+
+
+def test_equal_configurations_are_run_once(tmp_path):
+    make(tmp_path)
+    (tmp_path / "settings.toml").write_text(SETTINGS + '[models.Same]\nname = "fm"\noptions = { dim = 4 }\n')
+    said: list[str] = []
+    report = bench(tmp_path, said=said, models=["FM", "Same"], seeds=1)
+    assert report.finished == 1
+    assert "note: Same has the same configuration as FM; it is not run a second time" in said
+
+
+def test_a_trial_that_diverges_or_cannot_be_built_is_a_row_and_the_others_go_on(tmp_path):
+    make(tmp_path)
+    refused = '[models.Refused]\nname = "autoint"\noptions = { dim = 4, width = 10, heads = 4 }\n'
+    bad = '[models.Bad]\nname = "dnn"\noptions = { dim = 4, units = [8] }\n'
+    (tmp_path / "settings.toml").write_text(refused + bad + "[train]\nlearning_rate = 1e30\n")
+    report = bench(tmp_path, seeds=1)
+    assert (report.finished, len(report.failed)) == (0, 2)
+    (tmp_path / "settings.toml").write_text(SETTINGS + refused)
+    assert bench(tmp_path, seeds=1, models=["FM", "LR"]).finished == 2
+    failed = {name: read_row(path).failure for name, path in rows(tmp_path).items() if read_row(path).failure}
+    assert set(failed) == {"Bad/0", "Refused/0"}
+    assert failed["Bad/0"].kind == "diverged" and failed["Bad/0"].test_evaluations == 0
+    assert failed["Refused/0"].kind == "refused"
+    again = bench(tmp_path, seeds=1, models=["FM", "LR"])
+    assert (again.finished, again.skipped, again.failed) == (0, 2, [])
+    retried = bench(tmp_path, seeds=1, retry=True, models=["Refused", "FM"])
+    assert (retried.skipped, len(retried.failed)) == (1, 1)
+
+
+def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
+    folder = copied(tmp_path)
+    (folder / "settings.toml").write_text(SETTINGS.replace("epochs = 2", "epochs = 3"))
+    with pytest.raises(UsageError, match=r"is a row of another configuration .it differs in: epochs is 2, asked 3"):
+        bench(folder)
+
+
+def test_a_strange_file_is_named_left_alone_and_does_not_stop_the_others(tmp_path):
+    folder = copied(tmp_path)
+    rows(folder)["FM/0"].write_text('{"auc": 1}')
+    rows(folder)["LR/1"].unlink()
+    report = bench(folder)
+    assert (report.finished, report.skipped) == (1, 2)
+    assert len(report.strange) == 1 and "FM/0.json' is not a row of a benchmark" in report.strange[0]
+    assert rows(folder)["FM/0"].read_text() == '{"auc": 1}'
+
+
+def test_out_of_memory_is_recorded(tmp_path):
+    make(tmp_path)
+    big = '[models.Big]\nname = "dnn"\noptions = { dim = 4, units = [30000, 30000] }\n'
+    (tmp_path / "settings.toml").write_text(SETTINGS + big)
+    report = bench(tmp_path, seeds=1, models=["Big", "LR"], memory=1.2)
+    assert report.finished == 1
+    assert read_row(rows(tmp_path)["Big/0"]).failure.kind == "out of memory"
+
+
+def job() -> trial.Job:
+    row = read_row(rows(finished())["LR/0"])
+    stores = dict.fromkeys(("train", "valid", "test"), "nowhere")
+    return trial.Job(
+        dataset="shop", model="LR", configuration=row.configuration, stores=stores, labels="", results="nowhere"
+    )
+
+
+def ended(script: str, monkeypatch, jobs: int = 1, **options) -> list[pool.Ended]:
+    """Run jobs whose process is a Python script of ours."""
+    monkeypatch.setattr(pool, "COMMAND", (sys.executable, "-c", script))
+    found: list[pool.Ended] = []
+    whole = {"at_once": 2, "memory": 1 << 34, "need": lambda _: 1} | options
+    pool.run_jobs([job() for _ in range(jobs)], ended=found.append, **whole)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "words"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "out of memory", "SIGKILL"),
+        ("import os; os.kill(os.getpid(), 11)", "crashed", "SIGSEGV: no message"),
+        ("import sys; print('noise'); sys.exit('no such thing')", "crashed", "exit status 1: no such thing"),
+        ("import sys; sys.stdin.close(); sys.exit(0)", "crashed", "exit status 0: no message"),
+    ],
+)
+def test_a_process_that_dies_without_a_word_is_told_by_its_end(script, kind, words, monkeypatch):
+    found = ended(script, monkeypatch, jobs=3)
+    assert [one.failure.kind for one in found] == [kind] * 3
+    assert words in found[0].failure.message
+
+
+def test_as_many_trials_run_at_once_as_memory_allows(monkeypatch, tmp_path):
+    log = tmp_path / "log"
+    script = f"""
+import os, sys, time
+with open({str(log)!r}, "a") as f: f.write("+"); f.flush(); time.sleep(.3); f.write("-")
+os.write(1, b'{{"done": true}}\\n')
+"""
+    assert all(one.failure is None for one in ended(script, monkeypatch, jobs=4, memory=100, need=lambda _: 60))
+    assert log.read_text() == "+-+-+-+-"
+    log.unlink()
+    ended(script, monkeypatch, jobs=4, memory=100, need=lambda _: 50)
+    assert log.read_text().startswith("++")
+
+
+def test_a_full_disk_stops_the_run_and_changes_nothing(tmp_path, monkeypatch):
+    folder = copied(tmp_path)
+    rows(folder)["FM/0"].unlink()
+    monkeypatch.setattr(pool, "COMMAND", (sys.executable, "-c", FULL))
+    with pytest.raises(StorageError, match=r"no space left on the disk while writing .*; nothing was changed"):
+        bench(folder)
+    assert set(rows(folder)) == {"FM/1", "LR/0", "LR/1"}
+    monkeypatch.undo()
+    assert bench(folder).finished == 1
+
+
+FULL = f"""
+from pathlib import Path
+from clicksmith.bench import trial
+def full(self, content): raise OSError({errno.ENOSPC}, "No space left on device", str(self))
+Path.write_bytes = full
+trial.main()
+"""
+
+
+def test_a_killed_run_goes_on_and_its_trials_die_with_it(tmp_path):
+    make(tmp_path)
+    (tmp_path / "settings.toml").write_text(SETTINGS.replace("epochs = 2", "epochs = 5000\npatience = 5000"))
+    argv = ["bench", "run", str(tmp_path / "shop.toml"), "--settings", str(tmp_path / "settings.toml"), "--models"]
+    argv += ["FM", "--seeds", "1", "--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clicksmith.cli.main", *argv],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not (children := children_of(process.pid)) and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while any(alive(child) for child in children) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert children and not any(alive(child) for child in children)
+    assert not rows(tmp_path)
+    (tmp_path / "settings.toml").write_text(SETTINGS)
+    assert bench(tmp_path, models=["FM"], seeds=1).finished == 1
+
+
+def children_of(process: int) -> list[int]:
+    return [int(x) for x in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def alive(process: int) -> bool:
+    status = Path(f"/proc/{process}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def test_unknown_data_sets_and_protocols_suggest_the_nearest(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"no data set named 'frape_x1'. Did you mean 'frappe_x1'"):
+        bench(tmp_path, dataset="frape_x1", settings=None)
+    with pytest.raises(UnknownNameError, match=r"no protocol of frappe_x1 named 'publish'. Did you mean 'published'"):
+        bench(tmp_path, dataset="frappe_x1", settings=None, protocol="publish")
+
+
+def test_a_file_that_is_not_the_published_one_is_named_with_both_sums_and_nothing_is_run(tmp_path):
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.csv").write_text("label,user\n1,2\n")
+    with pytest.raises(DataError) as error:
+        bench(tmp_path, dataset="frappe_x1", data=str(tmp_path), settings=None)
+    assert str(error.value).startswith(f"'{tmp_path}/train.csv' has MD5 ")
+    assert f"expected {DATASETS['frappe_x1'].files[0].md5[0]}" in str(error.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_other_test_rows_in_the_same_folder_are_refused(tmp_path):
+    folder = copied(tmp_path)
+    text = (folder / "test.csv").read_text().splitlines()
+    (folder / "test.csv").write_text("\n".join(text[:-10]) + "\n")
+    with pytest.raises(UsageError, match=r"holds the labels of other test rows \(400, here are 390\)"):
+        bench(folder)
+
+
+def sequences(folder: Path) -> None:
+    """Make a data set whose published test rows are its validation rows too."""
+    header = "label,user_id,item_id,cate_id,item_history,cate_history\n"
+    for part, count in (("train", 200), ("test", 40)):
+        lines = (f"{i % 2},u{i // 4},i{i % 7},c{i % 3},i1^i2,c1^c2\n" for i in range(count))
+        (folder / f"{part}.csv").write_text(header + "".join(lines))
+
+
+def test_validation_rows_come_off_the_training_rows_unless_the_published_parts_are_asked_for(tmp_path, monkeypatch):
+    sequences(tmp_path)
+    monkeypatch.setattr(sys.modules["clicksmith.datasets.load"], "verify_file", lambda path, md5: None)
+
+    def prepared(protocol):
+        return prepare("amazonelectronics_x1", str(tmp_path), protocol, tmp_path / "cache", lambda _: None)
+
+    ours, theirs = prepared(None), prepared("published")
+    assert ours.title == "amazonelectronics_x1" and theirs.title == "amazonelectronics_x1_published"
+    assert ours.split.startswith("valid is a tenth of the training rows, whole groups of 'user_id' drawn by chance")
+    assert theirs.split == "test rows are validation rows too, as published"
+    counts = {part: Store.open(path).rows for part, path in ours.stores.items()}
+    assert counts == {"train": 180, "valid": 20, "test": 40}
+    assert theirs.stores["valid"] == theirs.stores["test"]
+
+
+def test_numbers_that_cannot_be_are_refused(tmp_path):
+    for options, said in (({"seeds": 0}, "--seeds 0"), ({"jobs": 0}, "--jobs 0"), ({"memory": 0}, "--memory 0")):
+        with pytest.raises(UsageError, match=said):
+            bench(tmp_path, **options)
+
+
+def test_the_command_line_runs_and_says_what_is_next(tmp_path, capsys):
+    folder = copied(tmp_path)
+    argv = ["bench", "run", str(folder / "shop.toml"), "--settings", str(folder / "settings.toml"), "--seeds", "2"]
+    assert main([*argv, "--results", str(folder / "results"), "--cache", str(folder / "cache")]) == 0
+    said = capsys.readouterr()
+    assert said.out == "0 trials finished, 4 were done before, 0 failed\n"
+    assert f"next:  clicksmith bench table {folder / 'results'}" in said.err
+    assert main(["bench", "rum"]) == 2
+    assert "no action of `clicksmith bench` named 'rum'. Did you mean 'run'?" in capsys.readouterr().err
+    assert main(["bench", "run", "nothing", "--seeds", "1"]) == 2
+    assert "no data set named 'nothing'" in capsys.readouterr().err

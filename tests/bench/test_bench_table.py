@@ -1,0 +1,145 @@
+"""Tables and verification: only sound rows of one question are averaged, and a row comes out again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from world import copied, finished
+
+from clicksmith.bench.data import named
+from clicksmith.bench.results import read_results
+from clicksmith.bench.row import read_row, write_array, write_row
+from clicksmith.bench.settings import read_settings
+from clicksmith.bench.table import tables
+from clicksmith.bench.verify import quickest, recompute, row_named
+from clicksmith.cli.main import main
+from clicksmith.datasets import DATASETS
+from clicksmith.errors import ArtifactError, DataError, UnknownNameError
+
+
+def place(folder: Path, model: str, seed: int) -> Path:
+    return folder / "results" / "shop" / model / f"{seed}.json"
+
+
+def rewritten(path: Path, **changes) -> None:
+    """Replace a row by a sound one with other content."""
+    row = msgspec.structs.replace(read_row(path), **changes)
+    path.unlink()
+    write_row(path.parents[2], msgspec.structs.replace(row, name=row.configuration.name))
+
+
+def test_a_table_is_derived_from_the_rows():
+    results = read_results(finished() / "results")
+    assert results.strange == [] and results.datasets == ("shop",)
+    (table,) = tables(results, settings=read_settings(finished() / "settings.toml"), resamples=50)
+    assert {line.standing.model for line in table.lines} == {"FM", "LR"}
+    fm = next(line for line in table.lines if line.standing.model == "FM")
+    values = [read_row(place(finished(), "FM", seed)).done.test.values["auc"].value for seed in (0, 1)]
+    assert fm.metrics["auc"].mean == pytest.approx(np.mean(values))
+    assert fm.metrics["auc"].sd == pytest.approx(np.std(values, ddof=1))
+    assert fm.standing.auc == pytest.approx(fm.metrics["auc"].mean, abs=2e-4)  # of predictions kept as float16
+    assert fm.reference == 0.7 and fm.standing.seeds == 2
+    assert len(table.pairs) == 1 and table.pairs[0].bootstrap is not None
+    assert table.failures == () and table.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.write_text("{"), "is not a row of a benchmark"),
+        (lambda path: path.write_text(path.read_text().replace('"epochs": 2', '"epochs": 3', 1)), "was changed after"),
+        (lambda path: path.with_suffix(".npy").unlink(), "0.npy' is missing"),
+        (lambda path: write_array(path.with_suffix(".npy"), np.zeros(400, np.float16)), "was altered"),
+        (lambda path: path.rename(path.with_name("5.json")), "belongs elsewhere"),
+    ],
+)
+def test_a_damaged_or_foreign_row_is_named_and_never_averaged_in(tmp_path, harm, said):
+    folder = copied(tmp_path)
+    other = read_row(place(folder, "FM", 1)).done.test.values["auc"].value
+    harm(place(folder, "FM", 0))
+    results = read_results(folder / "results")
+    assert len(results.strange) == 1 and said in results.strange[0] and results.strange[0].endswith("It is left out.")
+    (table,) = tables(results)
+    fm = next(line for line in table.lines if line.standing.model == "FM")
+    assert fm.metrics["auc"].mean == other and fm.standing.seeds == 1
+
+
+def test_rows_of_other_settings_or_other_data_are_not_averaged_with_the_rest(tmp_path):
+    folder = copied(tmp_path)
+    path = place(folder, "FM", 1)
+    asked = read_row(path).configuration
+    rewritten(path, configuration=msgspec.structs.replace(asked, settings={**asked.settings, "learning_rate": 1.0}))
+    found = read_results(folder / "results")
+    assert len(found.rows) == 3
+    assert (
+        "FM/1.json' answers another question than the other rows of shop/FM: its model or settings" in found.strange[0]
+    )
+    rewritten(path, configuration=msgspec.structs.replace(asked, data={**asked.data, "train": "other"}))
+    found = read_results(folder / "results")
+    assert "answers another question than the other rows of shop: its data or split differ" in found.strange[0]
+
+
+def test_what_is_no_results_folder_says_so(tmp_path):
+    with pytest.raises(ArtifactError, match="there is no results folder"):
+        read_results(tmp_path / "none")
+    with pytest.raises(ArtifactError, match="holds no rows; `clicksmith bench run` writes them"):
+        read_results(tmp_path)
+
+
+def test_a_recomputed_row_comes_out_again_to_the_bit(tmp_path):
+    results = read_results(finished() / "results")
+    row = row_named(results, "shop/FM/1")
+    toml = str(finished() / "shop.toml")
+    verdict = recompute(results, row, folder=toml, cache=finished() / "cache", say=lambda _: None)
+    assert verdict.agrees and verdict.largest == 0 and verdict.same_place
+    assert str(verdict).startswith("shop/FM/1 agrees: AUC 0.")
+    off = replace(verdict, largest=0.1, again=verdict.auc + 5e-4)
+    assert not off.agrees and "DOES NOT AGREE" in str(off) and "must agree to the bit here" in str(off)
+    elsewhere = replace(off, same_place=False)
+    assert elsewhere.agrees and "(other code or machine, 0.001 allowed)" in str(elsewhere)
+    assert not replace(elsewhere, again=verdict.auc + 2e-3).agrees
+    assert quickest(results) in results.rows
+    with pytest.raises(UnknownNameError, match=r"no finished row named 'shop/FM/7'. Did you mean 'shop/FM/1'"):
+        row_named(results, "shop/FM/7")
+
+
+def test_other_data_cannot_verify_a_row(tmp_path):
+    folder = copied(tmp_path)
+    text = (folder / "train.csv").read_text().splitlines()
+    (folder / "train.csv").write_text("\n".join(text[:-1]) + "\n")
+    results = read_results(folder / "results")
+    with pytest.raises(DataError, match="was made with another data"):
+        recompute(results, results.rows[0], folder=str(folder / "shop.toml"), cache=tmp_path / "c", say=lambda _: None)
+
+
+def test_every_title_leads_back_to_its_data_set():
+    for name in DATASETS:
+        assert named(name) == (name, None)
+    assert named("avazu_x4_002") == ("avazu_x4", "avazu_x4_002")
+    assert named("kuaivideo_x1_published") == ("kuaivideo_x1", "published")
+
+
+def test_the_command_line_prints_tables_pairs_and_json(tmp_path, capsys):
+    results = str(finished() / "results")
+    assert main(["bench", "table", results, "--pairs", "--resamples", "20"]) == 0
+    printed = capsys.readouterr().out
+    assert "shop: 400 test rows; tied models share a rank" in printed
+    assert "reference: published by BARS; single seed, test-selected" in printed
+    assert "b - a, AUC points" in printed and printed.rstrip().endswith(("a tie", "real"))
+    assert main(["bench", "table", results, "--json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)
+    assert table["dataset"] == "shop" and len(table["lines"]) == 2
+
+
+def test_the_command_line_verifies_and_names_what_is_wrong(tmp_path, capsys):
+    folder = copied(tmp_path)
+    assert main(["bench", "verify", str(folder / "results"), "--check-only"]) == 0
+    assert capsys.readouterr().out == "4 rows are sound (0 of failed trials), 0 files are left out\n"
+    place(folder, "LR", 0).write_text("[]")
+    assert main(["bench", "verify", str(folder / "results"), "--check-only"]) == 1
+    printed = capsys.readouterr().out
+    assert "LR/0.json' is not a row of a benchmark" in printed
+    assert "3 rows are sound (0 of failed trials), 1 files are left out" in printed
