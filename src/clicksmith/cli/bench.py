@@ -11,7 +11,9 @@ from clicksmith.names import lookup
 if TYPE_CHECKING:
     from clicksmith.bench.table import DatasetTable, Line
 
-ABOUT = """Run every model under one protocol, verify what was measured, and say which differences are real.
+ABOUT = """usage: clicksmith bench ACTION [options]
+
+Run every model under one protocol, verify what was measured, and say which differences are real.
 
   clicksmith bench run DATASET      train models x seeds, a row of facts each; goes on where it stopped
   clicksmith bench verify RESULTS   check every row, and recompute one
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one action."""
     if not argv or argv[0] in ("-h", "--help"):
         print(ABOUT)
-        return 0
+        raise SystemExit(0)
     function, about = lookup(ACTIONS, argv[0], "action of `clicksmith bench`")
     return call(function, argv[1:], verb=f"bench {argv[0]}", about=about)
 
