@@ -141,7 +141,10 @@ def test_names_for_columns_that_are_given_twice(capsys):
 
 def test_a_delimiter_of_several_characters(capsys):
     assert main(["describe", "x.csv", "--delimiter", "||"]) == 2
-    assert capsys.readouterr().err == "error: --delimiter got '||'; give one character, or tab.\n"
+    assert capsys.readouterr().err == (
+        "error: --delimiter got '||'; give one character, or tab. Where several characters separate cells, make them "
+        "one first, for example with 'sed \"s/||/\\t/g\" FILE > FILE.tsv'.\n"
+    )
 
 
 def test_columns_of_one_name(fails):

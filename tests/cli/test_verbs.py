@@ -211,3 +211,10 @@ def test_quickstart_learns_most_of_what_its_world_holds(tmp_path, capsys):
     clicks = pl.read_csv(tmp_path / "try" / "data" / "test.csv")["click"].to_numpy()
     assert possible == pytest.approx(exact_auc(clicks, world.probabilities("test")), abs=1e-3)
     assert possible - 0.08 < auc < possible + 0.01
+
+
+def test_describe_carries_its_options_into_the_next_command(tmp_path, capsys):
+    (tmp_path / "my rows.csv").write_text("1^a\n0^b\n1^a\n0^a\n")
+    assert main(["describe", str(tmp_path / "my rows.csv"), "--columns", "click,ad", "--delimiter", "^"]) == 0
+    said = capsys.readouterr().err
+    assert f"next:  clicksmith fit '{tmp_path}/my rows.csv' --label click --columns click,ad --delimiter '^'" in said

@@ -235,7 +235,8 @@ def test_headers_that_are_none(tmp_path):
         "log.csv: column 'ad' appears 2 times in the header (delimiter ','). Give each column its own name."
     )
     assert sentence(file(tmp_path, GOOD), columns=["ad", "price"]) == (
-        "log.csv: 2 column names were given, but the first row has 3 cells (delimiter ','). Give one name per cell."
+        "log.csv: 2 column names were given, but the first row has 3 cells (delimiter ','). Give one name per cell, "
+        "or name the right delimiter."
     )
 
 

@@ -1,5 +1,6 @@
 """`clicksmith describe FILE`: what is in the file, and what a model would take it for."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,8 +57,9 @@ def describe(
         _page(proposal, source.name, Path(html))
         note(f"page: {html}")
     if not json:
-        names = " ".join(file)
-        note(f"next:  clicksmith fit {names} " + (f"--schema {out}" if out else f"--label {_label(proposal)}"))
+        asked = [*file, *(("--schema", out) if out else ("--label", _label(proposal)))]
+        asked += [*(("--columns", columns) if columns else ()), *(("--delimiter", delimiter) if delimiter else ())]
+        note(f"next:  clicksmith fit {shlex.join(asked)}")
     return 0
 
 

@@ -24,7 +24,10 @@ def opened(
     names = None if columns is None else column_names(columns)
     cut = None if delimiter is None else delimiter.replace("\\t", "\t").replace("tab", "\t")
     if cut is not None and len(cut) != 1:
-        raise UsageError(f"--delimiter got '{delimiter}'; give one character, or tab.")
+        raise UsageError(
+            f"--delimiter got '{delimiter}'; give one character, or tab. Where several characters separate cells, make "
+            f"them one first, for example with 'sed \"s/{delimiter}/\\t/g\" FILE > FILE.tsv'."
+        )
     try:
         return open_rows(paths[0] if len(paths) == 1 else list(paths), columns=names, delimiter=cut)
     except DataError as error:

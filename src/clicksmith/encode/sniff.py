@@ -137,7 +137,7 @@ def sniff(
         if len(columns) != len(first):
             raise DataError(
                 f"{path.name}: {len(columns)} column names were given, but the first row has {len(first)} cells "
-                f"(delimiter {delimiter!r}). Give one name per cell."
+                f"(delimiter {delimiter!r}). Give one name per cell, or name the right delimiter."
             )
         return Dialect(delimiter, tuple(columns), False, mark, mean)
     _check_header(path, first, delimiter)
