@@ -2,7 +2,8 @@
 
 FinalMLP and DCNv2 with 39 fields (13 numbers, 26 categories with a million values together), and DIN with a behaviour
 sequence of 50 more, weights as initialised: speed does not depend on their values. With one thread of torch and with
-two. Run on a quiet machine (threads that wait for each other make a busy one look far slower); about a minute:
+two, multiplying in float32 and in bfloat16. Run on a quiet machine (threads that wait for each other make a busy one
+look far slower); about two minutes:
 
     python benchmarks/latency.py
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -27,7 +28,7 @@ from clicksmith.fitting.asked import new_model, spec_for
 from clicksmith.schema import Behaviour, Categorical, Label, Numeric, Schema
 from clicksmith.serve.artifact import Artifact, save
 from clicksmith.serve.environment import environment
-from clicksmith.serve.predictor import Predictor, load
+from clicksmith.serve.predictor import Precision, Predictor, load
 
 RESULTS = Path(__file__).parent / "results" / "latency.json"
 SIZES = (1, 100, 1000)
@@ -79,22 +80,25 @@ def timed(call: Callable[[], Any], seconds: float) -> dict[str, float]:
     }
 
 
-def measure(model: str, *, histories: bool, seconds: float, threads: list[int]) -> list[dict[str, Any]]:
+def measure(
+    model: str, *, histories: bool, seconds: float, threads: list[int], precisions: list[Precision]
+) -> list[dict[str, Any]]:
     """Measure every case of a model; several rows are candidates of one user, who gives C1 to C9 and the history."""
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        predictor = predictor_of(Path(folder) / "model", histories=histories, model=model)
+        artifact = predictor_of(Path(folder) / "model", histories=histories, model=model).artifact
     rows = rows_of(max(SIZES), histories=histories, seed=1).drop("label").to_dicts()
     user = {name: rows[0][name] for name in rows[0] if name == "past" or name in {f"C{i}" for i in range(1, 10)}}
     rows = [{**row, **user} for row in rows]
-    table_rows = sum(slot.rows for slot in predictor.artifact.encoder.layout.slots)
-    for count, size in product(threads, SIZES):
+    table_rows = sum(slot.rows for slot in artifact.encoder.layout.slots)
+    for precision, count, size in product(precisions, threads, SIZES):
+        predictor = Predictor(artifact, precision=precision)
         torch.set_num_threads(count)
         some, frame = rows[:size], pl.DataFrame(rows[:size])
         raw = some[0] if size == 1 else some
-        encoded = predictor.artifact.encoder.encode(raw)
+        encoded = artifact.encoder.encode(raw)
         case = {"model": model, "history": 50 if histories else 0, "table_rows": table_rows}
-        case |= {"threads": count, "rows": size}
+        case |= {"precision": precision, "threads": count, "rows": size}
         found.append({**case, "input": "raw dicts", **timed(partial(predictor.predict, raw), seconds)})
         found.append({**case, "input": "polars", **timed(partial(predictor.predict, frame), seconds)})
         found.append({**case, "input": "encoded", **timed(partial(predictor.logits, encoded), seconds)})
@@ -107,13 +111,20 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=tuple(MODELS), default=list(MODELS))
     parser.add_argument("--seconds", type=float, default=0.5, help="time to spend on a case")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=list(get_args(Precision)))
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     found: list[dict[str, Any]] = []
     for m in options.models:
-        found += measure(m, histories=MODELS[m], seconds=options.seconds, threads=options.threads)
+        found += measure(
+            m,
+            histories=MODELS[m],
+            seconds=options.seconds,
+            threads=options.threads,
+            precisions=options.precisions,
+        )
     for line in found:
-        print(f"{line['model']:<9} history {line['history']:>2}  {line['threads']} threads "
+        print(f"{line['model']:<9} history {line['history']:>2}  {line['precision']}  {line['threads']} threads "
               f"{line['rows']:>4} rows {line['input']:<9}  "
               f"p50 {line['p50_ms']:8.3f} ms  p99 {line['p99_ms']:8.3f} ms")  # fmt: skip
     about = environment()

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -221,3 +222,16 @@ def test_a_precision_that_is_not_known():
     with pytest.raises(UsageError) as error:
         load(tiny_run(), precision="fp16")
     assert str(error.value) == "precision 'fp16' is not known; use 'fp32' or 'bf16'."
+
+
+def test_threads_may_score_while_other_predictors_of_the_model_are_made(frame):
+    artifact = load(tiny_run()).artifact
+    predictor = Predictor(artifact)
+    rows = frame[:20].to_dicts()
+    expected = predictor.predict(rows)
+    with ThreadPoolExecutor(2) as pool:
+        scores = [pool.submit(predictor.predict, rows) for _ in range(40)]
+        for _ in range(10):
+            Predictor(artifact)
+    for found in scores:
+        np.testing.assert_allclose(found.result(), expected, atol=1e-6)

@@ -38,9 +38,9 @@ class Linear(Settling, nn.Linear):
                 return super().forward(x)
             with torch.autocast(x.device.type, enabled=False):
                 return super().forward(x.to(self.weight.dtype))
-        flat = x.flatten(0, -2) if x.dim() > 2 else x
-        if self.kept is not None and scoring(x) and x.dim() > 1:
-            out = self.kept(flat)
+        flat, kept = x.flatten(0, -2) if x.dim() > 2 else x, self.kept
+        if kept is not None and scoring(x) and x.dim() > 1:
+            out = kept(flat)
         elif self.training and fits(self, flat):
             out = dense.linear(flat, self)
         else:
@@ -93,8 +93,9 @@ class DenseStack(Settling):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, inputs] to [batch, width]."""
-        if self.kept is not None and scoring(x) and x.dim() == 2:
-            for step in self.kept:
+        kept = self.kept
+        if kept is not None and scoring(x) and x.dim() == 2:
+            for step in kept:
                 x = step(x)
             return x
         if not (self.training and dense.ready(x)):
