@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from world import finished
 
+from clicksmith.bench.cost import flops_per_row, memory_needed, peak_memory
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import read_array, read_row, write_row
 from clicksmith.bench.run import LABELS, configuration_of
@@ -151,3 +152,22 @@ def test_unknown_models_and_settings_are_named_with_the_nearest(tmp_path):
         read_settings(path)
     with pytest.raises(UsageError, match="cannot read the settings"):
         read_settings(tmp_path / "none.toml")
+
+
+def test_operations_of_a_prediction_are_those_of_its_matrices_and_counting_leaves_no_trace():
+    stores = [folder.parent for folder in (finished() / "cache").rglob("manifest.json") if folder.parent.name == "rows"]
+    store = Store.open(stores[0])
+    model, wider = (CTRModel(model_spec("dnn", dim=4, units=(width, 3)), store.layout) for width in (8, 20))
+    flat = model.shapes.fields[-1].flat
+    assert flops_per_row(wider, store) - flops_per_row(model, store) == 2 * 12 * (flat + 3)
+    assert all(p.requires_grad for p in model.parameters())
+    for name in ("finalmlp", "fgcnn", "autoint_plus", "din"):  # gates, convolutions, attention, histories
+        assert flops_per_row(CTRModel(model_spec(name), store.layout), store) > 1000
+
+
+def test_memory_is_estimated_without_building_the_weights():
+    layout = Store.open(finished() / next((finished() / "cache").rglob("rows/manifest.json")).parent).layout
+    small, large = (memory_needed(model_spec("fm", dim=dim), layout) for dim in (4, 1_000_000))
+    rows = sum(slot.rows for slot in layout.slots)
+    assert large - small >= (1_000_000 - 4) * rows * 4
+    assert peak_memory("cpu") > 1 << 27

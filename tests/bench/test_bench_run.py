@@ -134,6 +134,27 @@ def test_a_process_that_dies_without_a_word_is_told_by_its_end(script, kind, wor
     assert words in found[0].failure.message
 
 
+def test_an_interruption_ends_the_trials_that_run(monkeypatch, tmp_path):
+    script = f"""
+import os, sys, time
+from pathlib import Path
+first = not Path({str(tmp_path)!r}, "first").exists()
+Path({str(tmp_path)!r}, "first").touch()
+if not first:
+    Path({str(tmp_path)!r}, "second").write_text(str(os.getpid()))
+    time.sleep(60)
+while not Path({str(tmp_path)!r}, "second").exists(): time.sleep(.05)
+"""
+    monkeypatch.setattr(pool, "COMMAND", (sys.executable, "-c", script))
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.run_jobs([job(), job()], at_once=2, memory=1 << 34, need=lambda _: 1, ended=interrupted)
+    assert not alive(int((tmp_path / "second").read_text()))
+
+
 def test_as_many_trials_run_at_once_as_memory_allows(monkeypatch, tmp_path):
     log = tmp_path / "log"
     script = f"""

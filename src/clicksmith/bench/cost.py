@@ -1,7 +1,6 @@
 """What a model costs: floating-point operations of a prediction, memory of a training; and where it was measured."""
 
 import resource
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -27,9 +26,15 @@ _ROWS = 128
 
 def flops_per_row(model: CTRModel, store: Store) -> int:
     """Return the floating-point operations of products of matrices in one prediction, counted by torch."""
-    rows = store.slice(0, _ROWS)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.eval()(batch_of(rows).inputs)
+    rows, learned = store.slice(0, _ROWS), [p for p in model.parameters() if p.requires_grad]
+    try:
+        for parameter in learned:  # torch's counter stumbles over parameters that a module is given without gradients
+            parameter.requires_grad_(False)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.eval()(batch_of(rows).inputs)
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
     return round(counter.get_total_flops() / len(rows))
 
 
@@ -44,11 +49,14 @@ def memory_needed(spec: ModelSpec, layout: Layout) -> int:
 
 
 def peak_memory(device: str) -> int:
-    """Return the most bytes that this process held so far."""
+    """Return the most bytes that this process held so far, on the GPU if that is where the model is."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: getrusage would count what the starting process held
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def memory_free() -> int:

@@ -194,7 +194,7 @@ def _limit(job: Job) -> None:
         ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL)
         if job.parent and os.getppid() != job.parent:
             raise SystemExit(1)  # it died while this one was starting
-        if job.memory:
+        if job.memory and job.configuration.settings["device"] == "cpu":  # CUDA reserves far more than it holds
             resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
     torch.set_num_threads(job.threads)
 
