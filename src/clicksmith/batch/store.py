@@ -29,6 +29,8 @@ class Cached:
     encoder: Encoder
     store: Store
     reused: bool
+    rows: Path
+    """Where the store lies, for another process to open."""
 
 
 def cached_fit_encode(
@@ -50,14 +52,15 @@ def cached_fit_encode(
     folder = Path(cache) / key[:32]
     with locked(folder):
         try:
-            return Cached(Encoder.load(folder / "encoder", root=root), Store.open(folder / "rows", verify=True), True)
+            encoder = Encoder.load(folder / "encoder", root=root)
+            return Cached(encoder, Store.open(folder / "rows", verify=True), True, folder / "rows")
         except ArtifactError:
             _clear(folder)
             encoder, store = Encoder.fit_encode(
                 schema, opened, folder / "rows", tables=tables, root=root, progress=progress
             )
             encoder.save(folder / "encoder")
-            return Cached(encoder, store, False)
+            return Cached(encoder, store, False, folder / "rows")
 
 
 def cached_encode(encoder: Encoder, source: Any, cache: str | Path, *, progress: Progress | None = None) -> Cached:
@@ -67,10 +70,11 @@ def cached_encode(encoder: Encoder, source: Any, cache: str | Path, *, progress:
     folder = Path(cache) / key[:32]
     with locked(folder):
         try:
-            return Cached(encoder, Store.open(folder / "rows", verify=True), True)
+            return Cached(encoder, Store.open(folder / "rows", verify=True), True, folder / "rows")
         except ArtifactError:
             _clear(folder)
-            return Cached(encoder, encoder.encode_to(opened, folder / "rows", progress=progress), False)
+            store = encoder.encode_to(opened, folder / "rows", progress=progress)
+            return Cached(encoder, store, False, folder / "rows")
 
 
 def _clear(folder: Path) -> None:
