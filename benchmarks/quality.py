@@ -77,7 +77,7 @@ def run(
 ) -> dict[str, Any]:
     """Train once and test once."""
     chosen = given["models"][name]
-    extra = {key: chosen[key] for key in ("table_l2", "dense_l2") if key in chosen}
+    extra = {key: chosen[key] for key in ("table_l2", "dense_l2", "epochs", "patience") if key in chosen}
     plain = {**given["train"], **extra, **MODES[mode], "seed": seed, "device": "cpu"}
     if asked.epochs:
         plain["epochs"] = asked.epochs

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clicksmith.schema.infer import infer
     from clicksmith.serve.predictor import Predictor, load
     from clicksmith.train.settings import TrainSettings
+    from clicksmith.tuning.job import tune
 
 _HOMES = {
     "Bag": "schema",
@@ -53,6 +54,7 @@ _HOMES = {
     "Predictor": "serve.predictor",
     "load": "serve.predictor",
     "fit": "fitting.job",
+    "tune": "tuning.job",
     "Run": "run",
     "CTRClassifier": "estimator",
     "ClicksmithError": "errors",
@@ -82,6 +84,7 @@ __all__ = [
     "infer",
     "load",
     "model_spec",
+    "tune",
 ]
 
 

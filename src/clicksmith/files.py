@@ -92,12 +92,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """Hold `folder` for one writer; a second process gets a StorageError instead of a mixture of two runs."""
+def locked(folder: Path, *, wait: bool = False) -> Generator[None]:
+    """Hold `folder` for one writer; a second process gets a StorageError instead of a mixture of two runs, or waits."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StorageError(
                 f"'{folder}' is being written by another run; wait for it to end or choose another output folder."

@@ -33,6 +33,7 @@ class Cached:
     store: Store
     reused: bool
     rows: Path
+    """Where the store lies, for another process to open."""
 
 
 def cached_fit_encode(
@@ -54,12 +55,8 @@ def cached_fit_encode(
     folder = Path(cache) / key[:32]
     with locked(folder):
         try:
-            return Cached(
-                Encoder.load(folder / "encoder", root=root),
-                Store.open(folder / "rows", verify=True),
-                True,
-                folder / "rows",
-            )
+            encoder = Encoder.load(folder / "encoder", root=root)
+            return Cached(encoder, Store.open(folder / "rows", verify=True), True, folder / "rows")
         except ArtifactError:
             _clear(folder)
             encoder, store = Encoder.fit_encode(

@@ -29,6 +29,10 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options of the backbone; lists stand for tuples, tables with `kind` for parts."""
     table_l2: float = 0.0
     dense_l2: float = 0.0
+    epochs: int | None = None
+    """At most, where it differs from the other models'."""
+    patience: int | None = None
+    """Likewise."""
 
 
 class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +88,9 @@ def _contestant(title: str, model: ModelSettings, train: Mapping[str, Any]) -> C
         raise UsageError(f"a model is named '{title}'; its name becomes a folder, so leave out '/' and a leading '.'.")
     try:
         spec = model_spec(model.name, **{key: _option(value) for key, value in model.options.items()})
+        own = {"epochs": model.epochs, "patience": model.patience}
         plain = {**train, "table_l2": model.table_l2, "dense_l2": model.dense_l2}
+        plain |= {key: value for key, value in own.items() if value is not None}
         settings = msgspec.convert(plain, TrainSettings)
     except (TypeError, msgspec.ValidationError, SchemaError, CompositionError) as error:
         raise UsageError(f"settings of {title}: {error}") from error

@@ -95,7 +95,10 @@ def _unknown(rest: list[str], shown: Sequence[inspect.Parameter], prog: str) -> 
     return f"{unknown(names[0], known, f'option of `{prog}`')} See `{prog} --help`."
 
 
-EXTRA = {"fit": ("--model.dim", "--train.learning-rate", "--set")}
+EXTRA = {
+    "fit": ("--model.dim", "--train.learning-rate", "--set"),
+    "tune": ("--model.dim", "--train.learning-rate"),
+}
 """Options that a verb takes before tyro sees the rest; here only for "did you mean"."""
 
 

@@ -8,6 +8,8 @@ from clicksmith.interact.mlp import MLP
 from clicksmith.interact.pnn import InnerProducts
 from clicksmith.models.spec import ModelSpec
 
+SPACE = {"kernel": [3, 5, 7, 9], "maps": [1, 2, 3]}
+
 
 def fgcnn(
     *,

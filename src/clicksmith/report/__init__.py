@@ -9,12 +9,15 @@ from clicksmith.report.data import (
     Distribution,
     Ranking,
     ReportData,
+    Searched,
     Series,
+    Trial,
+    Trials,
     distribution_of,
 )
 from clicksmith.report.page import page
 
 __all__ = [
-    "Bar", "ColumnProfile", "Curves", "Distribution", "Ranking", "ReportData", "Series",
+    "Bar", "ColumnProfile", "Curves", "Distribution", "Ranking", "ReportData", "Searched", "Series", "Trial", "Trials",
     "curves_of", "distribution_of", "page", "profile_of",
 ]  # fmt: skip

@@ -23,6 +23,8 @@ class Chart:
     """(CSS class, name) of each line."""
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    wide: bool = False
+    """Over all columns of the page."""
 
 
 def line_chart(curves: Curves) -> Chart:

@@ -57,6 +57,37 @@ class Ranking(msgspec.Struct, frozen=True):
     """What the number is, as in 'drop of AUC when shuffled'."""
 
 
+class Searched(msgspec.Struct, frozen=True):
+    """What a search tried for one parameter."""
+
+    name: str
+    labels: tuple[str, ...] = ()
+    """The values, where they are names or a list; else the parameter is a number."""
+    log: bool = False
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One trial of a search."""
+
+    number: int
+    state: str
+    score: float | None
+    at: tuple[float, ...]
+    """Of each parameter the number, or the position of the value in its labels."""
+    told: tuple[str, ...]
+    """Of each parameter the value as text."""
+    note: str = ""
+
+
+class Trials(msgspec.Struct, frozen=True):
+    """A search: what was tried and how good it was."""
+
+    metric: str
+    """Larger is better."""
+    parameters: tuple[Searched, ...]
+    trials: tuple[Trial, ...]
+
+
 class ColumnProfile(msgspec.Struct, frozen=True):
     """One column of the data."""
 
@@ -84,6 +115,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     distributions: dict[str, Distribution] = {}
     """By split."""
     rankings: tuple[Ranking, ...] = ()
+    search: Trials | None = None
     profile: tuple[ColumnProfile, ...] = ()
     notes: tuple[str, ...] = ()
     """What the reader must know first: suspects of leaking, metrics that are not defined."""

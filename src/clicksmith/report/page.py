@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from clicksmith.evaluate.evaluation import Metrics
-from clicksmith.report import charts, tables
+from clicksmith.report import charts, searched, tables
 from clicksmith.report.data import ReportData
 from clicksmith.report.svg import percent
 
@@ -71,6 +71,9 @@ def _sections(data: ReportData) -> Iterable[tuple[str, str, str]]:
     notes = [*data.notes, *(f"{split}: {note}" for split, m in data.metrics.items() for note in m.notes)]
     yield "notes", "Notes", f"<ul>{''.join(f'<li>{escape(n)}</li>' for n in notes)}</ul>" if notes else ""
     yield "metrics", "Metrics", _metrics(data.metrics)
+    if data.search is not None:
+        yield "search", "Search", _grid(searched.search_charts(data.search))
+        yield "trials", "Trials", searched.trials_table(data.search)
     yield "training", "Training", _grid(charts.line_chart(c) for c in data.curves if any(s.points for s in c.series))
     yield "quality", "Predictions", _grid(_quality(data))
     yield "importance", "Importance", _grid(charts.bar_chart(r) for r in data.rankings if r.bars)
@@ -125,8 +128,9 @@ def _figure(chart: charts.Chart) -> str:
     numbers = tables.table(
         chart.head, [[_numeric(text) for text in row] for row in chart.rows], f"{chart.title}, numbers"
     )
+    wide = ' class="wide"' if chart.wide else ""
     return (
-        f"<figure><figcaption><b>{escape(chart.title)}</b>{key}</figcaption>{chart.image}{note}"
+        f"<figure{wide}><figcaption><b>{escape(chart.title)}</b>{key}</figcaption>{chart.image}{note}"
         f"<details><summary>numbers</summary>{numbers}</details></figure>"
     )
 

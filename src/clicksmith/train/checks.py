@@ -11,7 +11,7 @@ from clicksmith.train.settings import TrainSettings
 def check(model: CTRModel, train: Store, valid: Store | None, settings: TrainSettings, *, own_loss: bool) -> None:
     """Raise DataError unless there is something to learn, UsageError for settings that contradict data or loss."""
     check_layout(model, train, "the training rows")
-    _check_labels(train, settings)
+    check_labels(train, settings)
     if own_loss and settings.pos_weight != 1:
         raise UsageError(
             f"pos_weight is {settings.pos_weight} beside a loss of your own, which it does not reach; "
@@ -22,7 +22,7 @@ def check(model: CTRModel, train: Store, valid: Store | None, settings: TrainSet
         check_monitor(settings.monitor, valid)
 
 
-def _check_labels(train: Store, settings: TrainSettings) -> None:
+def check_labels(train: Store, settings: TrainSettings) -> None:
     """Raise DataError unless there is something to learn."""
     if train.rows < 2:
         raise DataError(f"there are {train.rows} training rows; at least 2 are needed.")

@@ -55,7 +55,7 @@ class Progress(Protocol):
         ...
 
     def finished(self, reason: str) -> None:
-        """Training has ended: "epochs", "steps", "patience", "interrupted" or "failed"."""
+        """Training has ended: "epochs", "steps", "patience", what `stop` said, "interrupted" or "failed"."""
         ...
 
 

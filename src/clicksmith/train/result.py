@@ -12,7 +12,7 @@ class TrainResult:
     """Epochs begun."""
     steps: int
     reason: str
-    """Why it ended: "epochs", "steps" or "patience"."""
+    """Why it ended: "epochs", "steps", "patience", or what `stop` said."""
     best_step: int
     """The step whose weights the model has now."""
     metrics: dict[str, float]

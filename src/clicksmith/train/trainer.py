@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ from clicksmith.train.step import Stepper
 
 _TELL = 0.1
 
+Stop = Callable[[Sequence[dict[str, Any]]], str]
+"""Asked after each evaluation, with all evaluations so far: why training is to end now; "" lets it go on."""
+
 
 def train(
     model: CTRModel,
@@ -48,6 +51,7 @@ def train(
     run_dir: str | Path | None = None,
     loss: Loss | None = None,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> TrainResult:
     """Train a model in place.
 
@@ -58,6 +62,7 @@ def train(
         valid: rows for early stopping; without them training lasts as long as the settings say.
         loss: cross-entropy by default, times the weight of the row where rows have one.
         progress: told what happens; see `clicksmith.train.progress`.
+        stop: ends training early for a reason of its own, which becomes the result's; a search prunes with it.
 
     Raises:
         DataError: there is nothing to learn from (no rows, no labels, labels of one class), or rows have another layout
@@ -73,7 +78,7 @@ def train(
     native.tune_allocator()
     folder = None if run_dir is None else Path(run_dir)
     with nullcontext() if folder is None else locked(folder), torch.random.fork_rng(enabled=True):
-        return _Training(model, train, valid, settings, folder, loss, progress or Silent()).run()
+        return _Training(model, train, valid, settings, folder, loss, progress or Silent(), stop).run()
 
 
 class _Training:
@@ -88,8 +93,9 @@ class _Training:
         folder: Path | None,
         loss: Loss,
         progress: Progress,
+        stop: Stop | None,
     ) -> None:
-        self.settings, self.valid, self.progress = settings, valid, progress
+        self.settings, self.valid, self.progress, self.stop = settings, valid, progress, stop
         self.home = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.device = device_of(settings.device)
         self.precision = precision_of(settings.precision, self.device)
@@ -199,6 +205,8 @@ class _Training:
             course.reason = "epochs" if self.total == self.settings.epochs * self.loader.steps else "steps"
         elif self.valid is not None and course.judge.enough:
             course.reason = "patience"
+        if self.stop is not None:
+            course.reason = course.reason or self.stop(course.history)
         if best and self.settings.restore_best and self.valid is not None:
             self.keeper.remember()
         self.keeper.save(best=best)

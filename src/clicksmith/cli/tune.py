@@ -1,0 +1,168 @@
+"""`clicksmith tune TRAIN`: search options and settings on validation rows."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional
+
+from clicksmith.cli.options import option_hints, option_lines, take_dotted, typed
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.errors import UsageError
+
+if TYPE_CHECKING:
+    from clicksmith.tuning.result import Found, Tuned
+
+ABOUT = """Search the options of a model and the settings of training for the best validation metric.
+Test rows are not opened.
+
+examples:
+  clicksmith tune train.csv --valid valid.csv --label click --model dcnv2 --out search
+  clicksmith tune clicks.csv --label click --model deepfm --out search --trials 100 --jobs 4 --timeout 3600
+  clicksmith tune clicks.csv --label click --model finalmlp --out search --model.dim 10 --train.epochs 5    fixed
+  clicksmith tune clicks.csv --label click --model dcnv2 --print-space > space.toml       then edit it
+  clicksmith tune clicks.csv --label click --model dcnv2 --out grid --space space.toml --sampler grid
+
+The same command again goes on with an interrupted search; given several times at once, the processes share it."""
+
+SHOWN = 10
+"""Trials in the printed table."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    rest, model = take_dotted(argv, "model")
+    rest, train = take_dotted(rest, "train")
+    about = ABOUT + _more_help() if {"-h", "--help"} & set(rest) else ABOUT
+    return call(tune, rest, verb="tune", about=about, given={"fixed": (model, train)})
+
+
+def tune(
+    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs", default="required")],
+    /,
+    *,
+    fixed: tuple[dict[str, str], dict[str, str]],
+    model: Annotated[str | None, option("NAME", "the backbone", default="required")] = None,
+    out: Annotated[str | None, option("DIR", "the folder of the search", default="required")] = None,
+    label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
+    schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None,
+    valid: Annotated[str | None, option("FILE", "rows that judge", default="split off, and test left alone")] = None,
+    split: Annotated[
+        Literal["auto", "random", "time", "group"],
+        option("HOW", "by time, by chance, or whole groups", default="by time where there is one"),
+    ] = "auto",
+    models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
+    space: Annotated[str | None, option("FILE", "what is searched, as TOML", default="from the options")] = None,
+    trials: Annotated[int | None, option("N", "configurations in all", default="30, or the whole grid")] = None,
+    timeout: Annotated[float | None, option("S", "seconds after which no trial begins")] = None,
+    sampler: Annotated[Literal["tpe", "random", "grid"], option("HOW", "what proposes", default="tpe")] = "tpe",
+    pruner: Annotated[
+        Literal["asha", "hyperband", "none"], option("HOW", "what gives bad trials up", default="asha")
+    ] = "asha",
+    jobs: Annotated[int, option("N", "trials at once, a process and a thread each", default="1")] = 1,
+    seed: Annotated[int | None, option("N", "of proposals and trials", default="0")] = None,
+    columns: Columns = None,
+    delimiter: Delimiter = None,
+    print_space: Annotated[bool, flag("print what would be searched, as TOML, and end")] = False,
+    quiet: Annotated[bool, flag("no progress")] = False,
+) -> int:
+    """Search, print the best trials, and say how to train the best."""
+    if not train:
+        raise UsageError("TRAIN is missing; see `clicksmith tune --help`.")
+    if model is None or (out is None and not print_space):
+        missing = "--model NAME" if model is None else "--out DIR"
+        raise UsageError(f"{missing} is missing; see `clicksmith tune --help`.")
+    from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.progress import ShownProgress
+    from clicksmith.cli.rows import opened
+    from clicksmith.cli.show import note
+    from clicksmith.models import MODELS
+    from clicksmith.names import lookup
+    from clicksmith.train.settings import TrainSettings
+    from clicksmith.tuning.job import asked_search
+    from clicksmith.tuning.job import tune as search
+    from clicksmith.tuning.space import space_text
+
+    function = lookup({**MODELS, **load_models(models)}, model, "model")
+    asked: dict[str, Any] = {
+        "label": label, "schema": schema, "split": split, "model": model, "models": models, "space": space,
+        "seed": seed,
+        "valid": None if valid is None else opened([valid], columns, delimiter),
+        "options": typed(fixed[0], option_hints(function), "--model."),
+        "settings": typed(fixed[1], option_hints(TrainSettings), "--train."),
+    }  # fmt: skip
+    rows = opened(train, columns, delimiter)
+    if print_space:
+        print(space_text(asked_search(rows, **asked).space))
+        return 0
+    assert out is not None
+    with ShownProgress(quiet=quiet) as progress:
+        found = search(
+            rows, out=out, trials=trials, timeout=timeout, sampler=sampler, pruner=pruner, jobs=jobs,
+            progress=progress, **asked,
+        )  # fmt: skip
+    _print(found)
+    best = found.best
+    files: dict[str, Any] = {
+        "--label": label, "--schema": schema, "--valid": valid, "--split": None if split == "auto" else split,
+        "--columns": columns, "--delimiter": delimiter, "--models": models or None, "--seed": seed,
+    }  # fmt: skip
+    words = [*train, *_flags(files), "--model", model, *_dotted(best)]
+    note(f"\nbest: {found.path / 'best.json'}   report: {found.path / 'report.html'}")
+    note(f"next:  clicksmith fit {shlex.join(words)} --out {shlex.quote(str(found.path / 'best'))}")
+    return 0
+
+
+def _flags(given: Mapping[str, Any]) -> list[str]:
+    words: list[str] = []
+    for name, value in given.items():
+        if value is not None:
+            words += [name, *value] if isinstance(value, tuple) else [name, str(value)]
+    return words
+
+
+def _dotted(best: "Found") -> list[str]:
+    """Return the flags of `fit` that give the best configuration."""
+    words: list[str] = []
+    for prefix, values in (("model", best.options), ("train", best.changes)):
+        for name, value in values.items():
+            words += [f"--{prefix}.{name.replace('_', '-')}", _text(value)]
+    return words
+
+
+def _text(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _print(found: "Tuned") -> None:
+    from clicksmith.cli.show import table
+    from clicksmith.tuning.page import text_of
+
+    names = [name for name in found.trials[0].values] if found.trials else []
+    metrics = list(found.trials[0].valid) if found.trials else []
+    rows: list[list[str]] = []
+    for trial in found.trials[:SHOWN]:
+        measured = [f"{trial.valid[name]:.4f}" if name in trial.valid else "" for name in metrics]
+        values = [text_of(trial.values[name]) if name in trial.values else "" for name in names]
+        rows.append([str(trial.number), trial.state, *measured, str(trial.epochs), *values])
+    numbers = (0, *range(2, 3 + len(metrics)))
+    head = ["trial", "state", *metrics, "epochs", *(name.partition(".")[2] for name in names)]
+    table(head, rows, numbers=numbers)
+    same = sum(len(trial.same) for trial in found.trials)
+    counts = [f"{found.count(state)} {state}" for state in ("complete", "pruned", "failed") if found.count(state)]
+    again = f"; {same} proposals were the same as another and were not run" if same else ""
+    print(f"\n{len(found.trials)} trials: {', '.join(counts)}{again}")
+    if found.importances:
+        print()
+        shares = [[name, f"{share:.2f}"] for name, share in found.importances.items()]
+        table(["parameter", "importance"], shares, numbers=(1,))
+
+
+def _more_help() -> str:
+    from clicksmith.models import MODELS
+    from clicksmith.train.settings import TrainSettings
+
+    lines = ["", "", f"models: {', '.join(MODELS)}", "--model.NAME fixes an option of the model (see `clicksmith fit`)"]
+    return "\n".join([*lines, "", "settings of training to fix:", *option_lines(TrainSettings, "--train.")])

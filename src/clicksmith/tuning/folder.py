@@ -1,0 +1,118 @@
+"""What lies in the folder of a search.
+
+search.json      what was asked: model, space, what is fixed, data, seed, sampler, pruner
+journal.log      every trial as it went, for Optuna
+encoded/         the rows, encoded once
+trials/          a folder per trial under way: its checkpoint, and what its process said
+trials.json      all trials, best first; best.json the best of them; report.html the page
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.files import locked
+from clicksmith.run import write_json
+
+
+class SearchRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a search was asked: trials of one folder answer one question."""
+
+    model: str
+    space: dict[str, Any]
+    options: dict[str, Any]
+    """Options of the model that are fixed."""
+    settings: dict[str, Any]
+    """Settings of training, where the search does not set them."""
+    schema: str
+    """Digest of the schema."""
+    data: dict[str, str]
+    """Content checksum of train and valid, and of each side table."""
+    split: str
+    seed: int
+    sampler: str
+    pruner: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFolder:
+    """The paths of a search."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What was asked."""
+        return self.path / "search.json"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal."""
+        return self.path / "journal.log"
+
+    @property
+    def encoded(self) -> Path:
+        """Encoded rows."""
+        return self.path / "encoded"
+
+    @property
+    def trials(self) -> Path:
+        """All trials."""
+        return self.path / "trials.json"
+
+    @property
+    def best(self) -> Path:
+        """The best trial."""
+        return self.path / "best.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    def trial(self, digest: str) -> Path:
+        """Where a configuration is trained."""
+        return self.path / "trials" / digest[:16]
+
+    def enter(self, record: SearchRecord) -> None:
+        """Enter what is asked.
+
+        Raises UsageError: the folder holds another search, or something that is no search.
+        """
+        if self.path.is_file():
+            raise UsageError(f"'{self.path}' is a file where a folder is to be written; choose another --out.")
+        with locked(self.path, wait=True):
+            before = self._read()
+            if before is None:
+                strangers = [p.name for p in self.path.iterdir() if p.name not in (".lock", "encoded")]
+                if strangers:
+                    raise UsageError(
+                        f"'{self.path}' is not empty and holds no search (for example '{strangers[0]}'); "
+                        "choose another --out."
+                    )
+                write_json(self.record, record)
+                return
+        asked, held = (msgspec.json.decode(msgspec.json.encode(value)) for value in (record, before))
+        other = [_difference(name, held[name], asked[name]) for name in asked if asked[name] != held[name]]
+        if other:
+            raise UsageError(
+                f"'{self.path}' holds another search; it differs in {'; '.join(other)}. Choose another --out."
+            )
+
+    def _read(self) -> SearchRecord | None:
+        if not self.record.exists():
+            return None
+        try:
+            return msgspec.json.decode(self.record.read_bytes(), type=SearchRecord)
+        except msgspec.DecodeError as error:
+            raise ArtifactError(f"'{self.record}' is damaged ({error}); remove the folder and search again.") from error
+
+
+def _difference(name: str, held: Any, asked: Any) -> str:
+    if not isinstance(held, dict) or not isinstance(asked, dict):
+        return f"{name} ({held}, asked is {asked})" if name != "schema" else name
+    keys = sorted(key for key in {*held, *asked} if held.get(key) != asked.get(key))
+    return f"{name} ({', '.join(keys)})"

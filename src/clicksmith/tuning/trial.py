@@ -1,0 +1,95 @@
+"""One trial: spec, settings and seed in, validation metrics out. It knows nothing of the search around it."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from clicksmith.encode.store import Store
+from clicksmith.errors import ClicksmithError, StorageError
+from clicksmith.fitting.asked import new_model
+from clicksmith.fitting.told import Quiet
+from clicksmith.models.spec import ModelSpec
+from clicksmith.parts import from_plain
+from clicksmith.train.monitor import score_of
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train
+
+Prune = Callable[[list[float]], bool]
+"""Asked after each evaluation, with the scores of all so far (larger is better): whether to give the trial up."""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a trial needs, as values that another process can read."""
+
+    spec: dict[str, Any]
+    settings: TrainSettings
+    train: str
+    """Folder of the encoded training rows; `valid` likewise. There is no third."""
+    valid: str
+    folder: str
+    """Where checkpoints are kept while it goes on."""
+    models: tuple[str, ...] = ()
+    """Files of the user's own parts."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a trial."""
+
+    state: Literal["complete", "pruned", "failed"]
+    score: float | None = None
+    """The best of `scores`: of the monitored metric, larger is better."""
+    valid: dict[str, float] = {}
+    """The validation metrics of the best evaluation."""
+    scores: tuple[float, ...] = ()
+    """By evaluation."""
+    epochs: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+class _Silent(Quiet):
+    """Says nothing: the search speaks for its trials."""
+
+    def noted(self, text: str) -> None:
+        """Say nothing."""
+
+
+def run_trial(task: Task, prune: Prune) -> Outcome:
+    """Train and judge; go on from a checkpoint if a killed trial left one.
+
+    What a configuration can cause (it diverges, its parts do not fit, memory runs out) is an outcome, not an error.
+    """
+    monitor = task.settings.monitor
+
+    def stop(history: Any) -> str:
+        return "pruned" if prune([score_of(entry["valid"], monitor) for entry in history]) else ""
+
+    began = time.monotonic()
+    try:
+        stores = [Store.open(folder) for folder in (task.train, task.valid)]
+        spec = from_plain(task.spec)
+        assert isinstance(spec, ModelSpec)
+        model = new_model(spec, stores[0].layout, task.settings.seed)
+        result = train(model, *stores, task.settings, run_dir=task.folder, progress=_Silent(), stop=stop)
+    except StorageError:
+        raise  # a full disk is no fault of the configuration
+    except (ClicksmithError, MemoryError, RuntimeError) as error:
+        text = " ".join(str(error).split())[:500]
+        outcome = Outcome(state="failed", error=f"{type(error).__name__}: {text}", seconds=time.monotonic() - began)
+    else:
+        scores = tuple(score_of(entry["valid"], monitor) for entry in result.history)
+        best = max(result.history, key=lambda entry: score_of(entry["valid"], monitor))
+        outcome = Outcome(
+            state="pruned" if result.reason == "pruned" else "complete",
+            score=max(scores),
+            valid=best["valid"],
+            scores=scores,
+            epochs=result.epochs,
+            seconds=result.history[-1]["seconds"],
+        )
+    shutil.rmtree(Path(task.folder), ignore_errors=True)
+    return outcome

@@ -1,0 +1,114 @@
+"""A trial in a process of its own, so that a crash there ends one trial and not the search: lines of JSON on pipes.
+
+in   the task                    out  {"scores": [...]}   after each evaluation
+in   true or false: give up?     out  {"outcome": {...}}  at the end
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from clicksmith.tuning.trial import Outcome, Prune, Task, run_trial
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """What a worker says."""
+
+    scores: list[float] = []
+    outcome: Outcome | None = None
+
+
+class Worker:
+    """A trial that runs in a process of its own, with one torch thread."""
+
+    def __init__(self, task: Task, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "clicksmith.tuning.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C goes to the search, which asks its workers to end once
+            )
+        self._send(msgspec.json.encode(task))
+
+    def wait(self, prune: Prune) -> Outcome | None:
+        """Answer what the worker asks until it ends; None if it was interrupted."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            found = msgspec.json.decode(line, type=_Line)
+            if found.outcome is not None:
+                self._close()
+                return found.outcome
+            self._send(msgspec.json.encode(prune(found.scores)))
+        code = self._close()
+        if code in (130, -signal.SIGINT):
+            return None
+        last = (self._log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        why = f"ended by signal {-code}, most likely out of memory" if code < 0 else f"ended with status {code}"
+        return Outcome(state="failed", error=f"the process of the trial {why}. {last}".strip())
+
+    def interrupt(self) -> None:
+        """Ask the worker to write a checkpoint and end."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def _send(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which `wait` finds out
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+
+    def _close(self) -> int:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        return self._process.wait()
+
+
+def main() -> int:
+    """Run the trial that stdin names; what libraries print goes to stderr."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        _run(sys.stdin, out)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _run(asked: TextIO, out: TextIO) -> None:
+    import torch
+
+    from clicksmith.models.register import load_user_models
+
+    torch.set_num_threads(1)
+    task = msgspec.json.decode(asked.readline(), type=Task)
+    for path in task.models:
+        load_user_models(path)
+
+    def say(line: _Line) -> None:
+        out.write(msgspec.json.encode(line).decode() + "\n")
+        out.flush()
+
+    def prune(scores: list[float]) -> bool:
+        say(_Line(scores=scores))
+        answer = asked.readline()
+        if not answer:
+            raise KeyboardInterrupt  # the search is gone; the next one goes on from the checkpoint
+        return msgspec.json.decode(answer, type=bool)
+
+    say(_Line(outcome=run_trial(task, prune)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
