@@ -5,6 +5,7 @@ import json
 import msgspec
 import numpy as np
 import pytest
+import torch
 from world import finished
 
 from clicksmith.bench.cost import flops_per_row, memory_needed, peak_memory
@@ -12,6 +13,7 @@ from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import read_array, read_row, write_row
 from clicksmith.bench.run import LABELS, configuration_of
 from clicksmith.bench.settings import FOLDER, BenchSettings, ModelSettings, contestants, read_settings, settings_for
+from clicksmith.encode.layout import IdColumn, Layout, Slot
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, UnknownNameError, UsageError
 from clicksmith.evaluate import auc
@@ -171,3 +173,30 @@ def test_memory_is_estimated_without_building_the_weights():
     rows = sum(slot.rows for slot in layout.slots)
     assert large - small >= (1_000_000 - 4) * rows * 4
     assert peak_memory("cpu") > 1 << 27
+
+
+PUBLISHED = {
+    "movielenslatest_x1": {
+        "LR": 90_240, "FM": 992_630, "FwFM": 1_804_784, "NFM": 1_318_230, "Wide&Deep": 1_328_630, "DeepFM": 1_328_630,
+        "IPNN": 1_237_191, "DCN": 1_238_661, "DCNv2": 1_243_071, "xDeepFM": 1_351_767, "FiBiNET": 1_340_790,
+        "AutoInt": 1_047_798, "AutoInt+": 1_383_799,
+    },
+    "frappe_x1": {
+        "LR": 5_390, "FM": 59_280, "DeepFM": 423_280, "DCNv2": 458_391, "AutoInt+": 622_180,
+    },
+}  # fmt: skip
+"""Parameters in BARS' logs."""
+
+
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_tuned_models_have_the_parameters_that_the_benchmark_logged(dataset):
+    rows = {"movielenslatest_x1": 90_239, "frappe_x1": 5_389}[dataset]
+    fields = {"movielenslatest_x1": 3, "frappe_x1": 10}[dataset]
+    names = [f"f{i}" for i in range(fields)]
+    slots = tuple(Slot(name, rows - 100 * (fields - 1) if name == "f0" else 100) for name in names)
+    layout = Layout(slots=slots, ids=tuple(IdColumn(name, name) for name in names), order=tuple(names))
+    published = PUBLISHED[dataset]
+    for one in contestants(settings_for(dataset), list(published)):
+        with torch.device("meta"):
+            found = CTRModel(one.spec, layout).parameter_counts().total
+        assert published[one.title] - found in (0, 1), one.title  # two heads joined have one bias less
