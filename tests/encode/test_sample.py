@@ -83,7 +83,7 @@ def test_odd_rows_are_refused_as_in_reading(tmp_path, monkeypatch):
     path.write_text("a,b\n" + "1,\n" * 1_000)
     assert open_source(path).sample(None, 100)["b"].null_count() == 100
     path.write_text("a,b\n" + "1,2\n" * 500 + "1,2,3\n" + "1,2\n" * 500)
-    with pytest.raises(DataError, match="row 501 has 3 cells where 2 are expected"):
+    with pytest.raises(DataError, match=r"row 501 \(line 502\) has 3 cells where 2 are expected"):
         open_source(path).sample(None, 2_000)
 
 
