@@ -315,7 +315,7 @@ def test_the_command_prints_trials_and_the_fit_that_trains_the_best(tmp_path, ca
     argv += ["--space", f"{tmp_path}/space.toml", "--sampler", "grid", "--out", f"{tmp_path}/s", "--pruner", "none"]
     assert main(argv) == 0
     captured = capsys.readouterr()
-    assert captured.out.splitlines()[0].split() == ["trial", "state", "logloss", "auc", "epochs", "dim", "epochs"]
+    assert captured.out.splitlines()[0].split() == ["trial", "state", "logloss", "auc", "epochs", "dim"]
     assert "2 trials: 2 complete" in captured.out
     line = captured.err.splitlines()[-1]
     assert line.startswith("next:  clicksmith fit ") and "--train.epochs 1 --out" in line
