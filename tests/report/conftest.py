@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from clicksmith.evaluate import evaluate, scored
-from clicksmith.report import Bar, ColumnProfile, Ranking, ReportData, curves_of, distribution_of
+from clicksmith.report import (
+    Bar,
+    ColumnProfile,
+    Ranking,
+    ReportData,
+    Searched,
+    Trial,
+    Trials,
+    curves_of,
+    distribution_of,
+)
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +44,15 @@ def full(name: str = "price") -> ReportData:
         curves=curves_of(log),
         distributions={"test": distribution_of(scored(labels, logits=logits))},
         rankings=(Ranking(name, (Bar(name, 0.02, 0.01, 0.03), Bar("noise", -0.001, -0.002, 0.001)), name),),
+        search=Trials(
+            name,
+            (Searched(name, (name, "b")), Searched("train.rate", log=True)),
+            (
+                Trial(0, "complete", 0.7, (0.0, 1e-3), (name, "0.001")),
+                Trial(1, "pruned", 0.6, (1.0, 1e-2), ("b", "0.01"), name),
+                Trial(2, "failed", None, (), (), name),
+            ),
+        ),
         profile=(ColumnProfile(name, "categorical", 12, 0.25, name, name), ColumnProfile("empty", "numeric")),
         notes=(name,),
         settings={"train": {"rate": 0.001, name: [1, 2]}},

@@ -53,6 +53,22 @@ def test_a_model_learns(update, precision):
     assert (result.table_update, result.precision, result.device) == (update, precision, "cpu")
 
 
+def test_a_caller_may_end_it_after_an_evaluation_for_a_reason_of_its_own(tmp_path):
+    seen: list[int] = []
+
+    def stop(history):
+        seen.append(len(history))
+        return "pruned" if len(history) == 2 else ""
+
+    settings = msgspec.structs.replace(QUICK, epochs=5, patience=None)
+    result = train(small(), TRAIN, VALID, settings, stop=stop, run_dir=tmp_path)
+    assert (result.reason, result.epochs, seen) == ("pruned", 2, [1, 2])
+    whole = train(small(), TRAIN, VALID, settings)
+    assert [e["valid"] for e in result.history] == [e["valid"] for e in whole.history[:2]]
+    assert train(small(), TRAIN, VALID, settings, run_dir=tmp_path).reason == "pruned"
+    assert train(small(), TRAIN, VALID, settings, stop=lambda history: "late" * (len(history) == 5)).reason == "epochs"
+
+
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
 def test_other_optimisers_learn(optimizer):
     settings = msgspec.structs.replace(QUICK, optimizer=optimizer, learning_rate=0.1)

@@ -140,7 +140,11 @@ def _print(found: "Tuned") -> None:
     from clicksmith.cli.show import table
     from clicksmith.tuning.page import text_of
 
-    names = [name for name in found.trials[0].values] if found.trials else []
+    tried: dict[str, set[str]] = {}
+    for trial in found.trials:
+        for name, value in trial.values.items():
+            tried.setdefault(name, set()).add(text_of(value))
+    names = [name for name, values in tried.items() if len(values) > 1]
     metrics = list(found.trials[0].valid) if found.trials else []
     rows: list[list[str]] = []
     for trial in found.trials[:SHOWN]:

@@ -58,7 +58,7 @@ def slice_chart(metric: str, parameter: Searched, i: int, trials: Sequence[Trial
 def parallel_chart(search: Trials, trials: Sequence[Trial]) -> Chart:
     """Return a line per trial through all parameters to its score; the best stand out."""
     names = [*(p.name for p in search.parameters), search.metric]
-    pitch, top, bottom = 112, 16, 236
+    pitch, top, bottom = max(112, 760 // len(names)), 16, 236
     width = pitch * len(names) + 20
     at = [pitch // 2 + pitch * i for i in range(len(names))]
     axes = [_axis(p, [t.at[i] for t in trials], bottom, top) for i, p in enumerate(search.parameters)]

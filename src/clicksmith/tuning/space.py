@@ -13,6 +13,7 @@ In a file, a list is tried value by value, a table is a range, and anything else
 
 import json
 import math
+import types
 import typing
 from collections.abc import Mapping
 from itertools import product
@@ -144,7 +145,8 @@ def _dimension(value: Any, hint: Any, where: str) -> Dimension:
 
 
 def _range(value: Mapping[str, Any], hint: Any, where: str) -> Range:
-    kinds = {hint, *typing.get_args(hint)}
+    one_of = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = set(typing.get_args(hint)) if one_of else {hint}
     if not kinds & {int, float}:
         raise UsageError(f"{where} is a range, and the option is no number; give a list of values.")
     stray = value.keys() - {"low", "high", "log"}

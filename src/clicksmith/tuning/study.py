@@ -103,9 +103,9 @@ def importances_of(study: Study) -> dict[str, float]:
         judged.add_trial(create_trial(params=trial.params, distributions=trial.distributions, value=score))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quantile = max(0.1, 2 / len(scored))
-        found = get_param_importances(judged, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile))
-    return dict(found)
+        found = get_param_importances(judged, evaluator=PedAnovaImportanceEvaluator())
+    moving = {name for trial, _ in scored for name, tried in trial.distributions.items() if not tried.single()}
+    return {name: share for name, share in found.items() if name in moving}
 
 
 def _pruner(kind: Pruner, evaluations: int) -> BasePruner:

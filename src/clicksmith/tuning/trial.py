@@ -70,11 +70,11 @@ def run_trial(task: Task, prune: Prune) -> Outcome:
 
     began = time.monotonic()
     try:
-        stores = [Store.open(folder) for folder in (task.train, task.valid)]
+        rows, judges = Store.open(task.train), Store.open(task.valid)
         spec = from_plain(task.spec)
         assert isinstance(spec, ModelSpec)
-        model = new_model(spec, stores[0].layout, task.settings.seed)
-        result = train(model, *stores, task.settings, run_dir=task.folder, progress=_Silent(), stop=stop)
+        model = new_model(spec, rows.layout, task.settings.seed)
+        result = train(model, rows, judges, task.settings, run_dir=task.folder, progress=_Silent(), stop=stop)
     except StorageError:
         raise  # a full disk is no fault of the configuration
     except (ClicksmithError, MemoryError, RuntimeError) as error:
