@@ -36,6 +36,7 @@ from clicksmith.models.fm import fm
 from clicksmith.models.fmfm import fmfm
 from clicksmith.models.fwfm import fwfm
 from clicksmith.models.gdcn import gdcn
+from clicksmith.models.hashed_lr import hashed_lr
 from clicksmith.models.hfm import hfm
 from clicksmith.models.hfm_plus import hfm_plus
 from clicksmith.models.hofm import hofm
@@ -106,6 +107,7 @@ MODELS: dict[str, Callable[..., ModelSpec]] = {
     "dlrm": dlrm,
     "dssm": dssm,
     "deepcrossing": deepcrossing,
+    "hashed_lr": hashed_lr,
 }
 """Functions of keyword options with published defaults, by name."""
 
