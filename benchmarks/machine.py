@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,3 +25,9 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": packages,
     }
+
+
+def command() -> str:
+    """Return the command that runs now, folders left out of its paths."""
+    words = ["benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]
+    return "python " + " ".join([words[0], *(Path(word).name if "/" in word else word for word in words[1:])])

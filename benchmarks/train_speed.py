@@ -23,6 +23,7 @@ import torch
 import workloads
 from clicksmith.batch.batch import Inputs
 from clicksmith.models.spec import CTRModel
+from machine import command
 
 HERE = Path(__file__).resolve().parent
 NAMES = {"A": "frappe200k", "B": "criteo200k"}
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="measure 5 against 50 million ids too (needs 12 GB)")
     args = parser.parse_args()
     result = {
-        "command": "python " + " ".join(sys.argv),
+        "command": command(),
         "machine": machine(),
         "matrix_products": products(),
         "rows": [],

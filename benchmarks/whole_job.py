@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from machine import command as shown
 from machine import machine  # type: ignore[import-not-found]
 
 HERE = Path(__file__).parent
@@ -61,13 +62,13 @@ def main() -> None:
     lines: list[tuple[float, str]] = []
     assert process.stderr is not None
     for line in process.stderr:
-        lines.append((round(time.perf_counter() - start, 1), line.rstrip()))
+        lines.append((round(time.perf_counter() - start, 1), line.rstrip().replace(str(args.work), "SCRATCH")))
         print(*lines[-1], flush=True)
     status = process.wait()
     seconds = time.perf_counter() - start
     metrics = json.loads((args.work / "run" / "metrics.json").read_text()) if status == 0 else {}
     result: dict[str, Any] = {
-        "command": "python " + " ".join(sys.argv),
+        "command": shown(),
         "machine": machine(),
         "rows": rows,
         "text_bytes": (args.work / "train.tsv").stat().st_size,

@@ -123,7 +123,7 @@ def main() -> None:
         times = ours(model, args.windows) if who == "ours" else theirs(model, args.windows)
         print("@@" + json.dumps(times))
         return
-    from machine import machine  # type: ignore[import-not-found]
+    from machine import command, machine  # type: ignore[import-not-found]
 
     environment = {
         **os.environ,
@@ -144,7 +144,7 @@ def main() -> None:
             row["ratio"] = row["ours"] / row["fuxictr"]
         rows[model] = row
         print(model, {k: round(v, 2) for k, v in row.items() if k != "windows"}, flush=True)
-    result = {"command": "python " + " ".join(sys.argv), "unit": "rows/s", "machine": machine(), "models": rows}
+    result = {"command": command(), "unit": "rows/s", "machine": machine(), "models": rows}
     args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
