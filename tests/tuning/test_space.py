@@ -19,7 +19,7 @@ PLAIN = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("cli
 def test_every_model_has_a_space_that_survives_its_file(name, tmp_path):
     space = proposed_space(MODELS[name], TrainSettings())
     assert {"train.learning_rate", "train.table_l2", "train.dense_l2", "train.batch_size"} <= space.keys()
-    assert name == "lr" or "model.dim" in space
+    assert name in ("lr", "hashed_lr") or "model.dim" in space
     (tmp_path / "space.toml").write_text(space_text(space))
     assert read_space(tmp_path / "space.toml", hints_of(MODELS[name])) == space
 

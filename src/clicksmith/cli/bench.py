@@ -18,6 +18,7 @@ Run every model under one protocol, verify what was measured, and say which diff
   clicksmith bench run DATASET      train models x seeds, a row of facts each; goes on where it stopped
   clicksmith bench verify RESULTS   check every row, and recompute one
   clicksmith bench table RESULTS    mean, spread, interval and rank of each model
+  clicksmith bench page RESULTS     the same and more as a site that needs no server
 
 `clicksmith bench ACTION --help` shows the options."""
 
@@ -46,6 +47,15 @@ examples:
   clicksmith bench table results
   clicksmith bench table results --pairs --resamples 1000
   clicksmith bench table results --json"""
+
+
+PAGE = """Write a static site: leaderboards, ties, quality against cost, learning curves, a page per model.
+
+examples:
+  clicksmith bench page results --out site
+  clicksmith bench page results --out site --settings shop_settings.toml
+
+Open SITE/index.html; it asks for nothing outside itself. The same rows give the same bytes."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -185,6 +195,34 @@ def table(
     return 0
 
 
+def page(
+    results: Annotated[str, Positional, option("RESULTS", "what `bench run` wrote", default="required")],
+    /,
+    *,
+    out: Annotated[str, option("SITE", "folder of the site", default="site")] = "site",
+    level: Annotated[float, option("SHARE", "confidence level", default="0.95")] = 0.95,
+    settings: Annotated[
+        str | None, option("FILE.toml", "whose published figures stand beside", default="the package's")
+    ] = None,
+) -> int:
+    """Write the site; rows that are left out are named on it."""
+    from pathlib import Path
+
+    from clicksmith.bench.results import read_results
+    from clicksmith.bench.settings import read_settings
+    from clicksmith.bench.site import write_site
+    from clicksmith.cli.show import note
+    from clicksmith.papers import PAPERS
+
+    found = read_results(Path(results))
+    for line in found.strange:
+        note(line)
+    asked = None if settings is None else read_settings(Path(settings))
+    pages = write_site(found, Path(out), PAPERS, settings=asked, level=level)
+    note(f"{pages} pages: {Path(out) / 'index.html'}")
+    return 0
+
+
 def _print(one: "DatasetTable", *, pairs: bool) -> None:
     from clicksmith.bench.table import REFERENCE
     from clicksmith.cli.show import note, table
@@ -221,4 +259,4 @@ def _cells(line: "Line") -> list[str]:
     ]  # fmt: skip
 
 
-ACTIONS = {"run": (run, RUN), "verify": (verify, VERIFY), "table": (table, TABLE)}
+ACTIONS = {"run": (run, RUN), "verify": (verify, VERIFY), "table": (table, TABLE), "page": (page, PAGE)}

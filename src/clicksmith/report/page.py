@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -11,29 +11,39 @@ from clicksmith.report import charts, searched, tables
 from clicksmith.report.data import ReportData
 from clicksmith.report.svg import percent
 
+Section = tuple[str, str, str]
+"""Key, title and markup."""
 TILES = ("auc", "gauc", "logloss", "predicted_over_observed")
 
 
 def page(data: ReportData) -> str:
     """Return the report as HTML. Every text of `data` is escaped, column names included."""
+    return document(data.title, _header(data), _sections(data), f"written by Clicksmith {escape(data.created)}")
+
+
+def document(title: str, header: str, sections: Iterable[Section], footer: str) -> str:
+    """Return a page of sections with its navigation; all but `title` and the sections' titles is markup.
+
+    A section without markup is left out.
+    """
     style = files("clicksmith.report").joinpath("page.css").read_text("utf-8")
     script = files("clicksmith.report").joinpath("page.js").read_text("utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
-    sections = [(key, title, body) for key, title, body in _sections(data) if body]
-    links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
+    shown = [(key, name, body) for key, name, body in sections if body]
+    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name, _ in shown)
     main = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{escape(title)}</h2>{body}</section>'
-        for key, title, body in sections
+        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{escape(name)}</h2>{body}</section>'
+        for key, name, body in shown
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(data.title)}</title><style>{style}</style></head><body>"
-        f'<a class="skip" href="#main">skip to the content</a>{_header(data)}<nav aria-label="sections">{links}</nav>'
-        f'<main id="main">{main}</main><footer>written by Clicksmith {escape(data.created)}</footer>'
+        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
+        f'<a class="skip" href="#main">skip to the content</a>{header}<nav aria-label="sections">{links}</nav>'
+        f'<main id="main">{main}</main><footer>{footer}</footer>'
         f'<div id="tip" role="status" aria-live="polite" hidden></div><script>{script}</script></body></html>\n'
     )
 
@@ -56,27 +66,28 @@ def _tiles(split: str, metrics: Metrics, possible: dict[str, float]) -> Iterable
         below = [] if found.low is None else [f"{metrics.level:.0%}: {found.low:.4f} – {found.high:.4f}"]
         if name in possible:
             below.append(f"of a possible {possible[name]:.4f}")
-        yield _tile(f"{title} · {split}", f"{found.value:.4f}", *below)
-    yield _tile(
+        yield tile(f"{title} · {split}", f"{found.value:.4f}", *below)
+    yield tile(
         f"rows · {split}", f"{metrics.rows:,}", f"{metrics.clicks:,} clicks, {percent(metrics.clicks / metrics.rows)}"
     )
 
 
-def _tile(name: str, value: str, *below: str) -> str:
+def tile(name: str, value: str, *below: str) -> str:
+    """Return a number that heads a page; all three are text."""
     lines = "".join(f"<small>{escape(line)}</small>" for line in below)
     return f'<div class="tile"><span>{escape(name)}</span><strong>{escape(value)}</strong>{lines}</div>'
 
 
-def _sections(data: ReportData) -> Iterable[tuple[str, str, str]]:
+def _sections(data: ReportData) -> Iterable[Section]:
     notes = [*data.notes, *(f"{split}: {note}" for split, m in data.metrics.items() for note in m.notes)]
-    yield "notes", "Notes", f"<ul>{''.join(f'<li>{escape(n)}</li>' for n in notes)}</ul>" if notes else ""
+    yield "notes", "Notes", listed(notes)
     yield "metrics", "Metrics", _metrics(data.metrics)
     if data.search is not None:
-        yield "search", "Search", _grid(searched.search_charts(data.search))
+        yield "search", "Search", figures(searched.search_charts(data.search))
         yield "trials", "Trials", searched.trials_table(data.search)
-    yield "training", "Training", _grid(charts.line_chart(c) for c in data.curves if any(s.points for s in c.series))
-    yield "quality", "Predictions", _grid(_quality(data))
-    yield "importance", "Importance", _grid(charts.bar_chart(r) for r in data.rankings if r.bars)
+    yield "training", "Training", figures(charts.line_chart(c) for c in data.curves if any(s.points for s in c.series))
+    yield "quality", "Predictions", figures(_quality(data))
+    yield "importance", "Importance", figures(charts.bar_chart(r) for r in data.rankings if r.bars)
     yield "slices", "Slices", _slices(data.metrics)
     yield "data", "Data", tables.profile_table(data.profile) if data.profile else ""
     yield "settings", "Settings", tables.settings_table(data.settings, "settings") if data.settings else ""
@@ -116,9 +127,15 @@ def _slices(metrics: dict[str, Metrics]) -> str:
     return "".join(parts)
 
 
-def _grid(found: Iterable[charts.Chart]) -> str:
-    figures = "".join(_figure(chart) for chart in found)
-    return f'<div class="grid">{figures}</div>' if figures else ""
+def listed(texts: Sequence[str]) -> str:
+    """Return texts as a list."""
+    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>" if texts else ""
+
+
+def figures(found: Iterable[charts.Chart]) -> str:
+    """Return charts side by side, each with the table of its numbers."""
+    shown = "".join(_figure(chart) for chart in found)
+    return f'<div class="grid">{shown}</div>' if shown else ""
 
 
 def _figure(chart: charts.Chart) -> str:

@@ -137,6 +137,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     for name, value in settings.items():
         if isinstance(value, Mapping):
             found += _flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+        elif isinstance(value, list) and any(isinstance(v, Mapping) for v in cast("list[Any]", value)):
+            found += _flat({f"{name}.{i}": v for i, v in enumerate(cast("list[Any]", value))}, prefix)
         elif isinstance(value, (list, tuple)):
             found.append((f"{prefix}{name}", ", ".join(str(v) for v in cast("list[Any]", value)) or "none"))
         else:

@@ -1,0 +1,275 @@
+"""`bench page`: a site of the rows, one page for all and one per model of a data set. The same rows, the same bytes."""
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from clicksmith.bench.data import named
+from clicksmith.bench.results import Results
+from clicksmith.bench.row import Row
+from clicksmith.bench.settings import BenchSettings, settings_for
+from clicksmith.bench.table import DatasetTable, Line, Spread, tables
+from clicksmith.errors import UnknownNameError
+from clicksmith.files import write_bytes
+from clicksmith.models import MODELS, describe
+from clicksmith.paper import Paper
+from clicksmith.report.charts import Chart, calibration_chart, line_chart
+from clicksmith.report.data import Curves, Series
+from clicksmith.report.models import Placed, Spot, scatter_chart, tie_chart
+from clicksmith.report.page import Section, document, figures, listed, tile
+from clicksmith.report.tables import Cell, estimate_cell, settings_table, table
+
+PUBLISHED = "single seed, test-selected"
+SHOWN = 4
+"""Models whose learning curves stand on the first page."""
+FOOTER = "written by Clicksmith from the rows of a benchmark"
+Value = Callable[[dict[str, Any]], float | None]
+"""A figure of an entry of the learning curve."""
+
+
+def write_site(
+    results: Results,
+    out: Path,
+    papers: Mapping[str, Paper],
+    *,
+    settings: BenchSettings | None = None,
+    level: float = 0.95,
+) -> int:
+    """Write `out`/index.html and `out`/DATASET/MODEL.html; return the number of pages.
+
+    `papers` are by name of the backbone; published figures are those of the settings, else of the package's.
+    """
+    made = tables(results, settings=settings, level=level)
+    write_bytes(out / "index.html", _index(results, made).encode())
+    pages = 1
+    for one in made:
+        known = settings or settings_for(one.dataset)
+        rows = results.models(one.dataset)
+        for line in one.lines:
+            title = line.standing.model
+            backbone = known.models[title].name if title in known.models else title
+            text = _model(one, line, rows[title], backbone, papers.get(backbone))
+            write_bytes(out / one.dataset / f"{title}.html", text.encode())
+            pages += 1
+    return pages
+
+
+def _index(results: Results, made: Sequence[DatasetTable]) -> str:
+    seeds = f"{len(results.rows)} finished trials of {len(made)} data sets; models that are tied share a rank"
+    header = f"<header><h1>Click-through-rate benchmark</h1><p>{escape(seeds)}</p></header>"
+    notes = [_relative(text, results.folder) for text in results.strange]
+    sections: list[Section] = [("notes", "Left out", listed(notes))]
+    for i, one in enumerate(made):
+        failed = [f"failed: {_relative(text, results.folder)}" for text in one.failures]
+        sections.append((f"set{i}", one.dataset, _dataset(one, results.models(one.dataset), failed)))
+    unfinished = [row for row in results.failures if row.dataset not in results.datasets]
+    told = [f"{row.dataset}/{row.model}/{row.seed}: {row.failure.message}" for row in unfinished if row.failure]
+    sections.append(("failed", "Failed", listed(told)))
+    return document("Click-through-rate benchmark", header, sections, FOOTER)
+
+
+def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Sequence[str]) -> str:
+    spots = {
+        "parameters": [(line, float(line.parameters)) for line in one.lines],
+        "FLOPs per row": [(line, float(line.flops_per_row)) for line in one.lines],
+        "seconds to best": [(line, line.seconds_to_best.mean) for line in one.lines],
+    }
+    found: list[Chart] = [
+        scatter_chart(f"AUC against {cost}", [Spot(a.standing.model, x, a.standing.auc) for a, x in pairs], cost, "AUC")
+        for cost, pairs in spots.items()
+    ]
+    found += _curves({line.standing.model: rows[line.standing.model][0] for line in one.lines[:SHOWN]})
+    placed = [Placed(s.model, s.auc, s.low, s.high, s.tied) for s in sorted(
+        (line.standing for line in one.lines), key=lambda s: (-s.auc, s.model))]  # fmt: skip
+    ties = figures([tie_chart("Which differences are real", placed, "mean AUC", one.level)])
+    note = (
+        f"{one.test_rows:,} test rows. The small figures are {one.level:.0%} intervals over test rows and seeds, and "
+        f"standard deviations over seeds. Published by BARS: {PUBLISHED} (where known, of its trial best on valid)."
+    )
+    return (
+        f'<p class="note">{escape(note)}</p>{_leaderboard(one)}{listed([*one.notes, *failed])}'
+        f"<h3>Real or noise</h3>{ties}<h3>Quality and cost</h3>{figures(found)}"
+    )
+
+
+def _leaderboard(one: DatasetTable) -> str:
+    grouped = any("gauc" in line.metrics for line in one.lines)
+    head = ["rank", "model", "AUC", "log-loss", *(["GAUC"] if grouped else []), "published AUC", "measured − published"]
+    head += ["seeds", "parameters", "FLOPs/row", "s to best", "rows/s", "memory, MB"]
+    rows: list[list[Cell | str]] = []
+    for line in one.lines:
+        at = line.standing
+        sd = "one seed" if at.sd is None else f"sd {at.sd:.5f}"
+        address = escape(quote(f"{one.dataset}/{at.model}.html"))
+        rows.append([
+            Cell(str(at.rank), at.rank),
+            Cell(at.model, markup=f'<a href="{address}">{escape(at.model)}</a>'),
+            Cell("", at.auc, f"<b>{at.auc:.5f}</b><small>{at.low:.5f} – {at.high:.5f}</small><small>{sd}</small>"),
+            _spread(line.metrics["logloss"], 5),
+            *([_spread(line.metrics.get("gauc"), 5)] if grouped else []),
+            *_against(line),
+            Cell(str(at.seeds), at.seeds),
+            Cell(f"{line.parameters:,}", line.parameters),
+            Cell(f"{line.flops_per_row:,}", line.flops_per_row),
+            _spread(line.seconds_to_best, 1),
+            Cell(f"{line.rows_per_second.mean:,.0f}", line.rows_per_second.mean),
+            Cell(f"{line.peak_memory / 1e6:,.0f}", line.peak_memory),
+        ])  # fmt: skip
+    return table(head, rows, f"leaderboard of {one.dataset}")
+
+
+def _against(line: Line) -> tuple[Cell, Cell]:
+    if line.reference is None:
+        return Cell("–", float("-inf")), Cell("–", float("-inf"))
+    over = line.standing.auc - line.reference
+    shown = f"{line.reference:.4f}<small>{PUBLISHED}</small>"
+    return Cell("", line.reference, shown), Cell(f"{over:+.4f}", over)
+
+
+def _spread(found: Spread | None, digits: int) -> Cell:
+    if found is None:
+        return Cell("–", float("-inf"))
+    sd = "" if found.sd is None else f"<small>sd {found.sd:.{digits}f}</small>"
+    return Cell("", found.mean, f"{found.mean:.{digits}f}{sd}")
+
+
+def _model(one: DatasetTable, line: Line, rows: Sequence[Row], backbone: str, paper: Paper | None) -> str:
+    at, first = line.standing, rows[0]
+    tiles = [
+        tile("test AUC", f"{at.auc:.5f}", f"{one.level:.0%}: {at.low:.5f} – {at.high:.5f}"),
+        tile("rank", str(at.rank), f"of {len(one.lines)} models", f"tied with {len(at.tied)}"),
+        tile("parameters", f"{line.parameters:,}", f"{line.embedding:,} of embeddings"),
+        tile("seconds to best", f"{line.seconds_to_best.mean:.1f}", f"{line.epochs.mean:.0f} epochs"),
+    ]
+    about = describe(backbone) if backbone in MODELS else ""
+    header = (
+        f'<header><p><a href="../index.html">← all models</a></p><h1>{escape(at.model)} on {escape(one.dataset)}</h1>'
+        f'<p>{escape(about)}</p><div class="tiles">{"".join(tiles)}</div></header>'
+    )
+    last = first.done.test
+    charts = _curves({f"seed {row.seed}": row for row in rows})
+    if len(last.reliability) > 1:
+        charts.append(calibration_chart(last.reliability, last.level, f"test, seed {first.seed}"))
+    made: dict[str, object] = {**first.made_by.packages, "python": first.made_by.python}
+    made |= {"platform": first.made_by.platform, "processor": first.made_by.processor, "gpu": first.made_by.gpu}
+    made |= {"threads": first.made_by.threads, "kernels": first.made_by.kernels, "code": first.made_by.code}
+    sections: list[Section] = [
+        ("paper", "Paper", _paper(paper)),
+        ("seeds", "Seeds", _seeds(rows)),
+        ("curves", "Curves", figures(charts)),
+        ("pairs", "Against the others", _pairs(one, at.model)),
+        ("again", "Reproduce", _commands(first, len(rows))),
+        ("spec", "Spec", settings_table(first.configuration.spec, "spec")),
+        ("settings", "Settings", settings_table(first.configuration.settings, "settings")),
+        ("data", "Data", settings_table(_data(first), "data and checksums")),
+        ("environment", "Environment", settings_table(made, "environment")),
+    ]
+    return document(f"{at.model} on {one.dataset}", header, sections, FOOTER)
+
+
+def _paper(paper: Paper | None) -> str:
+    if paper is None:
+        return ""
+    words = f"{paper.authors}, {paper.venue} {paper.year}"
+    link = f'<a href="{escape(paper.url)}" rel="noreferrer">{escape(paper.title)}</a>'
+    return f"<p>{link}<br>{escape(words)}</p>"
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    names = [name for name in rows[0].done.test.values if all(name in row.done.test.values for row in rows)]
+    head = ["seed", *names, "best epoch", "epochs", "ended by", "s", "test scored", "configuration", "predictions"]
+    body = [
+        [
+            Cell(str(row.seed), row.seed),
+            *(estimate_cell(row.done.test.values[name]) for name in names),
+            Cell(str(row.done.best_epoch), row.done.best_epoch),
+            Cell(str(row.done.epochs), row.done.epochs),
+            row.done.reason,
+            Cell(f"{row.done.cost.seconds:.1f}", row.done.cost.seconds),
+            Cell(str(row.done.test_evaluations), row.done.test_evaluations),
+            _sum(row.name),
+            _sum(row.done.predictions),
+        ]
+        for row in rows
+    ]
+    return table(head, body, "seeds")
+
+
+def _sum(checksum: str) -> Cell:
+    return Cell(checksum, markup=f'<code title="{escape(checksum)}">{escape(checksum[:12])}</code>')
+
+
+def _pairs(one: DatasetTable, model: str) -> str:
+    body: list[list[Cell | str]] = []
+    for pair in one.pairs:
+        if model not in (pair.a, pair.b):
+            continue
+        sign, other = (1, pair.a) if pair.b == model else (-1, pair.b)
+        low, high = sorted((sign * pair.low, sign * pair.high))
+        body.append([
+            other,
+            Cell(f"{100 * sign * pair.effect:+.3f}", sign * pair.effect),
+            f"{100 * low:+.3f} to {100 * high:+.3f}",
+            Cell(f"{pair.holm:.2g}", pair.holm),
+            "real" if pair.significant else "a tie",
+        ])  # fmt: skip
+    head = ("other model", f"{model} − other, AUC points", f"{one.level:.0%} interval", "p (Holm)", "verdict")
+    return table(head, body, "differences") if body else ""
+
+
+def _commands(row: Row, seeds: int) -> str:
+    try:
+        name, protocol = named(row.dataset)
+        asked, data = shlex.quote(name), "FOLDER"
+        asked += "" if protocol is None else f" --protocol {shlex.quote(protocol)}"
+    except UnknownNameError:
+        asked = data = shlex.quote(f"{row.dataset}.toml")
+    place = "" if data != "FOLDER" else " --data FOLDER"
+    which = shlex.quote(f"{row.dataset}/{row.model}/{row.seed}")
+    lines = (
+        f"clicksmith bench run {asked}{place} --models {shlex.quote(row.model)} --seeds {seeds}",
+        f"clicksmith bench verify RESULTS --row {which} --data {data}",
+    )
+    note = "The first trains all seeds again (add --settings FILE.toml if the rows were made with one); the second "
+    note += "recomputes one row and compares."
+    return f'<pre tabindex="0"><code>{escape(chr(10).join(lines))}</code></pre><p class="note">{escape(note)}</p>'
+
+
+def _data(row: Row) -> dict[str, object]:
+    asked = row.configuration
+    return {
+        **{f"checksum of {part}": value for part, value in asked.data.items()},
+        "split": asked.split,
+        "schema": asked.schema,
+        "test labels": row.done.labels,
+    }
+
+
+def _curves(rows: Mapping[str, Row]) -> list[Chart]:
+    """Return AUC on valid and loss on train over epochs, a line a row."""
+    found: list[Chart] = []
+    asked: tuple[tuple[str, Literal["high"] | None, Value], ...] = (
+        ("AUC on valid", "high", lambda entry: entry.get("valid", {}).get("auc")),
+        ("loss on train", None, lambda entry: entry.get("loss")),
+    )
+    for title, best, value in asked:
+        lines = [(name, list(_points(row, value))) for name, row in rows.items()]
+        series = tuple(Series(name, tuple(points)) for name, points in lines if points)
+        if series:
+            found.append(line_chart(Curves(title, series, best=best)))
+    return found
+
+
+def _points(row: Row, value: Value) -> Iterable[tuple[float, float]]:
+    for entry in row.done.curve:
+        y = value(entry)
+        if y is not None:
+            yield float(entry["epoch"]), float(y)
+
+
+def _relative(text: str, folder: Path) -> str:
+    """Return a sentence without the place of the results folder, which says nothing to a reader elsewhere."""
+    return text.replace(f"{folder}/", "")

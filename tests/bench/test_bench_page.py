@@ -1,0 +1,102 @@
+"""The site of a benchmark: what its pages say, and that they work in a browser without asking for anything."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import finished
+
+from clicksmith.bench.results import Results, read_results
+from clicksmith.bench.settings import read_settings
+from clicksmith.bench.site import write_site
+from clicksmith.cli.main import main
+from clicksmith.papers import PAPERS
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def site(out: Path, results: Results | None = None) -> Path:
+    """Write the site of the finished benchmark into `out`."""
+    settings = read_settings(finished() / "settings.toml")
+    pages = write_site(results or read_results(finished() / "results"), out, PAPERS, settings=settings)
+    assert pages == 3
+    return out
+
+
+def test_a_page_for_all_and_one_for_each_model(tmp_path):
+    site(tmp_path)
+    index = (tmp_path / "index.html").read_text()
+    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.html")} == {
+        "index.html", "shop/FM.html", "shop/LR.html",
+    }  # fmt: skip
+    rows = {row.seed: row for row in read_results(finished() / "results").models("shop")["FM"]}
+    mean = sum(row.done.test.values["auc"].value for row in rows.values()) / len(rows)
+    assert f"<b>{mean:.5f}</b>" in index
+    assert "0.7000<small>single seed, test-selected</small>" in index
+    model = (tmp_path / "shop" / "FM.html").read_text()
+    for row in rows.values():
+        assert row.name[:12] in model
+        assert row.done.predictions in model
+    assert "clicksmith bench verify RESULTS --row shop/FM/0 --data shop.toml" in model
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    first, second = site(tmp_path / "a"), site(tmp_path / "b")
+    for page in first.rglob("*.html"):
+        assert page.read_bytes() == (second / page.relative_to(first)).read_bytes()
+
+
+def test_a_damaged_row_is_named_and_left_out(tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(finished() / "results", tmp_path / "results")
+    path = tmp_path / "results" / "shop" / "FM" / "1.json"
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 7', 1))
+    settings = str(finished() / "settings.toml")
+    assert main(["bench", "page", f"{tmp_path}/results", "--out", f"{tmp_path}/site", "--settings", settings]) == 0
+    index = (tmp_path / "site" / "index.html").read_text()
+    assert "shop/FM/1.json" in index
+    assert "Left out" in index
+    assert str(tmp_path) not in index
+    assert "one seed" in index
+
+
+def test_no_page_without_rows(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["bench", "page", f"{tmp_path}/empty", "--out", f"{tmp_path}/site"]) == 2
+    assert not (tmp_path / "site").exists()
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.browser
+@pytest.mark.xdist_group("browser")
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no browser: /usr/bin/chromium is not installed (Debian's chromium)")
+def test_the_site_sorts_opens_a_model_and_asks_for_nothing(tmp_path):
+    sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    site(tmp_path)
+    messages, requests = [], []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.on("console", lambda m: messages.append(m.text))
+        page.on("pageerror", lambda e: messages.append(str(e)))
+        page.on("request", lambda r: requests.append(r.url))
+        page.goto((tmp_path / "index.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        board = page.locator("table").first
+        names = lambda: [row.locator("a").inner_text() for row in board.locator("tbody tr").all()]  # noqa: E731
+        before = names()
+        assert sorted(before) == ["FM", "LR"]
+        parameters = board.locator("th button", has_text="parameters")
+        parameters.click()
+        first = names()
+        parameters.click()
+        assert names() == first[::-1]
+        assert page.locator("svg").count() >= 4
+        board.locator("a", has_text="FM").click()
+        assert page.locator("h1").inner_text() == "FM on shop"
+        page.locator("a", has_text="all models").click()
+        assert page.locator("h1").inner_text() == "Click-through-rate benchmark"
+        browser.close()
+    assert messages == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
