@@ -10,7 +10,7 @@ from clicksmith.embed.shape import Fields, FieldShape
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.attention import attend, fits, plain
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, draw_apart
 
 
 class DisentangledAttention(Transform, frozen=True):
@@ -92,9 +92,7 @@ class DisentangledLayer(nn.Module):
         blocks = 4 if part.residual == "each" else 3
         self.project = Linear(dim, blocks * part.width, bias=bias)
         self.unary = Linear(dim, part.heads, bias=bias)
-        with torch.no_grad():
-            for block in self.project.weight.chunk(blocks):
-                nn.init.xavier_normal_(block)  # each projection is drawn as a matrix of its own
+        draw_apart(self.project, blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
