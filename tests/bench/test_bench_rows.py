@@ -37,6 +37,7 @@ def test_a_row_holds_what_was_asked_what_came_out_and_where():
     assert done.cost.parameters == done.cost.embedding + done.cost.dense
     assert done.cost.flops_per_row > 0 and done.cost.peak_memory > 1 << 27 and done.cost.rows_per_second > 0
     assert 0 < done.cost.seconds_to_best <= done.cost.seconds
+    assert done.cost.cpu_seconds > 0
     assert [entry["epoch"] for entry in done.curve] == [1, 2]
     assert max(entry["valid"]["auc"] for entry in done.curve) == pytest.approx(done.valid["auc"])
     assert row.made_by.threads == 1 and row.made_by.packages["torch"]

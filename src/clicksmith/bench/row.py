@@ -69,6 +69,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Of training, without evaluations, up to the weights that were kept."""
     seconds: float
     """Of the whole trial, from the first import to the test."""
+    cpu_seconds: float
+    """Of all cores over the same time: what it costs on a machine that does other work too."""
     rows_per_second: float
     peak_memory: int
     """Bytes: resident, or of the GPU."""

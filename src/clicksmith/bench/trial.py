@@ -137,6 +137,7 @@ def _cost(model: CTRModel, flops: int, result: TrainResult, seconds: float) -> C
         flops_per_row=flops,
         seconds_to_best=best["seconds"],
         seconds=round(seconds, 3),
+        cpu_seconds=round(time.process_time(), 3),
         rows_per_second=median(entry["rows_per_second"] for entry in result.history),
         peak_memory=peak_memory(result.device),
     )
