@@ -238,7 +238,7 @@ def test_a_field_that_something_needs_is_not_dropped():
     with pytest.raises(UsageError, match=r"no field named 'usr'\. Did you mean 'user'"):
         schema_under(Plan(parts=(drop("usr"),)), SCHEMA)
     grouped = Schema(fields=SCHEMA.fields, label=SCHEMA.label, group="user")
-    with pytest.raises(UsageError, match="drops 'user', but the schema's '.group.' needs it"):
+    with pytest.raises(UsageError, match="drops 'user', but the schema"):
         schema_under(Plan(parts=(drop("user"),)), grouped)
 
 
