@@ -17,7 +17,7 @@ _DENSE = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad, "sgd": torch
 
 
 class Optimizers:
-    """What moves the weights of `modules` (the model, and the loss if it has weights). `Knobs` are for a search to move."""
+    """What moves the weights of `modules` (the model, the loss if it has weights). `Knobs` are a search's to move."""
 
     def __init__(self, modules: Sequence[nn.Module], settings: TrainSettings, train: Store) -> None:
         self.settings = settings
