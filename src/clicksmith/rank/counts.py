@@ -53,7 +53,8 @@ class Counts:
         """Write the counts as one file."""
         arrays = {f"rows|{k}": r for k, (r, _) in self.by.items()} | {f"clicks|{k}": c for k, (_, c) in self.by.items()}
         memory = BytesIO()
-        np.savez_compressed(memory, whole=np.array([self.rows, self.total, self.clicks]), **arrays)
+        whole = np.array([self.rows, self.total, self.clicks])
+        np.savez_compressed(memory, whole=whole, **arrays)  # type: ignore[arg-type] - no array is named as an option
         write_bytes(Path(path), memory.getvalue())
 
     @staticmethod
@@ -116,8 +117,8 @@ def checked(
     wrong = np.flatnonzero(~(weight > 0))
     if len(wrong):
         raise DataError(
-            f"row {first + int(wrong[0]) + 1}: the weight is {weight[wrong[0]]:g}; a row that counts has a weight above "
-            "0. Drop the row, or leave the weight out of the schema."
+            f"row {first + int(wrong[0]) + 1}: the weight is {weight[wrong[0]]:g}; a row that counts has a weight "
+            "above 0. Drop the row, or leave the weight out of the schema."
         )
     return values.astype(np.int64), weight
 

@@ -93,8 +93,8 @@ def rank(
     for field in fields:
         if wanted.given is not None and field.coverage <= 0:
             raise DataError(
-                f"field '{field.field}' is empty in all {found.rows:,} rows of {wanted.source.name}; leave it out of the "
-                "schema, or check the column."
+                f"field '{field.field}' is empty in all {found.rows:,} rows of {wanted.source.name}; leave it out "
+                "of the schema, or check the column."
             )
     notes = (*wanted.notes, *found.notes)
     return replace(found, fields=fields, notes=notes, given=wanted.given, source=wanted.source)
@@ -135,7 +135,9 @@ def rank_store(
         counts = replace(counts, by=counts.by | count(store, known, label=at).by)
     if counts.clicks in (0, counts.total):
         only = 1 if counts.clicks else 0
-        raise DataError(f"the label '{labels[at]}' is {only} in all {counts.rows:,} rows; there is nothing to say of it.")
+        raise DataError(
+            f"the label '{labels[at]}' is {only} in all {counts.rows:,} rows; there is nothing to say of it."
+        )
     null_of = _nulls(store, [*views, *known], counts, at, seed)
     told, told_controls = seen(counts, views, null_of), seen(counts, known, null_of)
     evidence = Evidence(store, counts, views, told, at, seed, rotations, holdout)
@@ -147,7 +149,9 @@ def rank_store(
 
     def listed(seen_: Mapping[str, list[Seen]], scored: Mapping[str, float]) -> tuple[FieldScore, ...]:
         q = false_discovery({name: _z(several) for name, several in seen_.items()})
-        made = [_field(several, scored[n], q[n], counts, texts, same.get(n), label_entropy) for n, several in seen_.items()]
+        made = [
+            _field(several, scored[n], q[n], counts, texts, same.get(n), label_entropy) for n, several in seen_.items()
+        ]
         return tuple(sorted(made, key=lambda f: (-f.score, -f.z)))
 
     fields = tuple(msgspec.structs.replace(f, unseen=unseen.get(f.field)) for f in listed(told, scores))
@@ -246,7 +250,9 @@ def _notes(store: Store, counts: Counts, score: str, label: int) -> tuple[str, .
     if counts.rows < FEW:
         notes.append(f"{counts.rows:,} rows are few: trust z, not the order.")
     if score == "outrank" and _in_order(store, label):
-        notes.append("labels of neighbouring rows agree more than chance allows; the rotation rule needs shuffled rows.")
+        notes.append(
+            "labels of neighbouring rows agree more than chance allows; the rotation rule needs shuffled rows."
+        )
     return tuple(notes)
 
 

@@ -103,7 +103,7 @@ def outrank(given: Evidence) -> dict[str, float]:
 def rotated(codes: Codes, labels: NDArray[np.int64], size: int, turns: Sequence[int]) -> float:
     """Return the rotation-corrected mutual information of one batch, as coded in the paper's package.
 
-    sum over label values c of n_c/n [H(X over rows i + n_c with Y_i = c) - H(X over rows i with Y_i = c)]; H(X) cancels.
+    sum over label values c of n_c/n [H(X over rows i + n_c with Y_i = c) - H(X over rows i with Y_i = c)].
     `turns` are added to the rotation n_c; the controls are averaged. The package takes two columns of equal sums for
     one and the same and leaves them uncorrected: a mistake that is not repeated. Paper: outrank.
     """
@@ -122,8 +122,8 @@ def holdout(given: Evidence) -> dict[str, float]:
     if times is not None and np.any(np.diff(times) < 0):
         row = int(np.flatnonzero(np.diff(times) < 0)[0]) + 2
         raise DataError(
-            f"row {row} is earlier than the row before it; `holdout` learns on the first rows and measures on the last. "
-            "Sort the rows by time."
+            f"row {row} is earlier than the row before it; `holdout` learns on the first rows and measures on the "
+            "last. Sort the rows by time."
         )
     cut = int(given.store.rows * (1 - given.holdout))
     before = count(given.store, given.views, label=given.label, stop=cut)
@@ -148,7 +148,9 @@ def forest(given: Evidence) -> dict[str, float]:
     try:
         from sklearn.ensemble import RandomForestClassifier
     except ImportError as error:
-        raise UsageError("score 'forest' needs scikit-learn; install it with: pip install clicksmith[sklearn]") from error
+        raise UsageError(
+            "score 'forest' needs scikit-learn; install it with: pip install clicksmith[sklearn]"
+        ) from error
     numbers = sampled(given.store.rows, FOREST_ROWS, given.seed)
     rows = given.store.take(numbers)
     labels, _ = checked(given.store.targets, numbers, 0, given.label)

@@ -1,4 +1,4 @@
-"""Mutual information from counts, and what independence alone would give: its mean and spread, exactly from the margins.
+"""Mutual information from counts, and its mean and spread if label and field were independent, from the margins.
 
 All in nats. A field with many values has a large plug-in mutual information with any label; the mean over all
 permutations of the label is subtracted, so that noise of any cardinality scores 0.
@@ -69,7 +69,7 @@ class Null:
         The null is taken as a gamma distribution of this mean and variance (for large counts it is one: chi-squared),
         its tail as that of Barndorff-Nielsen's r*, accurate far out.
         """
-        if self.mean <= 1e-15 or self.variance <= 1e-24:
+        if self.mean <= 1e-15 or self.variance <= 1e-14 * self.mean**2:
             return 0.0
         shape = self.mean**2 / self.variance
         excess = max(information / self.mean - 1.0, -1.0 + 1e-9)

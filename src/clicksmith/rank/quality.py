@@ -78,7 +78,11 @@ def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | Non
     empty = [0] if view.kind == "bins" else [0, UNSEEN]
     if view.kind == "values" and (id_ := texts.missing(view.field)) is not None:
         empty.append(id_)
-    covered = 1.0 if view.kind in ("set", "one value") else 1.0 - float(rows[[e for e in empty if e < len(rows)]].sum()) / total
+    covered = (
+        1.0
+        if view.kind in ("set", "one value")
+        else 1.0 - float(rows[[e for e in empty if e < len(rows)]].sum()) / total
+    )
     top: list[tuple[str, float]] = []
     if view.kind in ("values", "one value"):
         often = np.argpartition(-rows, min(SHOWN, len(rows) - 1))[: SHOWN + 2]
@@ -93,7 +97,9 @@ def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | Non
     if view.kind == "values" and there > 0.5 * counts.rows:
         flags.append("nearly every row has a value of its own")
     if entropy > 0 and found.information > LEAK * entropy:
-        flags.append(f"leak? it alone knows {found.information / entropy:.0%} of the label; is it known before the click?")
+        flags.append(
+            f"leak? it alone knows {found.information / entropy:.0%} of the label; is it known before the click?"
+        )
     if copy_of is not None:
         flags.append(f"says the same as '{copy_of}', value by value")
     return Quality(there, covered, singles, tuple(top), tuple(flags))

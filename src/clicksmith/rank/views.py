@@ -59,7 +59,7 @@ def views_of(store: Store, encoder: Encoder | None = None, whole: Collection[str
     layout, found = store.layout, list[View]()
     for c, column in enumerate(layout.ids):
         found.append(View(column.name, "values", layout.rows[column.slot], partial(_column, c)))
-        if column.name in whole and encoder is not None:
+        if column.name in whole and encoder is not None and layout.rows[column.slot] > BINS + 2:
             table = _bins_of_values(encoder.fitted.vocabularies[column.slot].values, encoder.counts(column.slot))
             found.append(View(column.name, "bins", int(table.max()) + 1, partial(_looked_up, c, table)))
     for c, column in enumerate(layout.numeric):
