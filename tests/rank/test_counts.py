@@ -53,7 +53,7 @@ def test_parts_add_up_in_any_order_and_rows_may_be_shuffled(tmp_path):
 def test_counts_of_other_encodings_are_not_added(tmp_path):
     codes, labels = world()
     one, two = store_of(codes, labels), store_of(codes[:, :2], labels)
-    with pytest.raises(DataError, match="'f2'.*one encoder"):
+    with pytest.raises(DataError, match=r"'f2'.*one encoder"):
         count(one, views_of(one)).merge(count(two, views_of(two)))
     (tmp_path / "no.npz").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match=r"no\.npz.*Count the rows again"):
@@ -92,8 +92,8 @@ def test_labels_and_weights_are_checked(label, weight, match):
 def test_negative_ids_and_rows_without_labels_are_refused():
     codes, labels = world(20)
     codes[3, 1] = -5
+    store = store_of(codes, labels)
     with pytest.raises(DataError, match="field 'f1' has a negative id"):
-        store = store_of(codes, labels)
         count(store, views_of(store))
     rows = EncodedRows(np.zeros((2, 0), np.int32), np.zeros((2, 0), np.float32))
     with pytest.raises(DataError, match="without labels"):

@@ -80,19 +80,19 @@ def _beyond_chance(codes: Codes, labels: NDArray[np.int64], null: NullOfLabel) -
 def relevant_and_new(relevance: Mapping[str, float], pairs: Sequence[PairScore]) -> tuple[str, ...]:
     """Return the fields in the order of 3MR: most relevant, least redundant, best related to those chosen before.
 
-    Relevance and relation are scaled to 0..1, redundancy is a share already. The paper takes the median redundancy to
-    the chosen fields, which forgets a copy as soon as two others are chosen; here it is the largest. Paper: outrank.
+    Relevance and relation are divided by the largest of both, redundancy is a share already. The paper scales each
+    from its least to its largest, so that noise alone fills the scale, and takes the median redundancy to the chosen
+    fields, which forgets a copy as soon as two others are chosen; here it is the largest. Paper: outrank.
     """
     names = list(relevance)
     place = {name: i for i, name in enumerate(names)}
     redundancy, relation = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
-    scale = max((pair.relation for pair in pairs), default=0.0)
+    scale = max(1e-300, *relevance.values(), *(pair.relation for pair in pairs))
     for pair in pairs:
         i, j = (place[name] for name in pair.fields)
         redundancy[i, j] = redundancy[j, i] = pair.redundancy
-        relation[i, j] = relation[j, i] = max(0.0, pair.relation) / scale if scale > 0 else 0.0
-    worth = np.maximum(np.array(list(relevance.values())), 0.0)
-    worth = worth / max(float(worth.max(initial=0.0)), 1e-300)
+        relation[i, j] = relation[j, i] = max(0.0, pair.relation) / scale
+    worth = np.maximum(np.array(list(relevance.values())), 0.0) / scale
     chosen: list[int] = []
     left = list(range(len(names)))
     while left:

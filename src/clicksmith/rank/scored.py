@@ -100,9 +100,9 @@ def drawn_nulls(counts: Counts, seed: int) -> NullOf:
     """Return nulls from random permutations of the label, drawn from the counts: no row is read again."""
 
     def null_of(key: str, rows: Vector, clicks: Vector) -> Null:  # noqa: ARG001
-        random, total = np.random.default_rng([seed, _number(key)]), int(counts.clicks)
-        draws = random.multivariate_hypergeometric(rows, total, PERMUTATIONS, method="marginals")
-        return _null_of([mutual_information(rows, drawn) for drawn in draws])
+        random, there = np.random.default_rng([seed, _number(key)]), rows[rows > 0]
+        draws = random.multivariate_hypergeometric(there, int(counts.clicks), PERMUTATIONS, method="marginals")
+        return _null_of([mutual_information(there, drawn) for drawn in draws])
 
     return null_of
 
