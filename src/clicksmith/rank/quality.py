@@ -56,14 +56,6 @@ class Vocabularies:
             return None
         return _text(values, id_ - 2)
 
-    def missing(self, field: str) -> int | None:
-        """Return the id of the empty cell, if it has one."""
-        values = self._values.get(field)
-        if values is None or not len(values):
-            return None
-        empty = np.flatnonzero(np.diff(values.ends, prepend=0) == 0)
-        return int(empty[0]) + 2 if len(empty) else None
-
 
 def _text(values: Packed, number: int) -> str:
     start = int(values.ends[number - 1]) if number else 0
@@ -75,14 +67,9 @@ def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | Non
     view = found.view
     rows = counts.by[view.key][0]
     total, there = counts.total, int((rows > 0).sum())
-    empty = [0] if view.kind == "bins" else [0, UNSEEN]
-    if view.kind == "values" and (id_ := texts.missing(view.field)) is not None:
-        empty.append(id_)
-    covered = (
-        1.0
-        if view.kind in ("set", "one value")
-        else 1.0 - float(rows[[e for e in empty if e < len(rows)]].sum()) / total
-    )
+    covered = 1.0
+    if view.kind in ("values", "bins"):
+        covered -= float(sum(rows[code] for code in view.empty if code < len(rows))) / total
     top: list[tuple[str, float]] = []
     if view.kind in ("values", "one value"):
         often = np.argpartition(-rows, min(SHOWN, len(rows) - 1))[: SHOWN + 2]

@@ -19,6 +19,7 @@ from clicksmith.encode.layout import Layout
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.encode.texts import Packed
+from clicksmith.schema.columns import Numeric
 
 BINS = 20
 SETS = 1 << 18
@@ -44,6 +45,8 @@ class View:
     kind: Kind
     size: int
     read: Read
+    empty: tuple[int, ...] = (0, 1)
+    """The codes that mean nothing is there, or nothing known."""
 
     @property
     def key(self) -> str:
@@ -57,14 +60,18 @@ def views_of(store: Store, encoder: Encoder | None = None, whole: Collection[str
     `whole` are the categorical fields that hold whole numbers: they are also seen in bins; it takes the encoder.
     """
     layout, found = store.layout, list[View]()
+    known = {} if encoder is None else encoder.fitted.vocabularies
+    numbers = set() if encoder is None else {c.name for c in encoder.schema.fields if isinstance(c, Numeric)}
     for c, column in enumerate(layout.ids):
-        found.append(View(column.name, "values", layout.rows[column.slot], partial(_column, c)))
+        kind = "bins" if column.name in numbers else "values"
+        empty = (0, 1, *(_missing(known[column.slot].values) if column.slot in known else ()))
+        found.append(View(column.name, kind, layout.rows[column.slot], partial(_column, c), empty))
         if column.name in whole and encoder is not None and layout.rows[column.slot] > BINS + 2:
             table = _bins_of_values(encoder.fitted.vocabularies[column.slot].values, encoder.counts(column.slot))
             found.append(View(column.name, "bins", int(table.max()) + 1, partial(_looked_up, c, table)))
     for c, column in enumerate(layout.numeric):
         edges = _edges(store, c)
-        found.append(View(column.name, "bins", len(edges) + 2, partial(_binned, c, edges)))
+        found.append(View(column.name, "bins", len(edges) + 3, partial(_binned, c, edges)))
     found += _of_several(layout)
     return found
 
@@ -127,9 +134,15 @@ def mix(codes: NDArray[np.int64] | NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def bins(numbers: NDArray[np.float32], edges: NDArray[np.float32]) -> Codes:
-    """Return the bin of each number: 0 is missing (NaN), 1 lies below the first edge."""
-    found = np.searchsorted(edges, numbers, side="right") + 1
-    return np.where(np.isnan(numbers), 0, found).astype(np.int64)
+    """Return the bin of each number: 1 is missing (NaN), 2 lies below the first edge."""
+    found = np.searchsorted(edges, numbers, side="right") + 2
+    return np.where(np.isnan(numbers), 1, found).astype(np.int64)
+
+
+def _missing(values: Packed) -> tuple[int, ...]:
+    """Return the id of the empty cell, if it has one."""
+    empty = np.flatnonzero(np.diff(values.ends, prepend=0) == 0)
+    return tuple(int(place) + 2 for place in empty[:1])
 
 
 def _edges(store: Store, c: int) -> NDArray[np.float32]:
