@@ -21,7 +21,7 @@ from clicksmith.schema.infer import Proposal, infer
 from clicksmith.schema.profile import ColumnProfile
 from clicksmith.schema.schema import Schema
 
-LOOKED_AT = 10_000
+LOOKED_AT = 5_000
 """Rows that say what the columns are; the ranking itself reads all."""
 HASHED = 1 << 20
 """Buckets for the values of columns that (nearly) never repeat, so that their dictionary stays small."""

@@ -90,6 +90,13 @@ class NullOfLabel:
         self._known = np.zeros(0, np.int64)
         self._told = np.zeros((0, 4))
 
+    def prepare(self, fields: Sequence[Counts]) -> None:
+        """Compute what many fields need at once, which is quicker than field by field."""
+        sizes = [np.unique(rows) for rows in fields]
+        if sizes:
+            met = np.unique(np.concatenate(sizes))
+            self._of_sizes(met[(met > 0) & (met < self.rows)])
+
     def of(self, rows: Counts) -> Null:
         """Return the null of a field whose values have these row counts: [values]."""
         sizes, times = np.unique(rows[rows > 0], return_counts=True)

@@ -93,6 +93,7 @@ def _terms(rows: Vector, clicks: Vector, counts: Counts) -> NDArray[np.float64]:
 def exact_nulls(counts: Counts) -> NullOf:
     """Return the nulls of unweighted counts, exact."""
     label = NullOfLabel(counts.rows, int(counts.clicks))
+    label.prepare([rows for rows, _ in counts.by.values()])
     return lambda key, rows, clicks: label.of(rows)  # noqa: ARG005
 
 
