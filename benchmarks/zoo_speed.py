@@ -169,51 +169,32 @@ def ours(model: str, windows: int) -> list[float]:
 
 def theirs(model: str, windows: int) -> list[float]:
     """Return rows/s of FuxiCTR's own epoch loop on batches held in memory."""
-    import importlib.util
     import tempfile
 
-    sys.path.insert(0, os.environ["CTRBENCH"])
     import torch
-    from ctrbench.contenders import fuxictr_c  # type: ignore[import-not-found]
 
+    from fuxictr_zoo import Loader, network  # type: ignore[import-not-found]
     from workloads import FRAPPE, work_a  # type: ignore[import-not-found]
 
     torch.set_num_threads(2)
     work = work_a()
     _, file, options = MODELS[model]
-    path = Path(os.environ["FUXI_ZOO"]) / file
-    found = importlib.util.spec_from_file_location("zoo_" + model, path)
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
     data = type("Data", (dict,), {"__getattr__": dict.__getitem__})(
         cat_names=list(FRAPPE), num_names=[], vocab=[v + 2 for v in FRAPPE.values()], dim=10
     )
     with tempfile.TemporaryDirectory() as folder:
-        features = fuxictr_c.feature_map(data, folder)
         linear = model in ("lr", "fm", "ffm", "fwfm")
         penalty = {"regularizer": 0.05} if linear else {"embedding_regularizer": 0.05}
-        both = {
-            "gpu": -1,
-            "task": "binary_classification",
-            "learning_rate": 1e-3,
-            "embedding_dim": 10,
-            "optimizer": "adam",
-        }
-        both |= {"loss": "binary_crossentropy", "metrics": ["AUC", "logloss"], "monitor": "AUC", "monitor_mode": "max"}
-        both |= {"model_root": folder, "verbose": 0, "model_id": "m", "seed": 1, "early_stop_patience": 2, **penalty}
-        if model == "lr":
-            both.pop("embedding_dim")
-        network = getattr(module, path.stem)(features, **{**both, **options})
+        built = network(file, {**penalty, **options}, data, folder)
         columns = {name: torch.from_numpy(work.ids[:, i].copy()) for i, name in enumerate(FRAPPE)}
         columns["label"] = torch.from_numpy(work.labels)
-        loader = fuxictr_c.MemLoader(columns, 4096)
-        network._verbose, network._max_gradient_norm, network._stop_training = 0, 10.0, False
-        network._total_steps, network._eval_steps = 0, 10**9
+        loader = Loader(columns, 4096)
+        built._max_gradient_norm, built._stop_training = 10.0, False
+        built._total_steps, built._eval_steps = 0, 10**9
         rates: list[float] = []
         for _ in range(windows + 1):
             start = time.perf_counter()
-            network.train_epoch(loader)
+            built.train_epoch(loader)
             rates.append(len(work.labels) / (time.perf_counter() - start))
     return rates[1:]
 

@@ -171,6 +171,7 @@ def rank_store(
         order=relevant_and_new(relevance, two) if two else (),
         drift=drift(store, first, at),
         notes=_notes(store, counts, score, at),
+        seed=seed,
         given=None if encoder is None else encoder.schema,
     )
 

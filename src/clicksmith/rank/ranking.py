@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,12 +12,12 @@ from clicksmith.encode.source import Source
 from clicksmith.errors import UsageError
 from clicksmith.files import write_bytes
 from clicksmith.fitting.propose import propose
+from clicksmith.names import unknown
+from clicksmith.plan.parts import FoundBy, KeptFields
+from clicksmith.plan.plan import Plan
 from clicksmith.rank.pairs import PairScore
 from clicksmith.rank.views import Kind
 from clicksmith.schema.schema import Schema
-
-if TYPE_CHECKING:
-    from clicksmith.plan.parts import Plan
 
 FDR = 0.05
 """Share of noise that a plan keeps at most, if it is not told what to keep."""
@@ -95,6 +94,7 @@ class Ranking:
     order: tuple[str, ...] = ()
     drift: Drift | None = None
     notes: tuple[str, ...] = ()
+    seed: int = 0
     given: Schema | None = None
     source: Source | None = None
     """The training rows, and their schema if one was given."""
@@ -113,8 +113,6 @@ class Ranking:
         for found in self.fields:
             if found.field == name:
                 return found
-        from clicksmith.names import unknown
-
         raise UsageError(unknown(name, [f.field for f in self.fields], "ranked field"))
 
     def candidates(self, most: int = 20) -> tuple[tuple[str, str], ...]:
@@ -142,8 +140,7 @@ class Ranking:
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} say twice what to keep; give one of them.")
         rule, value = next(iter(given.items()), ("fdr", FDR))
-        known = {column.name for column in (*self.schema.fields, *self.schema.behaviours)}
-        fields = [f for f in self.fields if f.field in known]
+        fields = [f for f in self.fields if f.field in self.schema.field_names]
         if rule == "top":
             if not 1 <= value <= len(fields):
                 raise UsageError(f"top is {value}; {len(fields)} fields were ranked, keep between 1 and {len(fields)}.")
@@ -177,13 +174,32 @@ class Ranking:
                 hold this share of the information of all (0.99). fdr: keep as many as have this share of noise at
                 most; this is the rule, at 0.05, if nothing is given.
 
-        A field that a behaviour sequence, a shared vocabulary, group or domain needs is kept whatever its rank.
+        Behaviour sequences, and the fields that they aim at, that lend their vocabulary, or that group or divide the
+        rows, are kept whatever their rank.
 
         Raises UsageError: nothing or everything would be kept by an impossible number, or two rules are given.
         """
-        from clicksmith.rank.planned import plan_of
+        rule = {k: v for k, v in dict(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr).items() if v is not None}
+        kept = set(self.kept(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr)) | _needed(self.schema)
+        places = {f.field: place for place, f in enumerate(self.fields, 1)}
+        drop: dict[str, str] = {}
+        for name in self.schema.field_names:
+            if name in places and name not in kept:
+                found = self[name]
+                drop[name] = f"rank {places[name]} of {len(places)}: score {found.score:.6f}, z {found.z:.2f}"
+        scores = {f.field: f.score for f in self.fields if f.field in kept or f.field in drop}
+        data = {} if self.source is None else {"train": self.source.fingerprint()}
+        found_by = FoundBy(
+            method="outrank", seed=self.seed, settings={"score": self.method, **rule}, data=data, scores=scores
+        )
+        return Plan(parts=(KeptFields(drop=drop, found_by=found_by),))
 
-        return plan_of(self, self.kept(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr))
+
+def _needed(schema: Schema) -> set[str]:
+    """Return the fields that something else in the schema refers to."""
+    aimed = {of for b in schema.behaviours for of in (b.of, *(side.of for side in b.sides)) if of is not None}
+    lenders = {share for c in schema.fields if (share := getattr(c, "share", None)) is not None}
+    return aimed | lenders | {name for name in (schema.group, schema.domain) if name is not None}
 
 
 def _cumulative(fields: list[FieldScore], share: float) -> list[str]:

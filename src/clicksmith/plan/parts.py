@@ -1,0 +1,199 @@
+"""What a Plan says, part by part. A part names ids by the numbering it was found on; see `clicksmith.plan.apply`."""
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from clicksmith.encode.layout import PADDING, UNSEEN
+from clicksmith.errors import UsageError
+from clicksmith.plan.arrays import Array
+
+FIRST = 2
+"""Ids below (padding and unseen) are of no block, are always kept, and map to themselves."""
+
+
+class FoundBy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which search found a part, on what."""
+
+    method: str
+    seed: int = 0
+    backbone: str = ""
+    settings: dict[str, Any] = {}
+    data: dict[str, str] = {}
+    """Content checksums of the rows it read."""
+    scores: dict[str, float] = {}
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Base of every part."""
+
+    numbering: dict[str, str] = {}
+    """Slot to the digest of its numbering, for every slot whose ids the part speaks of."""
+    found_by: FoundBy
+
+    @property
+    def slots_named(self) -> tuple[str, ...]:
+        """The slots whose ids the part speaks of."""
+        return ()
+
+    def check(self) -> None:
+        """Raise UsageError: the part names a slot without saying its numbering."""
+        for slot in self.slots_named:
+            if slot not in self.numbering:
+                raise UsageError(f"{self.name} speaks of the ids of '{slot}' and does not say their numbering.")
+
+    @property
+    def name(self) -> str:
+        """Kind and origin, for messages."""
+        return f"the Plan's part '{self.__struct_config__.tag}' (found by {self.found_by.method})"
+
+
+class KeptFields(Part, frozen=True, tag="fields"):
+    """Fields that are left out: the model, the encoder and raw rows at serving do without them."""
+
+    drop: dict[str, str]
+    """Field to the reason."""
+
+
+class KeptFeatures(Part, frozen=True, tag="features"):
+    """Features (values of a field) that have a row of their own; the others share one vector.
+
+    dropped_to "zero": the vector is zero, as under a closed gate. "unseen": the encoder forgets the value, which is
+    smallest, and the model gives it the vector of values it never saw.
+    """
+
+    slots: dict[str, Array]
+    """For each id of the slot, whether it is kept."""
+    dropped_to: Literal["zero", "unseen"] = "zero"
+
+    @property
+    def slots_named(self) -> tuple[str, ...]:
+        """The slots of the masks."""
+        return tuple(self.slots)
+
+    def check(self) -> None:
+        """Raise UsageError: a mask is none, or drops padding, unseen or everything."""
+        super().check()
+        for slot, kept in self.slots.items():
+            if kept.kind != "bits" or len(kept) < FIRST or not kept.values[:FIRST].all():
+                raise UsageError(f"{self.name}, slot '{slot}': one bit per id is needed, set for padding and unseen.")
+
+
+class IdMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ids that share rows."""
+
+    rows: int
+    """Number of rows after, padding and unseen included."""
+    ids: Array
+    """Row of each id, [ids]; 0 of padding, 1 of unseen."""
+    second: Array | None = None
+    """A second row of each id: its vector is the sum of both rows of one table (double hashing)."""
+
+
+class IdMaps(Part, frozen=True, tag="maps"):
+    """Id maps by slot (GraphHash, hashing, frequency)."""
+
+    slots: dict[str, IdMap]
+
+    @property
+    def slots_named(self) -> tuple[str, ...]:
+        """The slots that are mapped."""
+        return tuple(self.slots)
+
+    def check(self) -> None:
+        """Raise UsageError: a map is none, moves padding or unseen, or leaves rows without an id."""
+        super().check()
+        for slot, one in self.slots.items():
+            where = f"{self.name}, slot '{slot}'"
+            for ids in (one.ids, one.second):
+                if ids is None:
+                    continue
+                values = ids.values
+                if ids.kind != "int32" or len(ids) != len(one.ids) or len(ids) <= FIRST:
+                    raise UsageError(f"{where}: a map gives a row to each of the slot's ids.")
+                if values[PADDING] != PADDING or values[UNSEEN] != UNSEEN or values[FIRST:].min() < UNSEEN:
+                    raise UsageError(f"{where}: padding stays row 0, unseen stays row 1, and nothing else is padding.")
+                if values.max() >= one.rows:
+                    raise UsageError(f"{where}: the map names row {values.max()} of {one.rows}.")
+            if one.second is None and len(np.unique(one.ids.values)) != one.rows:
+                used = len(np.unique(one.ids.values))
+                raise UsageError(f"{where}: {one.rows - used} of {one.rows} rows belong to no id; number them closely.")
+
+
+class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ids `first` ... `last` - 1 of a slot keep these columns of their vectors; the others are zero."""
+
+    first: int
+    last: int
+    columns: tuple[int, ...]
+
+
+class Columns(Part, frozen=True, tag="columns"):
+    """How many columns, and which, the vectors of each block of ids keep. Ids in no block keep all."""
+
+    dim: int
+    """Columns of a whole vector."""
+    slots: dict[str, tuple[Block, ...]]
+
+    @property
+    def slots_named(self) -> tuple[str, ...]:
+        """The slots with blocks."""
+        return tuple(self.slots)
+
+    def check(self) -> None:
+        """Raise UsageError: blocks overlap or are out of order, or name a column that there is not."""
+        super().check()
+        for slot, blocks in self.slots.items():
+            at = FIRST
+            for block in blocks:
+                if not at <= block.first < block.last:
+                    raise UsageError(
+                        f"{self.name}, slot '{slot}': the block {block.first}..{block.last} begins before {at} or "
+                        "is empty; blocks follow each other, and padding and unseen are in none."
+                    )
+                at = block.last
+                if list(block.columns) != sorted({c for c in block.columns if 0 <= c < self.dim}):
+                    raise UsageError(
+                        f"{self.name}, slot '{slot}': columns {block.columns} are not some of 0..{self.dim - 1}, rising."
+                    )
+
+
+class PairOp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model does with a pair of fields, besides what its backbone does."""
+
+    fields: tuple[str, str]
+    op: Literal["memorise", "factorise"]
+    dim: int
+    index: Literal["exact", "hash"] = "exact"
+    min_count: int = 2
+    """An exact index keeps pairs of values that training met this often."""
+    buckets: int | None = None
+    """Rows of a hashed index."""
+    seed: int = 0
+    """Of the hash."""
+
+
+class Pairs(Part, frozen=True, tag="pairs"):
+    """The operation of field pairs; a pair that is not named is naive: nothing is added for it."""
+
+    pairs: tuple[PairOp, ...]
+
+    def check(self) -> None:
+        """Raise UsageError: a pair is named twice or with itself, or an option does not fit."""
+        super().check()
+        seen: set[frozenset[str]] = set()
+        for pair in self.pairs:
+            both, told = frozenset(pair.fields), " x ".join(pair.fields)
+            if len(both) != 2 or both in seen:
+                raise UsageError(f"{self.name}: the pair {told} {'is twice' if both in seen else 'is one field'}.")
+            seen.add(both)
+            if pair.dim < 1 or pair.min_count < 1:
+                raise UsageError(f"{self.name}, pair {told}: dim {pair.dim} and min_count {pair.min_count} are from 1.")
+            if (pair.index == "hash") != (pair.buckets is not None) or (pair.buckets or 1) < 1:
+                raise UsageError(f"{self.name}, pair {told}: buckets are given with index='hash', and only then.")
+
+
+AnyPart = KeptFields | IdMaps | KeptFeatures | Columns | Pairs
+ORDER: tuple[type[Part], ...] = (KeptFields, IdMaps, KeptFeatures, Columns, Pairs)
+"""The order in which parts act."""

@@ -1,0 +1,89 @@
+"""`Plan`: what searches found, as a value; JSON with side files for long arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clicksmith.errors import ArtifactError, ClicksmithError, UsageError
+from clicksmith.files import write_bytes
+from clicksmith.identity import digest
+from clicksmith.plan.arrays import Array, array_of
+from clicksmith.plan.parts import AnyPart
+
+VERSION = 1
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parts in the order in which they act. An empty Plan changes nothing.
+
+    >>> Plan().parts
+    ()
+    """
+
+    parts: tuple[AnyPart, ...] = ()
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        """Check every part. Raises UsageError naming part and slot."""
+        for part in self.parts:
+            part.check()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, wherever its arrays lie; who found a part takes no part in it."""
+        plain: Any = msgspec.to_builtins(self, enc_hook=_digest_of, str_keys=True)
+        for part in plain["parts"]:
+            part.pop("found_by")
+        return digest(plain)
+
+    def save(self, path: str | Path) -> None:
+        """Write the Plan as JSON at `path`, and its long arrays into the folder `arrays_of(path)`."""
+        path = Path(path)
+        folder = arrays_of(path)
+        plain = msgspec.to_builtins(self, enc_hook=lambda array: array.plain(folder), str_keys=True)
+        write_bytes(path, msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n")
+
+    @staticmethod
+    def load(path: str | Path) -> Plan:
+        """Read a Plan. Raises ArtifactError: it is damaged, newer, or a file of its arrays is missing or altered."""
+        path = Path(path)
+        try:
+            plain: Any = msgspec.json.decode(path.read_bytes())
+        except OSError as error:
+            raise ArtifactError(f"cannot read the Plan '{path}': {error.strerror}.") from error
+        except msgspec.DecodeError as error:
+            raise ArtifactError(f"the Plan '{path}' is damaged: {error}. Write it again.") from error
+        if not isinstance(plain, dict) or "parts" not in plain:
+            raise ArtifactError(f"'{path}' is no Plan: it has no parts. `clicksmith search` and `rank` write Plans.")
+        if plain.get("version", VERSION) != VERSION:
+            raise ArtifactError(
+                f"the Plan '{path}' is of version {plain['version']}; this installation reads version {VERSION}. "
+                "Upgrade clicksmith."
+            )
+        return plan_of(plain, arrays_of(path), f"the Plan '{path}'")
+
+
+def arrays_of(path: Path) -> Path:
+    """Return the folder with the long arrays of the Plan at `path`."""
+    return path.with_name(path.name + ".arrays")
+
+
+def plan_of(plain: Any, folder: Path | None, where: str = "the Plan") -> Plan:
+    """Return the Plan of decoded JSON."""
+    try:
+        return msgspec.convert(plain, Plan, dec_hook=lambda _, value: array_of(value, folder))
+    except msgspec.ValidationError as error:
+        own = error.__cause__
+        if isinstance(own, ArtifactError):
+            raise own from None
+        if isinstance(own, ClicksmithError):
+            raise UsageError(f"{where}: {own}") from None
+        raise ArtifactError(f"{where} does not fit: {error}.") from error
+
+
+def _digest_of(value: Any) -> str:
+    assert isinstance(value, Array)
+    return value.digest
