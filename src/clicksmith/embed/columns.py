@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clicksmith.batch.batch import History, Inputs
 from clicksmith.embed.pooling import Reduce, masked_pool
 from clicksmith.embed.sockets import Numbers, Table, TableShape
-from clicksmith.encode.layout import HistoryLayout, Layout
+from clicksmith.encode.layout import PADDING, HistoryLayout, Layout
 
 
 class Columns(nn.Module):
@@ -41,6 +41,7 @@ class Columns(nn.Module):
         bags = [c for c in layout.bags if c.name in names]
         vectors = [c for c in layout.vectors if c.name in names]
         self.reduce: Reduce = bag
+        self.zeros = any(s.zeros for s in layout.slots)
         self.id_names = tuple(layout.ids[i].name for i in ids)
         self.bag_names = tuple(c.name for c in bags)
         self.vector_names = tuple(c.name for c in vectors)
@@ -101,6 +102,7 @@ class Columns(nn.Module):
         return self._look_up(ids, self.slots, gate)
 
     def _look_up(self, ids: Tensor, slots: tuple[str, ...], gate: nn.Module | None) -> Tensor:
+        ids = ids.clamp(min=PADDING) if self.zeros else ids  # the vector of `ZERO` is that of padding
         vectors = self.table(ids, slots)  # type: ignore[misc]
         return vectors if gate is None else vectors * gate(ids, slots)
 

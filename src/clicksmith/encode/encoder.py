@@ -110,7 +110,7 @@ class Encoder:
         return self.fitted.vocabularies[slot].training_counts
 
     def values(self, slot: str) -> list[str]:
-        """Return the values of a slot as texts; value i has id i + 2."""
+        """Return the values of a slot as texts; value i has id i + 2, or the one that a Plan gave it."""
         if slot not in self.fitted.vocabularies:
             raise NotFittedError(f"the encoder has no slot '{slot}'; it has {', '.join(self.fitted.vocabularies)}.")
         return self.fitted.vocabularies[slot].values.to_list()
@@ -124,6 +124,7 @@ class Encoder:
             state.update(slot.encode())
             state.update(np.ascontiguousarray(v.values.text).tobytes())
             state.update(np.ascontiguousarray(v.values.ends).tobytes())
+            state.update(b"" if v.remap is None else v.remap.tobytes())
         for name, side in self.sides.items():
             keys = side.keys.pick(np.arange(len(side.keys), dtype=np.int32))
             for part in (name.encode(), side.recipe.on.encode(), keys.text.tobytes(), keys.ends.tobytes()):
@@ -210,6 +211,12 @@ class Encoder:
         return load(Path(folder), verify=verify, root=Path(root))
 
     def _check_whole(self) -> None:
+        edited = [slot for slot, v in self.fitted.vocabularies.items() if v.plain]
+        if edited:
+            raise ArtifactError(
+                f"the ids of {', '.join(edited)} were decided by a Plan, so the encoder can be neither merged nor "
+                "extended; do that to the encoder without the Plan, and find the Plan anew."
+            )
         if not self.whole:
             raise ArtifactError(
                 "the encoder was saved without its rare values and cannot be merged or extended; "

@@ -32,7 +32,8 @@ class Fitted:
     @cached_property
     def layout(self) -> Layout:
         """The layout of the encoded rows."""
-        return layout_of(self.schema, {slot: v.rows for slot, v in self.vocabularies.items()})
+        rows = {slot: v.rows for slot, v in self.vocabularies.items()}
+        return layout_of(self.schema, rows, frozenset(slot for slot, v in self.vocabularies.items() if v.zeros))
 
     @cached_property
     def ids(self) -> dict[str, NDArray[np.int32]]:
@@ -133,10 +134,11 @@ class _BucketIds:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         names = vocabulary.values.to_list()
-        known = sorted((int(name), i + 2) for i, name in enumerate(names) if name)
+        given = vocabulary.ids[1:-1]
+        known = sorted((int(name), int(given[i])) for i, name in enumerate(names) if name)
         self._buckets = np.array([b for b, _ in known] + [np.iinfo(np.int64).max], np.int64)
         self._ids = np.array([i for _, i in known] + [1], np.int32)
-        self._missing = names.index("") + 2 if "" in names else 1
+        self._missing = int(given[names.index("")]) if "" in names else 1
 
     def ids(self, found: NDArray[np.int64], missing: NDArray[np.bool_]) -> NDArray[np.int32]:
         """Return the id of each bucket, unseen where it is not known."""

@@ -11,16 +11,20 @@ PADDING = 0
 """The id of "nothing here"; its embedding is zero and stays zero."""
 UNSEEN = 1
 """The id of a value that training did not see (or saw too rarely)."""
+ZERO = -1
+"""The id of a value whose vector is zero by decision of a Plan: it is there, unlike padding, and says nothing."""
 DOMAIN = "(domain)"
 """The id space of the domain column. It is no slot of the layout, and no column can have this name."""
 
 
-class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An id space: one vocabulary, used by one or several columns."""
 
     name: str
     rows: int
     """Number of ids, padding and unseen included."""
+    zeros: bool = False
+    """Some values have the id `ZERO`."""
 
 
 class IdColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -92,14 +92,14 @@ def history_columns(schema: Schema, behaviour: Behaviour) -> tuple[HistoryColumn
     return (item, *sides)
 
 
-def layout_of(schema: Schema, rows: dict[str, int]) -> Layout:
-    """Return the layout of a schema whose dictionaries have these rows."""
+def layout_of(schema: Schema, rows: dict[str, int], zeros: Collection[str] = ()) -> Layout:
+    """Return the layout of a schema whose dictionaries have these rows; `zeros` are slots with ids `ZERO`."""
     ids = [c for c in schema.fields if isinstance(c, Categorical) or (isinstance(c, Numeric) and gives_id(c))]
     numeric = [c for c in schema.fields if isinstance(c, Numeric) and not gives_id(c)]
     bags = [c for c in schema.fields if isinstance(c, Bag)]
     vectors = [c for c in schema.fields if isinstance(c, Multimodal)]
     return Layout(
-        slots=tuple(Slot(name, rows[name]) for name in rows if name != DOMAIN),
+        slots=tuple(Slot(name, rows[name], name in zeros) for name in rows if name != DOMAIN),
         ids=tuple(IdColumn(c.name, slot_of(schema, c.name), c.role) for c in ids),
         numeric=tuple(NumericColumn(c.name, c.role) for c in numeric),
         bags=tuple(BagColumn(c.name, slot_of(schema, c.name), c.max_length, c.role) for c in bags),

@@ -38,6 +38,8 @@ class Note(msgspec.Struct, forbid_unknown_fields=True):
     shares: dict[str, Share]
     rows: int
     whole: bool
+    plain: dict[str, str] = {}
+    """The numbering that a Plan started from, by slot that it renumbered."""
 
 
 def save(encoder: Encoder, folder: Path, *, rare: bool) -> None:
@@ -50,6 +52,8 @@ def save(encoder: Encoder, folder: Path, *, rare: bool) -> None:
             parts = (v.values.text, v.values.ends, v.counts, left.text, left.ends, left_counts)
             sizes[slot] = tuple(len(part) for part in parts)
             writer.append({f"vocabulary:{name}": part for name, part in zip(_PARTS, parts, strict=True)})
+            if v.remap is not None:
+                writer.append({f"remap {slot}": v.remap})
         for name, side in encoder.sides.items():
             keys = side.keys.pick(np.arange(len(side.keys), dtype=np.int32))
             writer.append({f"side {name}:(keys)": keys.text, f"side {name}:(ends)": keys.ends})
@@ -65,6 +69,7 @@ def save(encoder: Encoder, folder: Path, *, rare: bool) -> None:
             shares={name: side.share for name, side in encoder.sides.items()},
             rows=encoder.rows,
             whole=rare and encoder.whole,
+            plain={slot: v.plain for slot, v in encoder.fitted.vocabularies.items() if v.plain},
         )
         writer.finish(KIND, msgspec.to_builtins(note, str_keys=True))
 
@@ -100,5 +105,8 @@ def _vocabularies(arrays: Arrays, note: Note) -> dict[str, Vocabulary]:
             at[i] += sizes[i]
         text, ends, counts, rare_text, rare_ends, rare_counts = parts
         values, rare = Packed(text, ends), Packed(rare_text, rare_ends)
-        found[slot] = Vocabulary(note.keeps[slot], values, counts, rare, rare_counts, note.blanks[slot])
+        found[slot] = Vocabulary(
+            note.keeps[slot], values, counts, rare, rare_counts, note.blanks[slot],
+            arrays.get(f"remap {slot}"), note.plain.get(slot, ""),
+        )  # fmt: skip
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.encode.dictionary import Dictionary, new_dictionary
+from clicksmith.encode.layout import UNSEEN, ZERO
 from clicksmith.encode.texts import Packed, pack
 
 FIRST = 2
@@ -32,6 +34,8 @@ class Vocabulary:
     counts: [values] how often training met each value
     rare, rare_counts: the values without an id, kept so that encoders can be merged and extended
     blank: how often an empty cell was taken as unseen
+    remap: [values] the id of each value where a Plan decides it, instead of 2 + i: rows are shared, `ZERO`, or unseen
+    plain: the numbering that the Plan started from, see `numbering`
     """
 
     keep: Keep
@@ -40,17 +44,37 @@ class Vocabulary:
     rare: Packed
     rare_counts: NDArray[np.int64]
     blank: int = 0
+    remap: NDArray[np.int32] | None = None
+    plain: str = ""
 
     @property
     def rows(self) -> int:
         """Number of ids, padding and unseen included."""
+        if self.remap is not None:
+            return max(FIRST, int(self.remap.max(initial=0)) + 1)
         return FIRST + len(self.counts)
+
+    @property
+    def zeros(self) -> bool:
+        """Whether some value has the id `ZERO`."""
+        return self.remap is not None and bool((self.remap == ZERO).any())
+
+    @cached_property
+    def numbering(self) -> str:
+        """SHA-256 of which value has which id: what a Plan's ids refer to."""
+        return self.plain or numbering_of(self.values, self.keep)
 
     @property
     def training_counts(self) -> NDArray[np.int64]:
         """How often training met each id: [rows], 0 for padding, the rare and blank ones for unseen."""
         unseen = self.blank + int(self.rare_counts.sum())
-        return np.concatenate([np.array([0, unseen], np.int64), self.counts])
+        if self.remap is None:
+            return np.concatenate([np.array([0, unseen], np.int64), self.counts])
+        counts = np.zeros(self.rows, np.int64)
+        there = self.remap >= 0
+        np.add.at(counts, self.remap[there], self.counts[there])
+        counts[UNSEEN] += unseen
+        return counts
 
     @cached_property
     def dictionary(self) -> Dictionary:
@@ -64,7 +88,17 @@ class Vocabulary:
         """Id by code of `dictionary`; the last entry, for code -1, is unseen."""
         ids = np.arange(1, len(self.counts) + 3, dtype=np.int32)
         ids[0], ids[-1] = 0, 1
+        if self.remap is not None:
+            ids[1:-1] = self.remap
         return ids
+
+
+def numbering_of(values: Packed, keep: Keep) -> str:
+    """Return the digest of a vocabulary's numbering: of its values in order, or of the buckets."""
+    state = hashlib.sha256(str(keep.buckets).encode())
+    state.update(np.ascontiguousarray(values.text).tobytes())
+    state.update(np.ascontiguousarray(values.ends).tobytes())
+    return state.hexdigest()
 
 
 def settle(keep: Keep, dictionary: Dictionary, blank: int = 0) -> tuple[Vocabulary, NDArray[np.int32]]:

@@ -1,4 +1,4 @@
-"""Arrays inside a Plan: compared and named by their content; short ones lie in the JSON, long ones in files beside it."""
+"""Arrays inside a Plan: compared by content; short ones lie in the JSON, long ones in files beside it."""
 
 from __future__ import annotations
 

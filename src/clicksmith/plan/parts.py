@@ -155,7 +155,8 @@ class Columns(Part, frozen=True, tag="columns"):
                 at = block.last
                 if list(block.columns) != sorted({c for c in block.columns if 0 <= c < self.dim}):
                     raise UsageError(
-                        f"{self.name}, slot '{slot}': columns {block.columns} are not some of 0..{self.dim - 1}, rising."
+                        f"{self.name}, slot '{slot}': columns {block.columns} are not in rising order, "
+                        f"or not all within 0..{self.dim - 1}."
                     )
 
 

@@ -34,4 +34,5 @@ def id_counts(store: Store) -> dict[str, Tensor]:
 
 
 def _add(into: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
-    into += np.bincount(ids.ravel(), minlength=len(into))
+    ids = ids.ravel()
+    into += np.bincount(ids if ids.size == 0 or ids.min() >= 0 else ids[ids >= 0], minlength=len(into))

@@ -1,0 +1,272 @@
+"""A Plan on schema and encoder: rows computed by hand, raw rows encoded under it, everything refused that cannot be."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.layout import ZERO
+from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, PairOp, Pairs, Plan
+from clicksmith.plan.apply import apply_plan, numbering, schema_under
+from clicksmith.plan.arrays import Array
+from clicksmith.schema import Schema
+from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Numeric
+from clicksmith.schema.schema import SideTable
+
+BY = FoundBy(method="test")
+SCHEMA = Schema(
+    fields=(
+        Categorical("user"),
+        Categorical("item"),
+        Bag("tags", separator="|"),
+        Numeric("price", scale="quantile", bins=4),
+    ),
+    label=Label("click"),
+    behaviours=(Behaviour("seen", of="item", separator="|"),),
+)
+
+
+def frame() -> pl.DataFrame:
+    """Items a > b > c > d by frequency, users likewise; tags and histories over the same letters."""
+    items = list("aaaaabbbbcccdd")
+    rows = len(items)
+    return pl.DataFrame({
+        "user": ["u" + c for c in "vvvvvvwwwwxxyz"],
+        "item": items,
+        "tags": ["s|t", "s", "t|q", "", "s|t|q", "s", "t", "s", "q", "s|q", "t", "s", "s", "t"],
+        "price": [float(i % 5) for i in range(rows)],
+        "seen": ["a|b", "", "d", "c|d|a", "b", "a", "", "d|d", "c", "a|c", "b", "", "a", "b|c"],
+        "click": [i % 2 for i in range(rows)],
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder.fit(SCHEMA, frame())
+
+
+def mask(bits: str) -> Array:
+    return Array(np.array([True, True, *(c == "1" for c in bits)]))
+
+
+def features(encoder: Encoder, slot: str, bits: str, to: str = "zero", at: str | None = None) -> KeptFeatures:
+    return KeptFeatures(
+        slots={slot: mask(bits)}, dropped_to=to, numbering={slot: at or numbering(encoder)[slot]}, found_by=BY
+    )
+
+
+def mapping(encoder: Encoder, slot: str, rows: list[int], at: str | None = None) -> IdMaps:
+    ids = np.array([0, 1, *rows], np.int32)
+    one = IdMap(rows=len(np.unique(ids)), ids=Array(ids))
+    return IdMaps(slots={slot: one}, numbering={slot: at or numbering(encoder)[slot]}, found_by=BY)
+
+
+def ids_of(encoder: Encoder, column: str, rows: pl.DataFrame | None = None) -> list[int]:
+    encoded = encoder.encode(frame() if rows is None else rows)
+    names = [c.name for c in encoder.layout.ids]
+    return encoded.ids[:, names.index(column)].tolist()
+
+
+def test_an_empty_plan_returns_the_encoder_itself(encoder):
+    assert apply_plan(Plan(), encoder).encoder is encoder
+
+
+def test_keeping_every_feature_keeps_every_id(encoder):
+    under = apply_plan(Plan(parts=(features(encoder, "item", "1111"),)), encoder).encoder
+    assert under.encode(frame()).ids.tolist() == encoder.encode(frame()).ids.tolist()
+    assert under.layout == encoder.layout
+
+
+def test_dropped_features_become_zero_in_columns_and_histories(encoder):
+    under = apply_plan(Plan(parts=(features(encoder, "item", "1010"),)), encoder).encoder
+    letters = {"a": 2, "b": ZERO, "c": 3, "d": ZERO}
+    assert ids_of(under, "item") == [letters[c] for c in frame()["item"]]
+    assert under.layout.rows["item"] == 4
+    assert next(s for s in under.layout.slots if s.name == "item").zeros
+    history = under.encode(frame()).histories["seen"][3, :, 0]
+    assert history[-3:].tolist() == [3, ZERO, 2] and not history[:-3].any()
+
+
+def test_forgotten_features_are_unseen_and_leave_the_dictionary(encoder):
+    under = apply_plan(Plan(parts=(features(encoder, "item", "1010", "unseen"),)), encoder).encoder
+    letters = {"a": 2, "b": 1, "c": 3, "d": 1}
+    assert ids_of(under, "item") == [letters[c] for c in frame()["item"]]
+    assert under.values("item") == ["a", "c"]
+    history, counts = encoder.counts("item"), under.counts("item")
+    assert counts.tolist() == [0, history[1] + history[3] + history[5], history[2], history[4]]
+
+
+def test_values_that_training_never_saw_stay_unseen(encoder):
+    row = frame()[:1].with_columns(item=pl.lit("new"), user=pl.lit("other"))
+    for part in (features(encoder, "item", "0110"), mapping(encoder, "item", [2, 3, 2, 3])):
+        assert ids_of(apply_plan(Plan(parts=(part,)), encoder).encoder, "item", row) == [1]
+
+
+def test_a_map_shares_rows_and_counts_add_up(encoder):
+    under = apply_plan(Plan(parts=(mapping(encoder, "item", [2, 3, 2, 3]),)), encoder).encoder
+    assert ids_of(under, "item") == [{"a": 2, "b": 3, "c": 2, "d": 3}[c] for c in frame()["item"]]
+    old, new = encoder.counts("item"), under.counts("item")
+    assert new.tolist() == [0, old[1], old[2] + old[4], old[3] + old[5]]
+
+
+def test_features_and_a_map_found_side_by_side_give_the_rows_computed_by_hand(encoder):
+    kept, shared = features(encoder, "item", "0101"), mapping(encoder, "item", [2, 3, 4, 3])
+    expected = {"a": ZERO, "b": 2, "c": ZERO, "d": 2}
+    for parts in ((kept, shared), (shared, kept)):
+        under = apply_plan(Plan(parts=parts), encoder).encoder
+        assert ids_of(under, "item") == [expected[c] for c in frame()["item"]]
+        assert under.layout.rows["item"] == 3
+
+
+def test_a_part_found_under_another_one_follows_it(encoder):
+    first = mapping(encoder, "item", [2, 3, 2, 4])
+    under = apply_plan(Plan(parts=(first,)), encoder).encoder
+    second = features(under, "item", "101")
+    both = apply_plan(Plan(parts=(first, second)), encoder).encoder
+    assert ids_of(both, "item") == [{"a": 2, "b": ZERO, "c": 2, "d": 3}[c] for c in frame()["item"]]
+    twice = apply_plan(Plan(parts=(second,)), under).encoder
+    assert twice.encode(frame()).ids.tolist() == both.encode(frame()).ids.tolist()
+    with pytest.raises(UsageError, match="another numbering of 'item'"):
+        apply_plan(Plan(parts=(second,)), encoder)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.booleans(), min_size=4, max_size=4), st.lists(st.integers(0, 2), min_size=4, max_size=4))
+def test_any_mask_and_map_keep_what_both_keep(bits, groups):
+    encoder = Encoder.fit(SCHEMA, frame())
+    used = sorted(set(groups))
+    shared = mapping(encoder, "item", [2 + used.index(g) for g in groups])
+    kept = features(encoder, "item", "".join("01"[b] for b in bits))
+    a, b = (apply_plan(Plan(parts=parts), encoder).encoder for parts in ((kept, shared), (shared, kept)))
+    assert ids_of(a, "item") == ids_of(b, "item")
+    for value, i in zip(frame()["item"], ids_of(a, "item"), strict=True):
+        assert (i >= 2) == bits["abcd".index(value)]
+    together = {(groups["abcd".index(v)], i) for v, i in zip(frame()["item"], ids_of(a, "item"), strict=True) if i > 0}
+    assert len(together) == len({i for _, i in together}) == a.layout.rows["item"] - 2
+
+
+def test_a_binned_number_and_a_bag_follow_a_plan(encoder):
+    size = encoder.layout.rows["price"] - 2
+    parts = (features(encoder, "price", "0" * (size - 1) + "1"), features(encoder, "tags", "101"))
+    under = apply_plan(Plan(parts=parts), encoder).encoder
+    old, new = ids_of(encoder, "price"), ids_of(under, "price")
+    assert [2 if i == size + 1 else ZERO for i in old] == new
+    before, after = encoder.encode(frame()).bags["tags"], under.encode(frame()).bags["tags"]
+    assert after.tolist() == [[{0: 0, 2: 2, 3: ZERO, 4: 3}[i] for i in row] for row in before.tolist()]
+
+
+def test_an_encoder_under_a_plan_is_saved_and_loaded(encoder, tmp_path):
+    parts = (mapping(encoder, "item", [2, 3, 2, 3]), features(encoder, "user", "10011", "unseen"))
+    under = apply_plan(Plan(parts=parts), encoder).encoder
+    under.save(tmp_path / "encoder")
+    back = Encoder.load(tmp_path / "encoder")
+    assert back.digest == under.digest != encoder.digest and back.layout == under.layout
+    assert back.encode(frame()).ids.tolist() == under.encode(frame()).ids.tolist()
+    assert numbering(back) == numbering(under)
+    with pytest.raises(ArtifactError, match="decided by a Plan"):
+        back.extend(frame())
+
+
+def test_side_tables_are_renumbered(tmp_path):
+    items = pl.DataFrame({"item": list("abcd"), "brand": ["x", "x", "y", "z"], "tags": ["s", "t", "s|t", ""]})
+    schema = Schema(
+        fields=(Categorical("user"), Categorical("item"), Categorical("brand"), Bag("tags", separator="|")),
+        label=Label("click"),
+        tables=(SideTable("items", "items.csv", "item"),),
+    )
+    log = frame().select("user", "item", "click")
+    encoder = Encoder.fit(schema, log, tables={"items": items})
+    under = apply_plan(
+        Plan(parts=(features(encoder, "brand", "101"), mapping(encoder, "tags", [2, 2]))), encoder
+    ).encoder
+    names = [c.name for c in encoder.layout.ids]
+    old, new = encoder.encode(log), under.encode(log)
+    table = {2: 2, 3: ZERO, 4: 3}
+    assert [table[i] for i in old.ids[:, names.index("brand")]] == new.ids[:, names.index("brand")].tolist()
+    assert np.where(old.bags["tags"] > 1, 2, old.bags["tags"]).tolist() == new.bags["tags"].tolist()
+
+
+def test_columns_move_with_the_rows(encoder):
+    at = numbering(encoder)["item"]
+    columns = Columns(
+        dim=4, slots={"item": (Block(2, 4, (0, 1)), Block(4, 6, (0,)))}, numbering={"item": at}, found_by=BY
+    )
+    applied = apply_plan(Plan(parts=(features(encoder, "item", "0101"), columns)), encoder)
+    assert applied.columns[0].slots["item"] == (Block(2, 3, (0, 1)), Block(3, 4, (0,)))
+    gone = apply_plan(Plan(parts=(features(encoder, "item", "0011"), columns)), encoder)
+    assert gone.columns[0].slots["item"] == (Block(2, 4, (0,)),)
+    with pytest.raises(UsageError, match="map first"):
+        apply_plan(Plan(parts=(mapping(encoder, "item", [2, 3, 2, 3]), columns)), encoder)
+
+
+def test_what_cannot_be_is_refused_naming_both_sides(encoder):
+    other = Encoder.fit(SCHEMA, frame()[:9])
+    with pytest.raises(UsageError, match="another numbering of 'item'"):
+        apply_plan(Plan(parts=(features(other, "item", "110"),)), encoder)
+    with pytest.raises(UsageError, match="has 5 ids, there are 6"):
+        apply_plan(Plan(parts=(features(encoder, "item", "110"),)), encoder)
+    with pytest.raises(UsageError, match="mapped already"):
+        apply_plan(Plan(parts=(mapping(encoder, "item", [2, 3, 2, 3]),) * 2), encoder)
+    strange = KeptFeatures(slots={"nope": mask("1")}, numbering={"nope": "x"}, found_by=BY)
+    with pytest.raises(UsageError, match="no vocabulary named 'nope'"):
+        apply_plan(Plan(parts=(strange,)), encoder)
+
+
+def drop(*names: str) -> KeptFields:
+    return KeptFields(drop=dict.fromkeys(names, "weak"), found_by=BY)
+
+
+def test_a_dropped_field_leaves_schema_and_layout(encoder):
+    schema = schema_under(Plan(parts=(drop("user", "tags"),)), SCHEMA)
+    assert schema.field_names == ("item", "price") and set(schema.ignored) == {"user", "tags"}
+    under = Encoder.fit(schema, frame())
+    assert under.layout.order == ("item", "price")
+    assert under.encode(frame().drop("user", "tags")).ids.shape == (14, 2)
+
+
+def test_a_field_that_something_needs_is_not_dropped():
+    with pytest.raises(UsageError, match="drops 'item', but the behaviour 'seen' needs it"):
+        schema_under(Plan(parts=(drop("item"),)), SCHEMA)
+    pairs = Pairs(pairs=(PairOp(fields=("user", "item"), op="factorise", dim=4),), found_by=BY)
+    with pytest.raises(UsageError, match=r"drops 'user', but .*'pairs'.* uses it in user x item"):
+        schema_under(Plan(parts=(drop("user"), pairs)), SCHEMA)
+    with pytest.raises(UsageError, match=r"no field named 'usr'\. Did you mean 'user'"):
+        schema_under(Plan(parts=(drop("usr"),)), SCHEMA)
+    grouped = Schema(fields=SCHEMA.fields, label=SCHEMA.label, group="user")
+    with pytest.raises(UsageError, match="drops 'user', but the schema"):
+        schema_under(Plan(parts=(drop("user"),)), grouped)
+
+
+def test_parts_are_checked_when_a_plan_is_made(encoder):
+    with pytest.raises(UsageError, match="set for padding and unseen"):
+        Plan(parts=(KeptFeatures(slots={"item": Array(np.zeros(6, bool))}, numbering={"item": "x"}, found_by=BY),))
+    with pytest.raises(UsageError, match="does not say their numbering"):
+        Plan(parts=(KeptFeatures(slots={"item": mask("1111")}, found_by=BY),))
+    ids = Array(np.array([0, 1, 2, 4], np.int32))
+    with pytest.raises(UsageError, match="1 of 5 rows belong to no id"):
+        Plan(parts=(IdMaps(slots={"item": IdMap(rows=5, ids=ids)}, numbering={"item": "x"}, found_by=BY),))
+    with pytest.raises(UsageError, match="user x user is one field"):
+        Plan(parts=(Pairs(pairs=(PairOp(fields=("user", "user"), op="factorise", dim=2),), found_by=BY),))
+
+
+def test_the_origin_is_no_part_of_the_digest(encoder):
+    one = Plan(parts=(features(encoder, "item", "1010"),))
+    other = Plan(parts=(replace_origin(one.parts[0]),))
+    assert one.digest == other.digest and one != other
+
+
+def replace_origin(part: KeptFeatures) -> KeptFeatures:
+    import msgspec
+
+    return msgspec.structs.replace(part, found_by=FoundBy(method="other", seed=3))
+
+
+def test_an_encoder_is_a_value(encoder):
+    before = encoder.digest
+    apply_plan(Plan(parts=(features(encoder, "item", "1010"),)), encoder)
+    assert replace(encoder).digest == before
