@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from planted import frame_of, planted, store_of
 
+from clicksmith.datasets import ad_world
 from clicksmith.encode.layout import BagColumn, Layout, Slot
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
@@ -47,7 +48,7 @@ def test_the_pair_is_found_where_neither_field_says_anything():
     found = rank_store(store_of(codes, labels), pairs=5)
     assert abs(found["f0"].information) < 0.001 and found["f0"].q > 0.05
     assert set(found.pairs[0].fields) == {"f0", "f1"} and found.pairs[0].relation > 0.02
-    assert found.candidates() == (found.pairs[0].fields,)
+    assert found.candidates() == (found.pairs[0].fields,) and found.pairs[0].synergy > 0.02
     assert abs(found.order.index("f0") - found.order.index("f1")) == 1  # the one draws the other after it
 
 
@@ -79,6 +80,23 @@ def test_a_leak_is_flagged_and_a_row_id_is_not_taken_for_one():
     assert found.fields[0].field == "f0" and found["f0"].flags[0].startswith("leak?")
     assert found["f1"].flags == ("nearly every row has a value of its own",) and abs(found["f1"].score) < 1e-6
     assert found["f2"].flags == ("one value in all rows",)
+
+
+def test_fields_that_only_add_up_are_no_candidates():
+    random = np.random.default_rng(0)
+    codes = random.integers(0, [4, 4], (20_000, 2))
+    rate = 1 / (1 + np.exp(1.5 - 0.6 * codes[:, 0] - 0.6 * codes[:, 1] + 1.8))
+    found = rank_store(store_of(codes, (random.random(20_000) < rate).astype(np.int64)), pairs=2)
+    assert found.pairs[0].relation > 0.02 and abs(found.pairs[0].synergy) < 0.002
+
+
+def test_the_simulators_fields_stand_above_its_noise():
+    world = ad_world(rows=25_000, seed=1)
+    found = [f.field for f in rank(world.frame("train"), label="click").fields]
+    planted_ones = {"user_id", "ad_id", "category", "domain", "past_ads", "mixed_code_0", "pair_2_a", "pair_2_b"}
+    planted_ones |= {"number_0", "number_1", "number_2"}
+    noise = {"noise_code_0", "noise_code_1", "noise_number_0", "noise_number_1", "hour"}
+    assert max(found.index(name) for name in planted_ones) < min(found.index(name) for name in noise)
 
 
 def test_the_controls_lie_where_they_must():

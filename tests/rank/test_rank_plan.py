@@ -85,7 +85,7 @@ def test_noise_alone_gives_no_plan():
     frame = pl.DataFrame(random.integers(0, 50, (2_000, 4))).with_columns(click=random.integers(0, 2, 2_000))
     found = rank(frame, label="click")
     with pytest.raises(UsageError, match="would drop every field"):
-        found.plan()
+        found.plan(fdr=1e-6)
     unknown = rank_store(store_of(random.integers(0, 50, (200, 2)), random.integers(0, 2, 200)))
     with pytest.raises(UsageError, match="knows no schema"):
         unknown.plan(top=1)

@@ -17,6 +17,8 @@ from clicksmith.report.tables import Cell
 
 SHOWN = 40
 """Fields in the picture; all are in the table."""
+PAIRS = 200
+"""Pairs in the table, the strongest relation first."""
 FOLLOWED = 6
 """Fields in the picture of drift."""
 
@@ -103,16 +105,11 @@ def _quality(fields: Sequence[FieldScore]) -> str:
 def _pairs(ranking: Ranking) -> str:
     if not ranking.pairs:
         return ""
-    head = ("fields", "relation", "z", "redundancy")
-    rows = [
-        [
-            " and ".join(p.fields),
-            Cell(svg.number(p.relation), p.relation),
-            Cell(f"{p.z:.1f}", p.z),
-            _share(p.redundancy),
-        ]
-        for p in ranking.pairs[:200]
-    ]
+    head = ("fields", "relation", "synergy", "z", "redundancy")
+    rows: list[list[Cell | str]] = []
+    for p in ranking.pairs[:PAIRS]:
+        numbers = [Cell(svg.number(float(f"{value:.4g}")), value) for value in (p.relation, p.synergy, p.z)]
+        rows.append([" and ".join(p.fields), *numbers, _share(p.redundancy)])
     order = f"<p>Most relevant, least redundant, best related (3MR): {escape(', '.join(ranking.order))}.</p>"
     note = (
         '<p class="note">relation: what two fields say together beyond the better one, in nats. redundancy: share of '

@@ -27,12 +27,14 @@ class PairScore(msgspec.Struct, frozen=True):
     """Two fields together.
 
     relation: mutual information of the pair with the label beyond chance, less that of the better single field; nats
-    z: how surely the pair says anything at all
+    synergy: the same less that of both single fields: above 0 if the two interact
+    z: synergy, before it was lowered, in standard deviations of what chance gives the pair
     redundancy: share of the poorer field's entropy that the other one knows: 1 for a copy, 0 for independent fields
     """
 
     fields: tuple[str, str]
     relation: float
+    synergy: float
     z: float
     redundancy: float
 
@@ -40,7 +42,7 @@ class PairScore(msgspec.Struct, frozen=True):
 def pair_scores(store: Store, views: Sequence[View], label: int, seed: int) -> tuple[PairScore, ...]:
     """Return every pair of the views' fields, the strongest relation first.
 
-    A pair of many values is known less surely: one standard deviation of chance is taken off its relation.
+    A pair of many values is known less surely: relation and synergy are lowered by one standard deviation of chance.
     """
     numbers = sampled(store.rows, ROWS, seed)
     rows = store.take(numbers)
@@ -53,11 +55,14 @@ def pair_scores(store: Store, views: Sequence[View], label: int, seed: int) -> t
     found: list[PairScore] = []
     for one, two in combinations(codes, 2):
         joint = joined(codes[one], codes[two])
-        together, deviation, z = _beyond_chance(joint, labels, null)
+        together, deviation = _beyond_chance(joint, labels, null)
         same = entropy(np.bincount(joined(codes[one], codes[two][order]))) - entropy(np.bincount(joint))
         least = min(spread[one], spread[two])
         shared = min(1.0, max(0.0, same / least)) if least > 1e-12 else 0.0
-        found.append(PairScore((one, two), together - deviation - max(alone[one], alone[two]), z, shared))
+        singles = alone[one], alone[two]
+        more, surely = together - sum(singles), together - deviation
+        z = more / deviation if deviation > 0 else 0.0
+        found.append(PairScore((one, two), surely - max(singles), surely - sum(singles), z, shared))
     return tuple(sorted(found, key=lambda pair: -pair.relation))
 
 
@@ -70,11 +75,11 @@ def joined(one: Codes, two: Codes) -> Codes:
     return np.unique(both, return_inverse=True)[1].reshape(-1)
 
 
-def _beyond_chance(codes: Codes, labels: NDArray[np.int64], null: NullOfLabel) -> tuple[float, float, float]:
+def _beyond_chance(codes: Codes, labels: NDArray[np.int64], null: NullOfLabel) -> tuple[float, float]:
     table = np.bincount(codes * 2 + labels, minlength=2 * (int(codes.max(initial=0)) + 1)).reshape(-1, 2)
     rows = table.sum(1)
     plain, chance = mutual_information(rows, table[:, 1]), null.of(rows)
-    return plain - chance.mean, math.sqrt(chance.variance), chance.deviate(plain)
+    return plain - chance.mean, math.sqrt(chance.variance)
 
 
 def relevant_and_new(relevance: Mapping[str, float], pairs: Sequence[PairScore]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from clicksmith.rank.pairs import PairScore
 from clicksmith.rank.views import Kind
 from clicksmith.schema.schema import Schema
 
+SURE = 3.0
+"""Deviations of synergy above which a pair is a candidate."""
 FDR = 0.05
 """Share of noise that a plan keeps at most, if it is not told what to keep."""
 
@@ -116,8 +118,12 @@ class Ranking:
         raise UsageError(unknown(name, [f.field for f in self.fields], "ranked field"))
 
     def candidates(self, most: int = 20) -> tuple[tuple[str, str], ...]:
-        """Return the pairs that say more together than apart, surely: to be memorised, or tried first by a search."""
-        return tuple(pair.fields for pair in self.pairs if pair.relation > 0 and pair.z > 3)[:most]
+        """Return the pairs that say more together than the sum of both, the most first.
+
+        They are those to memorise as combined features, or to try first where a search has too many pairs.
+        """
+        found = sorted((p for p in self.pairs if p.synergy > 0 and p.z > SURE), key=lambda pair: -pair.synergy)
+        return tuple(pair.fields for pair in found[:most])
 
     def save(self, path: str | Path) -> None:
         """Write the fields as JSON: a list, best first, each with `field` and `score` at least."""
@@ -174,8 +180,8 @@ class Ranking:
                 hold this share of the information of all (0.99). fdr: keep as many as have this share of noise at
                 most; this is the rule, at 0.05, if nothing is given.
 
-        Behaviour sequences, and the fields that they aim at, that lend their vocabulary, or that group or divide the
-        rows, are kept whatever their rank.
+        Behaviour sequences, and the fields that they aim at, that lend their vocabulary, or that group, divide, weigh or
+        date the rows, are kept whatever their rank.
 
         Raises UsageError: nothing or everything would be kept by an impossible number, or two rules are given.
         """
@@ -199,7 +205,8 @@ def _needed(schema: Schema) -> set[str]:
     """Return the fields that something else in the schema refers to."""
     aimed = {of for b in schema.behaviours for of in (b.of, *(side.of for side in b.sides)) if of is not None}
     lenders = {share for c in schema.fields if (share := getattr(c, "share", None)) is not None}
-    return aimed | lenders | {name for name in (schema.group, schema.domain) if name is not None}
+    time = None if schema.time is None else schema.time.name
+    return aimed | lenders | {n for n in (schema.group, schema.domain, schema.weight, time) if n is not None}
 
 
 def _cumulative(fields: list[FieldScore], share: float) -> list[str]:
