@@ -85,9 +85,10 @@ def test_a_leak_is_flagged_and_a_row_id_is_not_taken_for_one():
 def test_fields_that_only_add_up_are_no_candidates():
     random = np.random.default_rng(0)
     codes = random.integers(0, [4, 4], (20_000, 2))
-    rate = 1 / (1 + np.exp(1.5 - 0.6 * codes[:, 0] - 0.6 * codes[:, 1] + 1.8))
+    rate = 0.1 + 0.05 * codes.sum(1)
     found = rank_store(store_of(codes, (random.random(20_000) < rate).astype(np.int64)), pairs=2)
-    assert found.pairs[0].relation > 0.02 and abs(found.pairs[0].synergy) < 0.002
+    assert found.pairs[0].relation > 0.005 and found.pairs[0].synergy < 0.1 * found.pairs[0].relation
+    assert not found.candidates()
 
 
 def test_the_simulators_fields_stand_above_its_noise():

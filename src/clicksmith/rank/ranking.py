@@ -180,8 +180,8 @@ class Ranking:
                 hold this share of the information of all (0.99). fdr: keep as many as have this share of noise at
                 most; this is the rule, at 0.05, if nothing is given.
 
-        Behaviour sequences, and the fields that they aim at, that lend their vocabulary, or that group, divide, weigh or
-        date the rows, are kept whatever their rank.
+        Behaviour sequences, and the fields that they aim at, that lend their vocabulary, or that group, divide, weigh
+        or date the rows, are kept whatever their rank.
 
         Raises UsageError: nothing or everything would be kept by an impossible number, or two rules are given.
         """
