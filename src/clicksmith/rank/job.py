@@ -50,7 +50,7 @@ def rank(
     cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """Rank the fields of raw rows by what they say of the label.
+    """Rank the fields of raw rows by what they say of the label. Paper: outrank.
 
     Args:
         train: path, pattern, list of paths, or a polars, pandas or Arrow table. Training rows only: a ranking that has

@@ -40,7 +40,7 @@ class PairScore(msgspec.Struct, frozen=True):
 
 
 def pair_scores(store: Store, views: Sequence[View], label: int, seed: int) -> tuple[PairScore, ...]:
-    """Return every pair of the views' fields, the strongest relation first.
+    """Return every pair of the views' fields, the strongest relation first. Paper: outrank.
 
     A pair of many values is known less surely: relation and synergy are lowered by one standard deviation of chance.
     """
