@@ -100,6 +100,12 @@ def test_the_simulators_fields_stand_above_its_noise():
     assert max(found.index(name) for name in planted_ones) < min(found.index(name) for name in noise)
 
 
+def test_a_field_that_rows_are_balanced_by_is_told():
+    codes, labels = np.repeat(np.arange(300), 10)[:, None], np.tile([1, 0, 0, 0, 0], 600)
+    found = rank_store(store_of(codes, labels))
+    assert found["f0"].information < 0 and "balanced" in found["f0"].flags[0]
+
+
 def test_the_controls_lie_where_they_must():
     codes, labels, _ = planted(fields=10, effect=1.0)
     found = rank_store(store_of(codes, labels))

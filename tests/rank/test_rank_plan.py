@@ -61,6 +61,18 @@ def test_fields_that_others_need_are_kept_whatever_their_rank(ranked):
     assert set(part.found_by.scores) == {f.name for f in FIELDS} | {"other"} and part.found_by.data["train"]
 
 
+def test_where_pairs_were_looked_at_a_copy_is_not_among_the_first():
+    random = np.random.default_rng(0)
+    best, good = random.integers(0, 9, (2, 6_000))
+    rate = 0.1 + 0.4 * (best % 3 == 0) + 0.15 * (good % 2 == 0)
+    frame = pl.DataFrame(
+        {"best": best, "copy": 9 - best, "good": good, "click": (random.random(6_000) < rate).astype(int)}
+    )
+    schema = Schema(fields=tuple(Categorical(n) for n in ("best", "copy", "good")), label=Label("click"))
+    assert set(rank(frame, schema=schema).kept(top=2)) == {"best", "copy"}
+    assert "good" in rank(frame, schema=schema, pairs=3).kept(top=2)
+
+
 def test_keeping_all_drops_nothing(ranked):
     assert dropped(ranked.plan(top=7)) == set()
 

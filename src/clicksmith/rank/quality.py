@@ -22,6 +22,8 @@ from clicksmith.rank.views import View, pieces
 
 LEAK = 0.9
 """Share of the label's entropy above which a field is suspected to be made from the label."""
+BALANCED = -5.0
+"""The deviate below which click rates are more equal than chance allows, as where negatives are drawn per user."""
 PERIODS = 10
 VALUES = 4096
 """Values that are told apart in the picture of drift, the most frequent; merging the others only lowers a number."""
@@ -87,6 +89,8 @@ def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | Non
         flags.append(
             f"leak? it alone knows {found.information / entropy:.0%} of the label; is it known before the click?"
         )
+    if found.z < BALANCED:
+        flags.append("says less than chance would: rows seem to be balanced by it; it can still matter in pairs")
     if copy_of is not None:
         flags.append(f"says the same as '{copy_of}', value by value")
     return Quality(there, covered, singles, tuple(top), tuple(flags))

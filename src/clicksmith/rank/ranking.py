@@ -133,6 +133,11 @@ class Ranking:
         """Write the pairs as JSON: a list, the strongest relation first."""
         write_bytes(Path(path), msgspec.json.format(msgspec.json.encode(self.pairs), indent=1) + b"\n")
 
+    @property
+    def _after(self) -> tuple[str, ...]:
+        """The fields that 3MR did not order, best first."""
+        return tuple(f.field for f in self.fields if f.field not in self.order)
+
     def kept(
         self,
         *,
@@ -150,7 +155,7 @@ class Ranking:
         if rule == "top":
             if not 1 <= value <= len(fields):
                 raise UsageError(f"top is {value}; {len(fields)} fields were ranked, keep between 1 and {len(fields)}.")
-            kept = [f.field for f in fields[: int(value)]]
+            kept = [name for name in (*self.order, *self._after) if name in self.schema.field_names][: int(value)]
         elif rule == "min_z":
             kept = [f.field for f in fields if f.z >= value]
         elif rule == "fdr":
@@ -176,9 +181,11 @@ class Ranking:
         """Return the plan that drops all other fields.
 
         Args:
-            top: keep so many, the best. min_z: keep those with this deviate or more. cumulative: keep the first that
-                hold this share of the information of all (0.99). fdr: keep as many as have this share of noise at
-                most; this is the rule, at 0.05, if nothing is given.
+            top: keep so many, the best: in the order of 3MR where pairs were looked at, so that a field is not kept for
+                what another one says already.
+            min_z: keep those with this deviate or more.
+            cumulative: keep the first that hold this share of the information of all (0.99).
+            fdr: keep as many as have this share of noise at most; this is the rule, at 0.05, if nothing is given.
 
         Behaviour sequences, and the fields that they aim at, that lend their vocabulary, or that group, divide, weigh
         or date the rows, are kept whatever their rank.
