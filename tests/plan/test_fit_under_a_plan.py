@@ -1,6 +1,8 @@
 """`fit --plan`: what is dropped takes no memory, raw rows are scored the same, what does not fit is refused first."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -75,6 +77,13 @@ def test_the_model_is_small_and_scores_raw_rows(plan, encoder, tmp_path):
     assert run.metrics["test"]["rows"] == whole.metrics["test"]["rows"]
     again = fit(ROWS, plan=plan, out=tmp_path / "again", **QUICK)
     np.testing.assert_array_equal(load(again.path).predict(rows), scores)
+
+
+def test_the_model_loads_in_a_process_that_knows_no_plan(plan, tmp_path):
+    run = fit(ROWS, plan=plan, out=tmp_path / "run", **QUICK)
+    code = "import sys; from clicksmith.serve.artifact import load; print(type(load(sys.argv[1]).spec.embed.table))"
+    told = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False)
+    assert "Mixed" in told.stdout, told.stderr
 
 
 def test_the_empty_plan_gives_the_same_bits_as_none(tmp_path):
