@@ -42,6 +42,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     split: str
     """How valid and test were made."""
     calibration: Literal["platt", "isotonic", "none"] = "platt"
+    plan: str = ""
+    """Digest of the Plan that the model is built under."""
     packages: dict[str, str] = {}
     done: bool = False
 

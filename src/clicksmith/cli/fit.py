@@ -26,6 +26,7 @@ examples:
   clicksmith fit train.csv --valid valid.csv --test test.csv --label click --model dcnv2 --out run
   clicksmith fit clicks.parquet --schema schema.json --model.dim 32 --train.learning-rate 5e-4 --epochs 3
   clicksmith fit clicks.csv --label click --models my_model.py --model my_model
+  clicksmith fit clicks.csv --label click --model deepfm --plan kept.json maps.json
   clicksmith fit shop.toml                                a data set declared in one file: rows, parts, schema
 
 An interrupted run continues when the same command is given again."""
@@ -62,6 +63,7 @@ class RunOptions:
     calibration: Annotated[
         Literal["platt", "isotonic", "none"], option("HOW", "map fitted on valid", default="platt")
     ] = "platt"
+    plan: Annotated[tuple[str, ...], option("FILES", "build the model under Plans, merged in order")] = ()
     overwrite: Annotated[bool, flag("replace another run in RUN_DIR")] = False
     resume: Annotated[bool, flag("insist that RUN_DIR holds this run unfinished")] = False
     quiet: Annotated[bool, flag("no progress")] = False
@@ -121,6 +123,7 @@ def fit(
             seed=seed,
             epochs=epochs,
             calibration=run.calibration,
+            plan=run.plan,
             cache=data.cache,
             overwrite=run.overwrite,
             resume=run.resume,

@@ -18,6 +18,7 @@ VERBS = {
     "describe": "look at a file: proposed schema with reasons, suspects, profile",
     "fit": "train a model from raw rows and save it",
     "tune": "search options and settings on validation rows",
+    "plan": "look at what searches found, and merge it",
     "evaluate": "measure a trained model on raw rows",
     "predict": "score raw rows",
     "explain": "show what a trained model looks at",

@@ -1,6 +1,6 @@
 """What `fit` was asked, completed by what the data suggest: schema, model spec, settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from clicksmith.fitting.propose import propose
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.names import unknown
+from clicksmith.plan import Plan
+from clicksmith.plan.merge import merge
 from clicksmith.schema import Schema
 from clicksmith.train.defaults import default_settings
 from clicksmith.train.settings import TrainSettings
@@ -62,6 +64,12 @@ def schema_for(train: Any, label: str | None, schema: AskedSchema | Schema | str
     if label is not None and label not in names:
         raise UsageError(f"--label {label}: {unknown(label, names, 'label in the schema')}")
     return AskedSchema(found, root)
+
+
+def plan_for(plan: Plan | str | Path | Sequence[Plan | str | Path]) -> Plan:
+    """Return one Plan, merged in order; files are read. Raises UsageError if two contradict each other."""
+    given = [plan] if isinstance(plan, (Plan, str, Path)) else plan
+    return merge(*(one if isinstance(one, Plan) else Plan.load(one) for one in given))
 
 
 def spec_for(model: str | ModelSpec, options: Mapping[str, Any] | None, schema: Schema) -> ModelSpec:

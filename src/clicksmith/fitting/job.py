@@ -1,7 +1,7 @@
 """`fit`: raw rows to a finished run folder, resumable at every step."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any, Literal
 import msgspec
 
 from clicksmith.batch.store import Store, cached_encode, cached_fit_encode
-from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate.calibrator import Calibrator, fit_calibrator
 from clicksmith.evaluate.predictions import Predictions
@@ -19,6 +18,7 @@ from clicksmith.fitting.asked import (
     DEFAULT_MODEL,
     AskedSchema,
     new_model,
+    plan_for,
     schema_for,
     seed_of,
     settings_for,
@@ -28,8 +28,11 @@ from clicksmith.fitting.asked import (
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
+from clicksmith.models.planned import spec_under
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
+from clicksmith.plan import Plan
+from clicksmith.plan.apply import Applied, apply_plan, schema_under
 from clicksmith.run import Run, RunFolder, RunRecord, begin, claimed, write_json
 from clicksmith.schema import Schema
 from clicksmith.serve.artifact import Artifact, save
@@ -59,6 +62,7 @@ def fit(
     seed: int | None = None,
     out: str | Path | None = None,
     calibration: Calibration = "platt",
+    plan: Plan | str | Path | Sequence[Plan | str | Path] = (),
     cache: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -82,6 +86,7 @@ def fit(
         out: the run folder; made of names and the run's identity if not given.
         calibration: the map fitted on the validation rows.
         cache: a folder in which encoded rows are kept for further runs on the same data.
+        plan: what searches found, merged in order; Plans or their files. The model is built under it.
         overwrite: replace another run in `out`.
         resume: insist that `out` holds this run half done.
         progress: told how it goes; nothing is printed if it is not given.
@@ -90,6 +95,9 @@ def fit(
         DataError, SchemaError, CompositionError, UsageError, DivergedError, StorageError: as their names say.
     """
     asked = schema_for(train, label, schema)
+    whole_plan = plan_for(plan)
+    schema_digest = asked.schema.digest
+    asked = replace(asked, schema=schema_under(whole_plan, asked.schema))
     seed = seed_of(settings) if seed is None else seed
     parts = parts_of(train, valid, test, schema=asked.schema, how=split, seed=seed)
     spec = spec_for(model, options, asked.schema)
@@ -102,10 +110,11 @@ def fit(
         spec=to_plain(spec),
         settings=msgspec.to_builtins(whole),
         seed=seed,
-        schema=asked.schema.digest,
+        schema=schema_digest,
         data=parts.fingerprints() | asked.side_fingerprints(),
         split=parts.how,
         calibration=calibration,
+        plan=whole_plan.digest if whole_plan.parts else "",
     )
     path = Path(out) if out is not None else default_out(parts, record)
     with claimed(path, overwrite=overwrite) as folder:
@@ -115,7 +124,7 @@ def fit(
             (progress or Quiet()).said(f"'{path}' is already finished, nothing was trained; --overwrite trains anew.")
             return Run.open(path)
         kept = None if cache is None else Path(cache)
-        job = _Job(folder, record, asked, parts, spec, whole, kept, progress or Quiet())
+        job = _Job(folder, record, asked, parts, spec, whole, whole_plan, kept, progress or Quiet())
         job.run()
     return Run.open(path)
 
@@ -136,6 +145,7 @@ class _Job:
     parts: Parts
     spec: ModelSpec
     settings: TrainSettings
+    plan: Plan
     cache: Path | None
     progress: FitProgress
 
@@ -148,36 +158,45 @@ class _Job:
         for suspect in self.asked.suspects:
             self.progress.said(f"suspect: {suspect}")
         self.progress.said(f"split: {self.parts.how}")
-        encoder, stores = self._encoded()
+        applied, stores = self._encoded()
+        encoder = applied.encoder
+        spec = spec_under(applied, self.spec)
         sizes = ", ".join(f"{store.rows:,} {name}" for name, store in stores.items())
         self.progress.said(f"rows: {sizes}; {len(encoder.layout.order)} fields")
-        model = new_model(self.spec, encoder.layout, self.record.seed)
+        for line in self.plan.summary():
+            self.progress.said(f"plan: {line}")
+        model = new_model(spec, encoder.layout, self.record.seed)
         result = train_model(
             model, stores["train"], stores["valid"], self.settings, run_dir=self.folder.training, progress=self.progress
         )
         artifact = Artifact(
-            spec=self.spec,
+            spec=spec,
             model=model.eval(),
             encoder=encoder,
             schema=self.asked.schema,
             bare=self.parts.train.bare,
+            plan=self.plan,
             environment=environment(seed=self.record.seed, settings=self.record.settings, data=self.record.data),
         )
         write_bytes(self.folder.log, (self.folder.training / "log.jsonl").read_bytes())
         self._finish(artifact, stores, result)
 
-    def _encoded(self) -> tuple[Encoder, dict[str, Store]]:
+    def _encoded(self) -> tuple[Applied, dict[str, Store]]:
         """Encode every part, or open what an earlier run of the same content left."""
         home = self.folder.encoded if self.cache is None else self.cache
         told = self.progress.encoding
         fitted = cached_fit_encode(
             self.asked.schema, self.parts.train, home, root=self.asked.root, progress=partial(told, "train")
         )
+        applied = apply_plan(self.plan, fitted.encoder)
         stores = {"train": fitted.store}
+        if applied.encoder is not fitted.encoder:
+            train = cached_encode(applied.encoder, self.parts.train, home, progress=partial(told, "train"))
+            stores["train"] = train.store
         for name, source in (("valid", self.parts.valid), ("test", self.parts.test)):
             if source is not None:
-                stores[name] = cached_encode(fitted.encoder, source, home, progress=partial(told, name)).store
-        return fitted.encoder, stores
+                stores[name] = cached_encode(applied.encoder, source, home, progress=partial(told, name)).store
+        return applied, stores
 
     def _finish(self, artifact: Artifact, stores: dict[str, Store], result: TrainResult) -> None:
         """Calibrate on valid, measure valid and test, write everything; the record says last that the run is done."""

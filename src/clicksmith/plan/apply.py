@@ -160,7 +160,7 @@ class _Slot:
         size = int(ids.max(initial=1)) + 1
         if len(kept) != size:
             raise UsageError(f"{part.name}: its mask of '{self.name}' has {len(kept):,} ids, there are {size:,}.")
-        drop: NDArray[np.bool_] = ~kept.values[np.maximum(ids, 0)] & (ids >= FIRST)
+        drop: NDArray[np.bool_] = np.logical_not(kept.values[np.maximum(ids, 0)]) & (ids >= FIRST)
         where = ZERO if part.dropped_to == "zero" else UNSEEN
         self.dropped[where] = self.dropped.get(where, np.zeros(len(drop), np.bool_)) | drop
         self._name()
@@ -269,7 +269,10 @@ def _users(schema: Schema) -> list[tuple[str, str, str]]:
     """Return who needs which field: (user, field, what the user is)."""
     found = [(b.name, b.of, "the behaviour") for b in schema.behaviours]
     found += [(s.name, s.of, f"the side column of '{b.name}',") for b in schema.behaviours for s in b.sides if s.of]
-    found += [(c.name, c.share, "the shared vocabulary of") for c in schema.fields if getattr(c, "share", None)]
+    for column in schema.fields:
+        owner: str | None = getattr(column, "share", None)
+        if owner is not None:
+            found.append((column.name, owner, "the shared vocabulary of"))
     named = {"group": schema.group, "domain": schema.domain, "weight": schema.weight}
     named["time"] = schema.time.name if schema.time else None
     return found + [(f"({kind})", name, "the schema's") for kind, name in named.items() if name]

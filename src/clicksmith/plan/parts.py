@@ -37,6 +37,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """The slots whose ids the part speaks of."""
         return ()
 
+    def lines(self) -> list[str]:
+        """Return what the part says, for people."""
+        raise NotImplementedError
+
     def check(self) -> None:
         """Raise UsageError: the part names a slot without saying its numbering."""
         for slot in self.slots_named:
@@ -55,6 +59,10 @@ class KeptFields(Part, frozen=True, tag="fields"):
     drop: dict[str, str]
     """Field to the reason."""
 
+    def lines(self) -> list[str]:
+        """Say which fields go, and why."""
+        return [f"field {name} dropped: {reason}" for name, reason in self.drop.items()]
+
 
 class KeptFeatures(Part, frozen=True, tag="features"):
     """Features (values of a field) that have a row of their own; the others share one vector.
@@ -71,6 +79,16 @@ class KeptFeatures(Part, frozen=True, tag="features"):
     def slots_named(self) -> tuple[str, ...]:
         """The slots of the masks."""
         return tuple(self.slots)
+
+    def lines(self) -> list[str]:
+        """Say how many features stay."""
+        found: list[str] = []
+        for slot, kept in self.slots.items():
+            count, total = int(kept.values.sum()) - FIRST, len(kept) - FIRST
+            found.append(
+                f"{slot}: {count:,} of {total:,} features kept ({count / max(1, total):.1%}); others {self.dropped_to}"
+            )
+        return found
 
     def check(self) -> None:
         """Raise UsageError: a mask is none, or drops padding, unseen or everything."""
@@ -100,6 +118,14 @@ class IdMaps(Part, frozen=True, tag="maps"):
     def slots_named(self) -> tuple[str, ...]:
         """The slots that are mapped."""
         return tuple(self.slots)
+
+    def lines(self) -> list[str]:
+        """Say how many rows are left."""
+        return [
+            f"{slot}: {len(one.ids) - FIRST:,} ids share {one.rows - FIRST:,} rows"
+            f"{', two each' if one.second is not None else ''} ({self.found_by.method})"
+            for slot, one in self.slots.items()
+        ]
 
     def check(self) -> None:
         """Raise UsageError: a map is none, moves padding or unseen, or leaves rows without an id."""
@@ -141,6 +167,15 @@ class Columns(Part, frozen=True, tag="columns"):
         """The slots with blocks."""
         return tuple(self.slots)
 
+    def lines(self) -> list[str]:
+        """Say how many columns the blocks keep."""
+        found: list[str] = []
+        for slot, blocks in self.slots.items():
+            told = ", ".join(f"{len(block.columns)} for ids {block.first:,}–{block.last - 1:,}" for block in blocks[:6])
+            more = f" and {len(blocks) - 6} blocks more" if len(blocks) > 6 else ""
+            found.append(f"{slot}: of {self.dim} columns {told}{more}")
+        return found
+
     def check(self) -> None:
         """Raise UsageError: blocks overlap or are out of order, or name a column that there is not."""
         super().check()
@@ -179,6 +214,10 @@ class Pairs(Part, frozen=True, tag="pairs"):
     """The operation of field pairs; a pair that is not named is naive: nothing is added for it."""
 
     pairs: tuple[PairOp, ...]
+
+    def lines(self) -> list[str]:
+        """Say what each pair does."""
+        return [f"pair {' x '.join(pair.fields)}: {pair.op}, {pair.dim} columns" for pair in self.pairs]
 
     def check(self) -> None:
         """Raise UsageError: a pair is named twice or with itself, or an option does not fit."""

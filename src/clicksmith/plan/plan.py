@@ -39,6 +39,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             part.pop("found_by")
         return digest(plain)
 
+    def summary(self) -> list[str]:
+        """Return what the Plan says, a line per part and vocabulary."""
+        return [line for part in self.parts for line in part.lines()]
+
     def save(self, path: str | Path) -> None:
         """Write the Plan as JSON at `path`, and its long arrays into the folder `arrays_of(path)`."""
         path = Path(path)

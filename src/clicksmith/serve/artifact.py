@@ -9,6 +9,7 @@
     calibrator.json      from logits to calibrated logits: sampling correction, Platt
     metrics.json         what was measured when it was made
     columns.json         names of the columns, if the training files had no header
+    plan.json            the Plan that the model was built under, if there was one; plan.json.arrays/ its long arrays
     environment.json     versions, processor, seed, settings, data checksums
 
 Loading reads JSON and safetensors only, so it cannot run code. A part that a user wrote must have been imported before.
@@ -31,6 +32,7 @@ from clicksmith.evaluate.calibrator import Calibrator
 from clicksmith.files import atomic_folder
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.parts import from_plain, to_plain
+from clicksmith.plan import Plan
 from clicksmith.schema import Schema
 from clicksmith.serve.environment import Environment, environment, package_version
 from clicksmith.serve.manifest import NAME, outside, verify, write_manifest
@@ -54,6 +56,8 @@ class Artifact:
     schema: Schema
     bare: tuple[str, ...] = ()
     """The names of the columns, in order, if the training files had no header."""
+    plan: Plan = field(default_factory=Plan)
+    """What encoder and spec were made under; both hold it already, and scoring does not read it."""
     calibrator: Calibrator = field(default_factory=Calibrator)
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])
     environment: Environment = field(default_factory=environment)
@@ -70,6 +74,8 @@ def save(folder: str | Path, artifact: Artifact) -> None:
         _write(beside / "environment.json", artifact.environment)
         if artifact.bare:
             _write(beside / "columns.json", artifact.bare)
+        if artifact.plan.parts:
+            artifact.plan.save(beside / "plan.json")
         artifact.encoder.save(beside / "encoder")
         weights = beside / "weights.safetensors"
         safetensors.torch.save_file(_weights(artifact.model), weights, metadata={"digest": artifact.model.digest})
@@ -96,6 +102,7 @@ def load(folder: str | Path) -> Artifact:
         encoder=encoder,
         schema=schema,
         bare=_read(columns, tuple[str, ...]) if (columns := folder / "columns.json").exists() else (),
+        plan=Plan.load(plan) if (plan := folder / "plan.json").exists() else Plan(),
         calibrator=_read(folder / "calibrator.json", Calibrator),
         metrics=_read(folder / "metrics.json", dict[str, Any]),
         environment=_read(folder / "environment.json", Environment),

@@ -10,7 +10,7 @@ from functools import partial
 
 from clicksmith.errors import ClicksmithError
 from clicksmith.models.spec import ModelSpec
-from clicksmith.testing import exporting, learning, scoring, values
+from clicksmith.testing import exporting, learning, planned, scoring, values
 from clicksmith.testing.subject import Subject, require
 
 Check = Callable[[Subject], None]
@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     learning.check_gradients_touch_only_rows_looked_up,
     learning.check_overfits_32_rows,
     exporting.check_exports_with_a_batch_of_any_size,
+    planned.check_dropped_features_take_no_row_and_change_nothing_else,
 )
 """Quick: together a second or two for one model."""
 

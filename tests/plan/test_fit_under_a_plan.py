@@ -1,0 +1,130 @@
+"""`fit --plan`: what is dropped takes no memory, raw rows are scored the same, what does not fit is refused first."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clicks import clicks
+from clicksmith.cli.main import main
+from clicksmith.encode.encoder import Encoder
+from clicksmith.errors import UsageError
+from clicksmith.fitting.job import fit
+from clicksmith.fitting.split import parts_of
+from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, Plan
+from clicksmith.plan.apply import numbering
+from clicksmith.plan.arrays import Array
+from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.schema.columns import Behaviour, Numeric
+from clicksmith.serve.artifact import load as load_artifact
+from clicksmith.serve.predictor import load
+
+SCHEMA = Schema(
+    fields=(Categorical("user"), Categorical("ad"), Categorical("device"), Numeric("price")),
+    label=Label("click"),
+    behaviours=(Behaviour("seen_ads", of="ad", separator="|"),),
+)
+BY = FoundBy(method="test", backbone="fm")
+ROWS = clicks(600)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    """What `fit` gives the training part."""
+    return Encoder.fit(SCHEMA, parts_of(ROWS, None, None, schema=SCHEMA, how="auto", seed=0).train)
+
+
+@pytest.fixture(scope="module")
+def plan(encoder) -> Plan:
+    """No device, half of the users, ads in groups, two columns for most users."""
+    at = numbering(encoder)
+    users, ads = encoder.layout.rows["user"], encoder.layout.rows["ad"]
+    mask = np.arange(users) < 2 + (users - 2) // 2
+    groups = np.concatenate([[0, 1], 2 + np.arange(ads - 2) % 5]).astype(np.int32)
+    return Plan(
+        parts=(
+            KeptFields(drop={"device": "says nothing"}, found_by=BY),
+            IdMaps(slots={"ad": IdMap(rows=7, ids=Array(groups))}, numbering={"ad": at["ad"]}, found_by=BY),
+            KeptFeatures(slots={"user": Array(mask)}, numbering={"user": at["user"]}, found_by=BY),
+            Columns(dim=8, slots={"user": (Block(4, users, (0, 1)),)}, numbering={"user": at["user"]}, found_by=BY),
+        )
+    )
+
+
+QUICK = {"schema": SCHEMA, "model": "deepfm", "options": {"dim": 8, "units": (8,)}, "epochs": 1}
+
+
+def test_the_model_is_small_and_scores_raw_rows(plan, encoder, tmp_path):
+    plan.save(tmp_path / "plan.json")
+    run = fit(ROWS, plan=tmp_path / "plan.json", out=tmp_path / "run", **QUICK)
+    whole = fit(ROWS, out=tmp_path / "whole", **QUICK)
+    artifact = load_artifact(run.path)
+    assert artifact.plan == plan and run.record.plan == plan.digest
+    layout, users = artifact.encoder.layout, encoder.layout.rows["user"]
+    assert layout.rows == {"user": 2 + (users - 2) // 2, "ad": 7}
+    kept = 2 + (users - 2) // 2
+    table = sum(p.numel() for name, p in artifact.model.named_parameters() if "embedder.columns.table" in name)
+    # whole vectors: unseen and two frequent users, six rows of ads; two columns: the other users; paddings
+    assert table == 8 * (3 + 6) + 2 * (kept - 4) + 8 * 2 + 2
+    weights = (tmp_path / "run/model/weights.safetensors").stat().st_size
+    assert weights < (tmp_path / "whole/model/weights.safetensors").stat().st_size
+    rows = ROWS.head(30).drop("device", "click")
+    scores = load(run.path).predict(rows)
+    assert np.isfinite(scores).all() and len(scores) == 30
+    assert run.metrics["test"]["rows"] == whole.metrics["test"]["rows"]
+    again = fit(ROWS, plan=plan, out=tmp_path / "again", **QUICK)
+    np.testing.assert_array_equal(load(again.path).predict(rows), scores)
+
+
+def test_the_empty_plan_gives_the_same_bits_as_none(tmp_path):
+    rows = ROWS.drop("click")
+    found = [
+        load(fit(ROWS, plan=plan, out=tmp_path / str(i), **QUICK).path).predict(rows)
+        for i, plan in enumerate(((), Plan()))
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_plan_that_keeps_everything_gives_the_same_bits(encoder, tmp_path):
+    at = numbering(encoder)
+    masks = {slot: Array(np.ones(rows, bool)) for slot, rows in encoder.layout.rows.items()}
+    everything = Plan(parts=(KeptFeatures(slots=masks, numbering=at, found_by=BY),))
+    rows = ROWS.drop("click")
+    one, two = (
+        load(fit(ROWS, plan=p, out=tmp_path / n, **QUICK).path).predict(rows) for p, n in (((), "a"), (everything, "b"))
+    )
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_plan_of_other_rows_is_refused_before_training(plan, tmp_path):
+    with pytest.raises(UsageError, match="another numbering of 'ad'"):
+        fit(ROWS.head(200), plan=plan, out=tmp_path / "run", **QUICK)
+    assert not (tmp_path / "run" / "training").exists()
+    with pytest.raises(UsageError, match="8 columns, the model has 4; give --model"):
+        fit(ROWS, plan=plan, out=tmp_path / "other", **{**QUICK, "options": {"dim": 4}})
+
+
+def test_the_command_line_fits_shows_and_merges(plan, tmp_path, capsys):
+    ROWS.write_csv(tmp_path / "rows.csv")
+    SCHEMA.save(tmp_path / "schema.json")
+    one, two = Plan(parts=plan.parts[:2]), Plan(parts=plan.parts[2:])
+    one.save(tmp_path / "one.json"), two.save(tmp_path / "two.json")
+    files = [str(tmp_path / name) for name in ("one.json", "two.json")]
+    asked = ["fit", str(tmp_path / "rows.csv"), "--schema", str(tmp_path / "schema.json"), "--model", "fm", "--quiet"]
+    asked += ["--model.dim", "8", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main([*asked, "--plan", *files]) == 0
+    assert json.loads((tmp_path / "run" / "model" / "plan.json").read_text())["version"] == 1
+    capsys.readouterr()
+    assert main(["plan", "merge", *files, "--out", str(tmp_path / "both.json")]) == 0
+    assert Plan.load(tmp_path / "both.json").digest == plan.digest
+    capsys.readouterr()
+    assert main(["plan", "show", str(tmp_path / "both.json"), "--html", str(tmp_path / "plan.html")]) == 0
+    told = capsys.readouterr().out
+    assert "field device dropped: says nothing" in told and "share 5 rows" in told and "(columns: found by test" in told
+    page = (tmp_path / "plan.html").read_text()
+    assert "Rows per id" in page and "Columns by block of ids" in page
+    new = pl.read_csv(tmp_path / "rows.csv").drop("device", "click").head(5)
+    new.write_csv(tmp_path / "new.csv")
+    assert main(["predict", str(tmp_path / "run"), str(tmp_path / "new.csv"), "--out", str(tmp_path / "s.csv")]) == 0
+    assert pl.read_csv(tmp_path / "s.csv").height == 5
