@@ -113,7 +113,7 @@ def test_the_command_line_fits_shows_and_merges(plan, tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("one.json", "two.json")]
     asked = ["fit", str(tmp_path / "rows.csv"), "--schema", str(tmp_path / "schema.json"), "--model", "fm", "--quiet"]
     asked += ["--model.dim", "8", "--epochs", "1", "--out", str(tmp_path / "run")]
-    assert main([*asked, "--plan", *files]) == 0
+    assert main([*asked, "--plan", files[0], "--plan", files[1]]) == 0
     assert json.loads((tmp_path / "run" / "model" / "plan.json").read_text())["version"] == 1
     capsys.readouterr()
     assert main(["plan", "merge", *files, "--out", str(tmp_path / "both.json")]) == 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
 from clicksmith.cli.options import edit_spec, option_hints, option_lines, take_dotted, take_sets, typed
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
@@ -63,7 +63,9 @@ class RunOptions:
     calibration: Annotated[
         Literal["platt", "isotonic", "none"], option("HOW", "map fitted on valid", default="platt")
     ] = "platt"
-    plan: Annotated[tuple[str, ...], option("FILES", "build the model under Plans, merged in order")] = ()
+    plan: Annotated[
+        tuple[tuple[str, ...], ...], UseAppendAction, option("FILES", "build the model under Plans, merged in order")
+    ] = ()
     overwrite: Annotated[bool, flag("replace another run in RUN_DIR")] = False
     resume: Annotated[bool, flag("insist that RUN_DIR holds this run unfinished")] = False
     quiet: Annotated[bool, flag("no progress")] = False
@@ -123,7 +125,7 @@ def fit(
             seed=seed,
             epochs=epochs,
             calibration=run.calibration,
-            plan=run.plan,
+            plan=[file for files in run.plan for file in files],
             cache=data.cache,
             overwrite=run.overwrite,
             resume=run.resume,
