@@ -45,9 +45,7 @@ def search(run: Callable[[float], Clusters], count: Callable[[Clusters], int], r
     return best
 
 
-def fold_in(
-    met: Any, clusters: Labels, degree: NDArray[np.float64], total: float, resolution: float = 1.0
-) -> Labels:
+def fold_in(met: Any, clusters: Labels, degree: NDArray[np.float64], total: float, resolution: float = 1.0) -> Labels:
     """Return the cluster in which each new node raises the modularity most; `ALONE` where it meets no cluster.
 
     argmax_C [ sum of the weight to C - g k D_C / m ], one local move: nothing else is relabelled.
@@ -120,7 +118,14 @@ def check_rows(rows: int, ids: int) -> None:
 
 
 def _merged(
-    labels: Labels, close: Labels, other: Labels, matrix: Any, traffic: NDArray[np.int64], rows: int, g: float, seed: int
+    labels: Labels,
+    close: Labels,
+    other: Labels,
+    matrix: Any,
+    traffic: NDArray[np.int64],
+    rows: int,
+    g: float,
+    seed: int,
 ) -> Labels:
     """Let the clusters of least traffic join, of the `rows` others, the one they have most to do with."""
     from scipy.sparse import csr_matrix
@@ -160,6 +165,10 @@ def _split(close: Labels, traffic: NDArray[np.int64], rows: int) -> Labels:
     starts = np.cumsum(parts) - parts
     order = np.lexsort((np.arange(len(close)), -traffic, close))
     place = np.arange(len(close)) - (np.cumsum(sizes) - sizes)[close[order]]
+    turn, position = np.divmod(place, parts[close[order]])
+    position = np.where(
+        turn % 2, parts[close[order]] - 1 - position, position
+    )  # there and back, so that loads even out
     out = np.zeros(len(close), np.int32)
-    out[order] = starts[close[order]] + place % parts[close[order]]
+    out[order] = starts[close[order]] + position
     return out

@@ -92,4 +92,6 @@ def quotient_remainder(nodes: int, rows: int) -> tuple[Rows, Rows]:
             node = np.arange(nodes)
             return (node // remainders).astype(np.int32), (quotients + node % remainders).astype(np.int32)
     least = int(np.ceil(2 * np.sqrt(nodes)))
-    raise UsageError(f"{rows:,} rows cannot tell {nodes:,} ids apart by quotient and remainder; give {least:,} or more.")
+    raise UsageError(
+        f"{rows:,} rows cannot tell {nodes:,} ids apart by quotient and remainder; give {least:,} or more."
+    )

@@ -98,7 +98,7 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
                 slots[name].keep(part, kept)
     columns = tuple(_moved(part, slots) for part in plan.parts if isinstance(part, Columns))
     pairs = tuple(part for part in plan.parts if isinstance(part, Pairs))
-    doubles = {name: one.double for name, one in slots.items() if one.double is not None}
+    doubles = {name: found for name, one in slots.items() if (found := one.moved_double()) is not None}
     return Applied(_edited(encoder, slots), columns, pairs, doubles)
 
 
@@ -189,6 +189,20 @@ class _Slot:
         inside = now[(ids >= block.first) & (ids < block.last)]
         inside = inside[inside >= FIRST]
         return Block(int(inside.min()), int(inside.max()) + 1, block.columns) if len(inside) else None
+
+    def moved_double(self) -> IdMap | None:
+        """Return the map to two rows, if there is one, by the ids that are reached."""
+        if self.double is None or not self.edited:
+            return self.double
+        ids, now = self.tables[self.doubled], self.now()
+        there = (now >= FIRST) & (ids >= FIRST)
+        tables: list[Array] = []
+        for old in (self.double.ids, self.double.second):
+            assert old is not None
+            table = np.arange(max(FIRST, int(now.max(initial=0)) + 1), dtype=np.int32)
+            table[now[there]] = old.values[ids[there]]
+            tables.append(Array(table))
+        return IdMap(rows=self.double.rows, ids=tables[0], second=tables[1])
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary; values that nothing remembers are forgotten."""
