@@ -13,9 +13,12 @@ from clicksmith.encode.vocabulary import FIRST
 from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.fitting.job import fit
 from clicksmith.graph.maps import CLUSTERED, GraphHash, Kind, graph_hash
-from clicksmith.plan import Plan
-from clicksmith.plan.apply import apply_plan
+from clicksmith.plan import FoundBy, IdMap, IdMaps, KeptFeatures, Plan
+from clicksmith.plan.apply import apply_plan, numbering
+from clicksmith.plan.arrays import Array
+from clicksmith.plan.merge import merge
 from clicksmith.schema import Categorical, Label, Numeric, Schema
+from clicksmith.serve.artifact import load as load_artifact
 from clicksmith.serve.predictor import load
 
 KINDS: tuple[Kind, ...] = Kind.__args__
@@ -24,13 +27,17 @@ ROWS, BLOCKS = 24_000, 8
 
 
 def rows_of(seed: int) -> pl.DataFrame:
-    """Draw rows: a click is likely where user and item are of one community."""
+    """Draw rows: communities differ in their click rate, and a click is likely where user and item are of one."""
     drawn = planted_blocks(800, 300, BLOCKS, ROWS, inside=0.5, power=0.3, seed=7 if seed < 2 else seed)
     rng = np.random.default_rng(seed)
     together = drawn.left_blocks[drawn.left] == drawn.right_blocks[drawn.right]
-    click = rng.random(ROWS) < np.where(together, 0.8, 0.1)
+    own = np.random.default_rng(5).normal(0, 1.5, (2, BLOCKS))
+    logits = own[0][drawn.left_blocks[drawn.left]] + own[1][drawn.right_blocks[drawn.right]] + 3 * together - 2
+    click = rng.random(ROWS) < 1 / (1 + np.exp(-logits))
     columns = {"user": drawn.left, "item": drawn.right, "price": rng.random(ROWS), "click": click.astype(int)}
-    return pl.DataFrame(columns).with_columns(pl.format("u{}", "user").alias("user"), pl.format("i{}", "item").alias("item"))
+    return pl.DataFrame(columns).with_columns(
+        pl.format("u{}", "user").alias("user"), pl.format("i{}", "item").alias("item")
+    )
 
 
 TABLE = rows_of(0)
@@ -123,7 +130,7 @@ def auc(encoded, tmp_path_factory):
     def measured(name, plan=()):
         run = fit(
             TRAIN, valid=VALID, test=TEST, schema=SCHEMA, model="fm", options={"dim": 8}, plan=plan, out=home / name,
-            settings={"epochs": 5, "batch_size": 256, "learning_rate": 0.02}, cache=home / "cache",
+            settings={"epochs": 3, "batch_size": 256, "learning_rate": 0.02}, cache=home / "cache",
         )  # fmt: skip
         return run.metrics["test"]["auc"], run
 
@@ -136,17 +143,48 @@ def test_shared_communities_beat_shared_rows_by_chance(encoded, auc):
     assert graph > chance + 0.1
 
 
-@pytest.mark.parametrize("kind", ["hybrid", "double_graph", "quotient"])
+@pytest.mark.parametrize("kind", ["hybrid", "double_graph"])
 def test_raw_rows_are_scored_as_training_saw_them(encoded, auc, kind):
-    _, run = auc(kind, plan_of(encoded, kind=kind, rows=70))
-    predictor = load(run.path)
-    table = {name: len(p) for name, p in predictor.artifact.model.named_parameters() if name.endswith("store.weight")}
-    assert set(table.values()) == {72 * 2}
-    scores = predictor.predict(TEST.drop("click"))
-    again = run.predictions("test").scores if hasattr(run, "predictions") else scores
-    np.testing.assert_allclose(scores, np.asarray(again).reshape(scores.shape), atol=1e-5)
-    unknown = predictor.predict(pl.DataFrame({"user": ["new"], "item": ["new"], "price": [0.1]}))
+    plan = plan_of(encoded, kind=kind, rows=70)
+    run = auc(kind, plan)[1]
+    artifact = load_artifact(run.path)
+    tables = [len(p) for name, p in artifact.model.named_parameters() if name.endswith("store.weight")]
+    assert tables and set(tables) == {72 * 2}
+    before, after = encoded[0].encode(TEST).ids, artifact.encoder.encode(TEST).ids
+    for c, slot in enumerate(("user", "item")):
+        one = plan.parts[0].slots[slot]
+        np.testing.assert_array_equal(one.ids.values[before[:, c]] if one.second is None else before[:, c], after[:, c])
+    unknown = load(run.path).predict(pl.DataFrame({"user": ["new"], "item": ["new"], "price": [0.1]}))
     assert np.isfinite(unknown).all()
+
+
+def test_each_to_its_own_row_is_no_map_at_all(encoded, auc):
+    users = encoded[0].layout.rows["user"]
+    same = IdMaps(
+        slots={"user": IdMap(rows=users, ids=Array(np.arange(users, dtype=np.int32)))},
+        numbering={"user": numbering(encoded[0])["user"]},
+        found_by=FoundBy(method="test"),
+    )
+    one, two = auc("identity", Plan(parts=(same,)))[1], auc("plain")[1]
+    rows = TEST.head(50)
+    np.testing.assert_array_equal(load(one.path).predict(rows), load(two.path).predict(rows))
+
+
+@pytest.mark.parametrize("dropped_to", ["zero", "unseen"])
+def test_features_may_be_dropped_beside_a_map_to_two_rows(encoded, dropped_to):
+    (double,) = plan_of(encoded, kind="double", rows=60).parts
+    users = encoded[0].layout.rows["user"]
+    kept = np.arange(users) % 3 != 2
+    kept[:FIRST] = True
+    found_by, at = FoundBy(method="test"), {"user": numbering(encoded[0])["user"]}
+    mask = KeptFeatures(slots={"user": Array(kept)}, dropped_to=dropped_to, numbering=at, found_by=found_by)
+    applied = apply_plan(merge(Plan(parts=(mask,)), Plan(parts=(double,))), encoded[0])
+    before, after = encoded[0].encode(TEST).ids[:, 0], applied.encoder.encode(TEST).ids[:, 0]
+    one, there = applied.doubles["user"], kept[before]
+    assert len(one.ids) == applied.encoder.layout.rows["user"] == kept.sum()
+    for old, new in ((double.slots["user"].ids, one.ids), (double.slots["user"].second, one.second)):
+        np.testing.assert_array_equal(new.values[after[there]], old.values[before[there]])
+    assert set(after[~there]) == {-1 if dropped_to == "zero" else 1}
 
 
 def test_it_needs_no_torch():
