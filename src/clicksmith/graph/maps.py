@@ -32,8 +32,8 @@ CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid")
 class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which ids share rows."""
 
-    left: str
-    """An id field, as the user."""
+    left: str = ""
+    """An id field, as the user; it must be named."""
     right: str | None = None
     """The id field it meets, as the item; all other id fields if not given."""
     maps: Literal["both", "left", "right"] = "both"
@@ -56,6 +56,8 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
+        if not self.left:
+            raise UsageError("left is missing: name the id field whose ids are to share rows, as in left=user_id.")
         if self.rows is not None and not (0 < self.rows < 1 or (self.rows >= 2 and float(self.rows).is_integer())):
             raise UsageError(f"rows is {self.rows}; give a share of the ids below 1, or a whole number from 2.")
         if self.rows is None and (self.resolution is None or self.kind not in CLUSTERED):
@@ -69,7 +71,24 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def graph_hash(encoder: Encoder, store: Store, options: GraphHash, *, seed: int = 0) -> IdMaps:
-    """Return the map of each side's ids, found on the training rows that `encoder` was fitted on.
+    """Return the part of a Plan with the map of each side's ids.
+
+    encoder, store: fitted on and holding the training rows. Raises UsageError, DataError: as `shared_rows` does.
+    """
+    slots, scores = shared_rows(store, options, seed=seed)
+    names = numbering(encoder)
+    found_by = FoundBy(
+        method="graphhash",
+        seed=seed,
+        settings=msgspec.to_builtins(options),
+        data={"train": store.digest},
+        scores=scores,
+    )
+    return IdMaps(numbering={slot: names[slot] for slot in slots}, found_by=found_by, slots=slots)
+
+
+def shared_rows(store: Store, options: GraphHash, *, seed: int = 0) -> tuple[dict[str, IdMap], dict[str, float]]:
+    """Return the map of each side's ids by slot, and what there is to know of them in numbers.
 
     Raises UsageError, DataError: as `graph_of` says, the clustering library is absent, or the size cannot be met.
     """
@@ -90,15 +109,7 @@ def graph_hash(encoder: Encoder, store: Store, options: GraphHash, *, seed: int 
         scores[f"rows.{slot}"] = rows
         if side in made.used:
             scores |= {f"{name}.{slot}": value for name, value in made.told(side).items()}
-    names = numbering(encoder)
-    found_by = FoundBy(
-        method="graphhash",
-        seed=seed,
-        settings=msgspec.to_builtins(options),
-        data={"train": store.digest},
-        scores=scores,
-    )
-    return IdMaps(numbering={slot: names[slot] for slot in slots}, found_by=found_by, slots=slots)
+    return slots, scores
 
 
 @dataclass
