@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
 from machine import command, machine
 
 SIZES = {"10m": (1_000_000, 200_000, 2_000, 10_400_000), "1m": (200_000, 50_000, 500, 1_040_000)}

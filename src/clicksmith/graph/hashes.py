@@ -44,7 +44,7 @@ def hashed(keys: Any, rows: int, seed: int) -> Rows:
 
 
 def modulo(nodes: int, rows: int) -> Rows:
-    """Return node mod rows: what the paper's code calls random. Ids are in order of frequency, so it spreads the head."""
+    """Return node mod rows: what the paper's code calls random. Nodes fall in frequency, so it spreads the head."""
     return (np.arange(nodes) % rows).astype(np.int32)
 
 
