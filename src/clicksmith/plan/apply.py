@@ -51,7 +51,7 @@ def schema_under(plan: Plan, schema: Schema) -> Schema:
     for name, part in dropped.items():
         if name not in fields:
             raise UsageError(f"{part.name} drops '{name}': {unknown(name, fields, 'field')}")
-    for user, name, how in _users(schema):
+    for user, name, how in users_of_fields(schema):
         if name in dropped and user not in dropped:
             raise UsageError(f"{dropped[name].name} drops '{name}', but {how} '{user}' needs it; keep it.")
     for part in plan.parts:
@@ -153,7 +153,7 @@ def _side(encoder: Encoder, side: Side, tables: dict[str, Ids]) -> Arrays:
     return found
 
 
-def _users(schema: Schema) -> list[tuple[str, str, str]]:
+def users_of_fields(schema: Schema) -> list[tuple[str, str, str]]:
     """Return who needs which field: (user, field, what the user is)."""
     found = [(b.name, b.of, "the behaviour") for b in schema.behaviours]
     found += [(s.name, s.of, f"the side column of '{b.name}',") for b in schema.behaviours for s in b.sides if s.of]
