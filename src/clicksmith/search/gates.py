@@ -18,7 +18,7 @@ FROZEN = 300.0
 
 
 class FeatureGate(IdGate, frozen=True):
-    """A gate per id, in front of the main table, every view and every history."""
+    """A gate per id, in front of the main table, every view and every history. Paper: optfs, section 3.1."""
 
     start: float = 0.5
 
