@@ -21,18 +21,21 @@ from clicksmith.evaluate import auc
 from clicksmith.fitting.asked import new_model, spec_for
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.split import parts_of
-from clicksmith.models import MODELS
+from clicksmith.models import MODELS, model_spec
 from clicksmith.plan import KeptFeatures, Plan
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FoundBy
 from clicksmith.schema import Categorical, Label, Schema
-from clicksmith.search.job import search
 from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates, lowered
-from clicksmith.search.optfs import OptFS, gated_spec, temperature_at
+from clicksmith.search.job import search
+from clicksmith.search.optfs import GateHook, OptFS, gated_spec, temperature_at
 from clicksmith.serve.predictor import load
-from clicksmith.train.checkpoint import weights_of
 from clicksmith.testing.subject import Subject
+from clicksmith.train.checkpoint import weights_of
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train
+from train.worlds import LAYOUT, clicks
 
 NAMES = tuple(f"f{i}" for i in range(6))
 SCHEMA = Schema(fields=tuple(Categorical(name) for name in NAMES), label=Label("click"))
@@ -158,14 +161,14 @@ def test_the_temperature_rises_geometrically_and_one_epoch_is_hot():
 
 
 def test_noise_fields_lose_their_features_and_quality_stays(tmp_path):
-    train, valid, test = planted(40_000, 1), planted(4000, 2), planted(8000, 3)
+    rows, valid, test = planted(40_000, 1), planted(4000, 2), planted(8000, 3)
     plan = search(
-        "optfs", train, valid=valid, schema=SCHEMA, backbone="fm", model_options={"dim": 4}, settings=QUICK,
+        "optfs", rows, valid=valid, schema=SCHEMA, backbone="fm", model_options={"dim": 4}, settings=QUICK,
         options={"epochs": 10, "penalty": 2.3e-4}, out=tmp_path / "plan.json",
     )  # fmt: skip
     (part,) = plan.parts
     assert isinstance(part, KeptFeatures)
-    encoder = Encoder.fit(SCHEMA, train)
+    encoder = Encoder.fit(SCHEMA, rows)
     useful: list[bool] = []
     noise: list[bool] = []
     for i, name in enumerate(NAMES):
@@ -182,7 +185,7 @@ def test_noise_fields_lose_their_features_and_quality_stays(tmp_path):
     }
     found = {}
     for name, under in (("plain", ()), ("small", tmp_path / "plan.json")):
-        run = fit(train, out=tmp_path / name, plan=under, epochs=8, **asked)
+        run = fit(rows, out=tmp_path / name, plan=under, epochs=8, **asked)
         found[name] = auc(test["click"].to_numpy(), load(run.path).predict(test.drop("click")))
     assert found["small"] > found["plain"] - 0.005
 
@@ -239,8 +242,8 @@ def test_options_out_of_their_bounds_are_refused(options, words, tmp_path):
 
 def test_a_search_that_would_drop_everything_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no feature is kept at penalty 10; use a smaller"):
-        search("optfs", planted(2000), schema=SCHEMA, backbone="lr", settings={**QUICK, "batch_size": 64, "learning_rate": 0.05},
-               options={"epochs": 3, "penalty": 10.0}, out=tmp_path / "plan.json")  # fmt: skip
+        search("optfs", planted(2000), schema=SCHEMA, backbone="lr", options={"epochs": 3, "penalty": 10.0},
+               settings={**QUICK, "batch_size": 64, "learning_rate": 0.05}, out=tmp_path / "plan.json")  # fmt: skip
 
 
 def test_the_command_line_searches_and_says_what_is_next(tmp_path, capsys):
@@ -343,3 +346,16 @@ def test_a_learning_rate_that_is_too_high_stops_with_epoch_and_temperature(tmp_p
         search("optfs", planted(600), schema=SCHEMA, backbone="fm", model_options={"dim": 4},
                settings={**FAST, "learning_rate": 1e30, "clip_norm": None}, options={"epochs": 2},
                out=tmp_path / "plan.json")  # fmt: skip
+
+
+def test_without_penalty_and_at_one_temperature_training_is_the_plain_one():
+    spec, store = model_spec("deepfm", dim=4, units=(8,)), clicks(300)
+    settings = TrainSettings(epochs=2, batch_size=32, learning_rate=0.01, seed=1)
+    plain, gated = (new_model(s, LAYOUT, 0) for s in (spec, gated_spec(spec, 0.5)))
+    options = OptFS(epochs=2, penalty=0.0, temperature=1.0, gate_rate=1e-30)
+    gate = gated.embedder.gate
+    assert isinstance(gate, FeatureGateModule)
+    for model, hook in ((plain, None), (gated, GateHook(options, gate, Path("never")))):
+        train(model, store, None, settings, hook=hook)
+    for name, tensor in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(gated)[name], tensor, rtol=0, atol=0)

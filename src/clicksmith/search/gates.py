@@ -37,7 +37,8 @@ class FeatureGateModule(nn.Module):
 
     def __init__(self, slots: tuple[tuple[str, int], ...], start: float) -> None:
         super().__init__()
-        self.store = RowStore(slots, 1, group="gate")
+        with torch.random.fork_rng(devices=[]):  # so that the model draws the weights of the plain one
+            self.store = RowStore(slots, 1, group="gate")
         with torch.no_grad():
             self.store.weight.fill_(start)
         self.offsets = SlotOffsets(self.store)

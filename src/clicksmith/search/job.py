@@ -148,7 +148,7 @@ def options_of(method: Method, given: Options | Mapping[str, Any] | None) -> Opt
     try:
         return msgspec.convert(dict(given or {}), method.options)
     except msgspec.ValidationError as error:
-        raise UsageError(f"options of {method.name}: {error}.") from error
+        raise UsageError(f"options of {method.name}: {str(error).rstrip('.')}.") from error
 
 
 def _enter(folder: Path, record: SearchRecord, plan: Path) -> str:

@@ -1,6 +1,8 @@
 """The search methods by name."""
 
-from clicksmith.search import optfs
+from clicksmith.search import controls, optfs
 from clicksmith.search.method import Method
 
-SEARCHES: dict[str, Method] = {method.name: method for method in (optfs.METHOD,)}
+SEARCHES: dict[str, Method] = {
+    method.name: method for method in (optfs.METHOD, controls.RANDOM, controls.FREQUENT, controls.WARM)
+}
