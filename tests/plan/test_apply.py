@@ -204,6 +204,38 @@ def test_columns_move_with_the_rows(encoder):
         apply_plan(Plan(parts=(mapping(encoder, "item", [2, 3, 2, 3]), columns)), encoder)
 
 
+def test_maps_to_two_rows_move_with_the_rows(encoder):
+    first, second = (Array(np.array([0, 1, *rows], np.int32)) for rows in ([2, 3, 2, 3], [3, 3, 2, 2]))
+    double = IdMaps(
+        slots={"item": IdMap(rows=4, ids=first, second=second)},
+        numbering={"item": numbering(encoder)["item"]},
+        found_by=BY,
+    )
+    applied = apply_plan(Plan(parts=(double, features(encoder, "item", "0110"))), encoder)
+    assert applied.encoder.layout.rows["item"] == 4
+    assert applied.doubles["item"].ids.values.tolist() == [0, 1, 3, 2]
+    assert applied.doubles["item"].second.values.tolist() == [0, 1, 3, 2]
+    whole = apply_plan(Plan(parts=(double,)), encoder)
+    assert whole.encoder is encoder and whole.doubles == double.slots
+
+
+def test_the_domain_is_no_vocabulary_of_a_plan():
+    schema = Schema(fields=SCHEMA.fields, label=SCHEMA.label, behaviours=SCHEMA.behaviours, domain="user")
+    assert list(numbering(Encoder.fit(schema, frame()))) == ["user", "item", "tags", "price"]
+
+
+def test_hashed_values_follow_a_plan(tmp_path):
+    schema = Schema(fields=(Categorical("user"), Categorical("item", buckets=7)), label=Label("click"))
+    encoder = Encoder.fit(schema, frame())
+    rows = encoder.layout.rows["item"]
+    bits = ["01"[i % 2] for i in range(rows - 2)]
+    under = apply_plan(Plan(parts=(features(encoder, "item", "".join(bits)),)), encoder).encoder
+    old, new = ids_of(encoder, "item"), ids_of(under, "item")
+    assert new == [i if i < 2 else 2 + (i - 2) // 2 if i % 2 else ZERO for i in old]
+    under.save(tmp_path / "encoder")
+    assert ids_of(Encoder.load(tmp_path / "encoder"), "item") == new
+
+
 def test_what_cannot_be_is_refused_naming_both_sides(encoder):
     other = Encoder.fit(SCHEMA, frame()[:9])
     with pytest.raises(UsageError, match="another numbering of 'item'"):
@@ -237,6 +269,9 @@ def test_a_field_that_something_needs_is_not_dropped():
         schema_under(Plan(parts=(drop("user"), pairs)), SCHEMA)
     with pytest.raises(UsageError, match=r"no field named 'usr'\. Did you mean 'user'"):
         schema_under(Plan(parts=(drop("usr"),)), SCHEMA)
+    joined = Schema(fields=SCHEMA.fields[:2], label=SCHEMA.label, tables=(SideTable("users", "users.csv", "user"),))
+    with pytest.raises(UsageError, match="drops 'user', but the side table 'users' needs it"):
+        schema_under(Plan(parts=(drop("user"),)), joined)
     grouped = Schema(fields=SCHEMA.fields, label=SCHEMA.label, group="user")
     with pytest.raises(UsageError, match="drops 'user', but the schema"):
         schema_under(Plan(parts=(drop("user"),)), grouped)

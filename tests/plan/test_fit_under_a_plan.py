@@ -1,6 +1,8 @@
 """`fit --plan`: what is dropped takes no memory, raw rows are scored the same, what does not fit is refused first."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -19,6 +21,7 @@ from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.schema.columns import Behaviour, Numeric
 from clicksmith.serve.artifact import load as load_artifact
 from clicksmith.serve.predictor import load
+from clicksmith.serve.size import size_of
 
 SCHEMA = Schema(
     fields=(Categorical("user"), Categorical("ad"), Categorical("device"), Numeric("price")),
@@ -69,12 +72,26 @@ def test_the_model_is_small_and_scores_raw_rows(plan, encoder, tmp_path):
     assert table == 8 * (3 + 6) + 2 * (kept - 4) + 8 * 2 + 2
     weights = (tmp_path / "run/model/weights.safetensors").stat().st_size
     assert weights < (tmp_path / "whole/model/weights.safetensors").stat().st_size
+    small, large = size_of(run.path), size_of(whole.path)
+    assert small.numbers == sum(t.numel() for t in artifact.model.state_dict().values()) < large.numbers
+    assert small.memory == sum(t.numel() * t.element_size() for t in artifact.model.state_dict().values())
+    assert small.memory <= weights and small.disk == sum(f.stat().st_size for f in (run.path / "model").rglob("*.*"))
+    page = run.folder.report.read_text()
+    assert "Share of features kept" in page and f"{small.memory:,} bytes in memory" in page
+    assert "Share of features kept" not in whole.folder.report.read_text()
     rows = ROWS.head(30).drop("device", "click")
     scores = load(run.path).predict(rows)
     assert np.isfinite(scores).all() and len(scores) == 30
     assert run.metrics["test"]["rows"] == whole.metrics["test"]["rows"]
     again = fit(ROWS, plan=plan, out=tmp_path / "again", **QUICK)
     np.testing.assert_array_equal(load(again.path).predict(rows), scores)
+
+
+def test_the_model_loads_in_a_process_that_knows_no_plan(plan, tmp_path):
+    run = fit(ROWS, plan=plan, out=tmp_path / "run", **QUICK)
+    code = "import sys; from clicksmith.serve.artifact import load; print(type(load(sys.argv[1]).spec.embed.table))"
+    told = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False)
+    assert "Mixed" in told.stdout, told.stderr
 
 
 def test_the_empty_plan_gives_the_same_bits_as_none(tmp_path):
@@ -113,7 +130,7 @@ def test_the_command_line_fits_shows_and_merges(plan, tmp_path, capsys):
     files = [str(tmp_path / name) for name in ("one.json", "two.json")]
     asked = ["fit", str(tmp_path / "rows.csv"), "--schema", str(tmp_path / "schema.json"), "--model", "fm", "--quiet"]
     asked += ["--model.dim", "8", "--epochs", "1", "--out", str(tmp_path / "run")]
-    assert main([*asked, "--plan", *files]) == 0
+    assert main([*asked, "--plan", files[0], "--plan", files[1]]) == 0
     assert json.loads((tmp_path / "run" / "model" / "plan.json").read_text())["version"] == 1
     capsys.readouterr()
     assert main(["plan", "merge", *files, "--out", str(tmp_path / "both.json")]) == 0

@@ -96,7 +96,7 @@ def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
     (side,) = (tmp_path / "plan.json.arrays").iterdir()
     content = side.read_bytes()
     side.write_bytes(content[:-1])
-    with pytest.raises(ArtifactError, match="24999 bytes instead of 25000"):
+    with pytest.raises(ArtifactError, match="25000 bytes instead of 25001"):
         Plan.load(tmp_path / "plan.json")
     side.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     with pytest.raises(ArtifactError, match="checksum"):

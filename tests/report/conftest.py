@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from clicksmith.evaluate import evaluate, scored
+from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, PairOp, Pairs, Plan
+from clicksmith.plan.arrays import Array
 from clicksmith.report import (
     Bar,
     ColumnProfile,
@@ -53,8 +55,24 @@ def full(name: str = "price") -> ReportData:
                 Trial(2, "failed", None, (), (), name),
             ),
         ),
+        plan=planned(name),
         profile=(ColumnProfile(name, "categorical", 12, 0.25, name, name), ColumnProfile("empty", "numeric")),
         notes=(name,),
         settings={"train": {"rate": 0.001, name: [1, 2]}},
         environment={"python": name},
+    )
+
+
+def planned(name: str) -> Plan:
+    """A Plan with a part of every kind."""
+    by, at = FoundBy(method=name, backbone=name, scores={name: 0.7}), {name: "n"}
+    ids = Array(np.array([0, 1, 2, 3, 3], np.int32))
+    return Plan(
+        parts=(
+            KeptFields(drop={name + "2": name}, found_by=by),
+            IdMaps(slots={name: IdMap(rows=4, ids=ids)}, numbering=at, found_by=by),
+            KeptFeatures(slots={name: Array(np.array([1, 1, 1, 0], bool))}, numbering=at, found_by=by),
+            Columns(dim=4, slots={name: (Block(2, 3, (0, 1)), Block(3, 4, (2,)))}, numbering=at, found_by=by),
+            Pairs(pairs=(PairOp(fields=(name, "b"), op="factorise", dim=4),), found_by=by),
+        )
     )

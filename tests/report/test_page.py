@@ -64,10 +64,10 @@ def test_every_part_is_on_the_page(report_of: ReportOf) -> None:
     html = Checked(page(report_of()))
     sections = [a["id"] for t, a in html.tags if t == "section"]
     assert sections == [
-        "notes", "metrics", "search", "trials", "training", "quality", "importance", "slices", "data", "settings",
-        "environment",
+        "notes", "metrics", "search", "trials", "plan", "training", "quality", "importance", "slices", "data",
+        "settings", "environment",
     ]  # fmt: skip
-    assert html.count("svg") == html.count("figure") == 4 + 3 + 3 + 1
+    assert html.count("svg") == html.count("figure") == 4 + 3 + 3 + 1 + 5
     assert {a["href"] for t, a in html.tags if t == "a" and "class" not in a} == {f"#{s}" for s in sections}
     text = " ".join(html.text)
     assert (

@@ -61,7 +61,7 @@ def show(
         told += [f"{name} {value:.4f}" for name, value in by.scores.items()]
         print(f"({part.__struct_config__.tag}: found by {by.method}, {', '.join(told)})")
     if html is not None:
-        from clicksmith.report.planned import plan_page
+        from clicksmith.report.page import plan_page
 
         write_bytes(Path(html), plan_page(found, Path(plan).name).encode())
         note(f"page: {html}")

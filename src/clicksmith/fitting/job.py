@@ -28,7 +28,7 @@ from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
-from clicksmith.models.planned import spec_under
+from clicksmith.models import spec_under
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.plan import Plan

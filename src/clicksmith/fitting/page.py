@@ -14,12 +14,14 @@ from clicksmith.evaluate.calibrator import Calibrator
 from clicksmith.evaluate.predictions import Predictions
 from clicksmith.explain.permutation import Importances, permutation_importance
 from clicksmith.files import write_bytes
+from clicksmith.plan import Plan
 from clicksmith.report import Bar, ColumnProfile, Ranking, ReportData, curves_of, distribution_of, page
 from clicksmith.run import RunFolder, write_json
 from clicksmith.schema import Schema
 from clicksmith.serve.environment import Environment
 from clicksmith.serve.predictor import Predictor
 from clicksmith.serve.scoring import measure
+from clicksmith.serve.size import size_of
 
 T = TypeVar("T")
 
@@ -69,7 +71,8 @@ def write_page(folder: RunFolder, target: Path | None = None, *, possible: Mappi
         rankings=_rankings(folder),
         profile=_profile(_read(folder.schema, Schema), _read(folder.model / "layout.json", Layout), reasons),
         notes=tuple(f"suspect: {text}" for text in reasons.suspects) + _notes(folder),
-        settings={"model": record.model, "seed": record.seed, **record.settings},
+        plan=Plan.load(plan) if (plan := folder.model / "plan.json").exists() else Plan(),
+        settings={"model": record.model, "size": size_of(folder.model).line(), "seed": record.seed, **record.settings},
         environment={**environment.packages, "python": environment.python, "processor": environment.processor},
     )
     path = target or folder.report

@@ -48,6 +48,7 @@ from clicksmith.models.masknet import masknet
 from clicksmith.models.nfm import nfm
 from clicksmith.models.onn import onn
 from clicksmith.models.opnn import opnn
+from clicksmith.models.planned import spec_under
 from clicksmith.models.ppnet import ppnet
 from clicksmith.models.qnn import qnn
 from clicksmith.models.sam import sam
@@ -56,6 +57,8 @@ from clicksmith.models.wide_deep import wide_deep
 from clicksmith.models.wukong import wukong
 from clicksmith.models.xdeepfm import xdeepfm
 from clicksmith.names import lookup, unknown
+
+__all__ = ["MODELS", "describe", "model_spec", "spec_under"]
 
 MODELS: dict[str, Callable[..., ModelSpec]] = {
     "lr": lr,

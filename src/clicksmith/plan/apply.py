@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.arrays import Arrays
 from clicksmith.encode.encoder import Encoder, Side
 from clicksmith.encode.fitted import Fitted
-from clicksmith.encode.layout import UNSEEN, ZERO
+from clicksmith.encode.layout import DOMAIN, UNSEEN, ZERO
 from clicksmith.encode.recipe import history_columns, slot_of
 from clicksmith.encode.vocabulary import FIRST, Vocabulary
 from clicksmith.errors import SchemaError, UsageError
@@ -81,7 +81,7 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
 
     Raises UsageError: a part was found on another numbering, names a slot that there is not, or cannot follow another.
     """
-    vocabularies = encoder.fitted.vocabularies
+    vocabularies = {slot: v for slot, v in encoder.fitted.vocabularies.items() if slot != DOMAIN}
     slots: dict[str, _Slot] = {}
     for part in plan.parts:
         for name in part.numbering:
@@ -98,13 +98,13 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
                 slots[name].keep(part, kept)
     columns = tuple(_moved(part, slots) for part in plan.parts if isinstance(part, Columns))
     pairs = tuple(part for part in plan.parts if isinstance(part, Pairs))
-    doubles = {name: one.double for name, one in slots.items() if one.double is not None}
+    doubles = {name: one.double_now(one.double) for name, one in slots.items() if one.double is not None}
     return Applied(_edited(encoder, slots), columns, pairs, doubles)
 
 
 def numbering(encoder: Encoder) -> dict[str, str]:
     """Return the digest of each slot's numbering: what a part found on this encoder's rows says of itself."""
-    return {slot: v.numbering for slot, v in encoder.fitted.vocabularies.items()}
+    return {slot: v.numbering for slot, v in encoder.fitted.vocabularies.items() if slot != DOMAIN}
 
 
 class _Slot:
@@ -190,6 +190,14 @@ class _Slot:
         inside = inside[inside >= FIRST]
         return Block(int(inside.min()), int(inside.max()) + 1, block.columns) if len(inside) else None
 
+    def double_now(self, double: IdMap) -> IdMap:
+        """Return the map to two rows each in the ids that are reached."""
+        ids, now = self.tables[self.doubled], self.now()
+        source = np.arange(max(FIRST, int(now.max(initial=1)) + 1))
+        source[now[now >= FIRST]] = ids[now >= FIRST]
+        first, second = (Array(array.values[source]) for array in (double.ids, double.second) if array is not None)
+        return IdMap(rows=double.rows, ids=first, second=second)
+
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary; values that nothing remembers are forgotten."""
         ids, old = self.now(), self.old
@@ -220,6 +228,8 @@ def _moved(part: Columns, slots: dict[str, _Slot]) -> Columns:
     found: dict[str, tuple[Block, ...]] = {}
     for name, blocks in part.slots.items():
         slot, at = slots[name], part.numbering[name]
+        if slot.double is not None:
+            raise UsageError(f"{part.name} gives the ids of '{name}' their columns, and their vectors are sums of two.")
         if slot.maps[at] != slot.mapped:
             raise UsageError(
                 f"{part.name} gives the ids of '{name}' their columns, and a later part maps these ids to other rows; "
@@ -273,6 +283,7 @@ def _users(schema: Schema) -> list[tuple[str, str, str]]:
         owner: str | None = getattr(column, "share", None)
         if owner is not None:
             found.append((column.name, owner, "the shared vocabulary of"))
+    found += [(t.name, t.on or t.key, "the side table") for t in schema.tables]
     named = {"group": schema.group, "domain": schema.domain, "weight": schema.weight}
     named["time"] = schema.time.name if schema.time else None
     return found + [(f"({kind})", name, "the schema's") for kind, name in named.items() if name]

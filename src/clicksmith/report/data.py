@@ -7,6 +7,7 @@ import numpy as np
 
 from clicksmith.evaluate.evaluation import Metrics
 from clicksmith.evaluate.scored import Scored, one_class
+from clicksmith.plan import Plan
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -116,6 +117,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     """By split."""
     rankings: tuple[Ranking, ...] = ()
     search: Trials | None = None
+    plan: Plan = Plan()
+    """What the model was built under."""
     profile: tuple[ColumnProfile, ...] = ()
     notes: tuple[str, ...] = ()
     """What the reader must know first: suspects of leaking, metrics that are not defined."""

@@ -7,7 +7,8 @@ from html import escape
 from importlib.resources import files
 
 from clicksmith.evaluate.evaluation import Metrics
-from clicksmith.report import charts, searched, tables
+from clicksmith.plan import Plan
+from clicksmith.report import charts, planned, searched, tables
 from clicksmith.report.data import ReportData
 from clicksmith.report.svg import percent
 
@@ -18,7 +19,14 @@ TILES = ("auc", "gauc", "logloss", "predicted_over_observed")
 
 def page(data: ReportData) -> str:
     """Return the report as HTML. Every text of `data` is escaped, column names included."""
-    return document(data.title, _header(data), _sections(data), f"written by Clicksmith {escape(data.created)}")
+    return document(
+        data.title, _header(data), _sections(data), f"written by Clicksmith {escape(data.created)}".rstrip()
+    )
+
+
+def plan_page(plan: Plan, title: str = "Plan") -> str:
+    """Return a page on a Plan alone."""
+    return page(ReportData(title=title, subtitle=f"digest {plan.digest[:16]}, {len(plan.parts)} parts", plan=plan))
 
 
 def document(title: str, header: str, sections: Iterable[Section], footer: str) -> str:
@@ -85,6 +93,7 @@ def _sections(data: ReportData) -> Iterable[Section]:
     if data.search is not None:
         yield "search", "Search", figures(searched.search_charts(data.search))
         yield "trials", "Trials", searched.trials_table(data.search)
+    yield "plan", "Plan", _plan(data.plan)
     yield "training", "Training", figures(charts.line_chart(c) for c in data.curves if any(s.points for s in c.series))
     yield "quality", "Predictions", figures(_quality(data))
     yield "importance", "Importance", figures(charts.bar_chart(r) for r in data.rankings if r.bars)
@@ -96,6 +105,12 @@ def _sections(data: ReportData) -> Iterable[Section]:
         "Environment",
         tables.settings_table(data.environment, "environment") if data.environment else "",
     )
+
+
+def _plan(plan: Plan) -> str:
+    if not plan.parts:
+        return ""
+    return listed(plan.summary()) + figures(planned.plan_charts(plan)) + planned.origins_table(plan)
 
 
 def _metrics(metrics: dict[str, Metrics]) -> str:

@@ -1,33 +1,24 @@
 """The picture of a Plan: what is dropped, shares and sizes by vocabulary, columns by block, the matrix of pairs."""
 
 from collections.abc import Iterable
-from html import escape
 
 from clicksmith.plan import Columns, IdMaps, KeptFeatures, KeptFields, Pairs, Plan
 from clicksmith.report import svg, tables
 from clicksmith.report.charts import Chart, bar_chart
 from clicksmith.report.data import Bar, Ranking
-from clicksmith.report.page import Section, document, figures, listed
 
 _FIRST = 2
 _CELL = 26
 
 
-def plan_page(plan: Plan, title: str = "Plan") -> str:
-    """Return a self-contained page on a Plan."""
-    header = f"<header><h1>{escape(title)}</h1><p>digest {plan.digest[:16]}, {len(plan.parts)} parts</p></header>"
-    origins = [
+def origins_table(plan: Plan) -> str:
+    """Return which search found each part, with its scores."""
+    rows = [
         [tables.Cell(str(part.__struct_config__.tag)), part.found_by.method, part.found_by.backbone,
          str(part.found_by.seed), ", ".join(f"{name} {svg.number(x)}" for name, x in part.found_by.scores.items())]
         for part in plan.parts
     ]  # fmt: skip
-    sections: list[Section] = [
-        ("summary", "Summary", listed(plan.summary())),
-        ("pictures", "Pictures", figures(plan_charts(plan))),
-        ("origins", "Where it comes from", tables.table(
-            ("part", "found by", "backbone", "seed", "scores"), origins, "origins") if origins else ""),
-    ]  # fmt: skip
-    return document(title, header, sections, "written by Clicksmith")
+    return tables.table(("part", "found by", "backbone", "seed", "scores"), rows, "where the Plan comes from")
 
 
 def plan_charts(plan: Plan) -> Iterable[Chart]:
