@@ -36,7 +36,9 @@ class Clusters:
 
 
 def cluster(edges: Edges, *, resolution: float = 1.0, seed: int = 0, library: Library = "scikit-network") -> Clusters:
-    """Cluster the nodes of both sides together; the same edges, seed and library give the same labels. Paper: graphhash.
+    """Cluster the nodes of both sides together; the same edges, seed and library give the same labels.
+
+    Paper: graphhash.
 
     "scikit-network": Louvain on Barber's modularity, the paper's. "networkit": Leiden on Newman's, on one thread.
     """

@@ -1,6 +1,14 @@
 """The search methods by name."""
 
-from clicksmith.search import graphhash, optfs
+from clicksmith.search import controls, graphhash, optfs
 from clicksmith.search.method import Method
 
-SEARCHES: dict[str, Method] = {method.name: method for method in (graphhash.METHOD, optfs.METHOD)}
+_ALL: tuple[Method, ...] = (
+    graphhash.METHOD,
+    optfs.METHOD,
+    controls.RANDOM,
+    controls.FREQUENT,
+    controls.WARM,
+)
+
+SEARCHES: dict[str, Method] = {method.name: method for method in _ALL}
