@@ -1,0 +1,89 @@
+"""What a search method is: options as a value, and a function from encoded rows to parts of a Plan."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.layout import Layout
+from clicksmith.encode.store import Store
+from clicksmith.errors import UsageError
+from clicksmith.fitting.asked import new_model
+from clicksmith.fitting.told import FitProgress
+from clicksmith.models.planned import spec_under
+from clicksmith.plan import Plan
+from clicksmith.plan.apply import apply_plan
+from clicksmith.plan.parts import AnyPart, FoundBy
+
+if TYPE_CHECKING:
+    from clicksmith.models.spec import CTRModel, ModelSpec
+    from clicksmith.train.settings import TrainSettings
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a method's options; `__post_init__` checks them."""
+
+    def at_least(self, **least: float) -> None:
+        """Raise UsageError naming the option that is below its bound, or not finite."""
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and not bound <= value < float("inf"):
+                raise UsageError(f"{name} is {value}; it must be at least {bound:g}, and finite.")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a method works on. Test rows are not among it."""
+
+    encoder: Encoder
+    train: Store
+    valid: Store
+    """Rows that select: between candidates, and when to stop."""
+    spec: "ModelSpec"
+    """The backbone."""
+    settings: "TrainSettings"
+    """How the backbone is trained."""
+    backbone: str
+    seed: int
+    data: dict[str, str]
+    """Content checksums of the rows."""
+    folder: Path
+    """Of the search: checkpoints lie here, so that an interrupted search goes on."""
+    progress: FitProgress
+    start: Path
+    """Where a method may leave weights for a refit to begin with; see `compact`."""
+    knobs: Store | None = None
+    """Rows that train the search's own parameters, taken off the training rows; for methods that ask for them."""
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the rows."""
+        return self.encoder.layout
+
+    def compact(self, parts: tuple[AnyPart, ...]) -> "CTRModel":
+        """Return a new model under what was found, as `fit` builds it: `save_start` writes its weights."""
+        applied = apply_plan(Plan(parts=parts), self.encoder)
+        return new_model(spec_under(applied, self.spec), applied.encoder.layout, self.seed)
+
+    def found_by(self, method: str, options: Options, **scores: float) -> FoundBy:
+        """Return the origin of a part."""
+        plain: dict[str, Any] = msgspec.to_builtins(options)
+        return FoundBy(
+            method=method, seed=self.seed, backbone=self.backbone, settings=plain, data=self.data, scores=scores
+        )
+
+
+@dataclass(frozen=True)
+class Method:
+    """A search: `run(asked, options)` gives parts of a Plan."""
+
+    name: str
+    about: str
+    """One line."""
+    options: type[Options]
+    run: Callable[[Asked, Any], tuple[AnyPart, ...]]
+    knob_share: Callable[[Any], float] = lambda _: 0.0
+    """From the options to the share of the training rows that train the search's own parameters instead."""
