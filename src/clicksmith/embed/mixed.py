@@ -105,7 +105,11 @@ class MixedTable(nn.Module):
                 if rows > 1:
                     sizes.append((slot, rows))
             self.pieces.append(pieces)
-            stores.append(RowStore(tuple(sizes), len(columns), std=std))
+            store = RowStore(tuple(sizes), len(columns), std=std)
+            store.runs = tuple(
+                run for slot, _ in sizes for run in ((slot, 0, 1), *((slot, p.first, p.last) for p in pieces[slot]))
+            )
+            stores.append(store)
         self.stores = nn.ModuleList(stores)
         self.offsets = [SlotOffsets(store) for store in stores]
         for i, columns in enumerate(self.kinds):
@@ -134,6 +138,13 @@ class MixedTable(nn.Module):
                 (*ids.shape, self.dim), dtype=None if weight is None else weight.dtype, device=ids.device
             )
         return out
+
+    @torch.no_grad()
+    def fill(self, weight: Tensor, starts: dict[str, int]) -> None:
+        """Take the numbers of a plain table [rows, dim], whose slots begin at the rows `starts`."""
+        for columns, store in zip(self.kinds, cast("Iterable[RowStore]", self.stores), strict=True):
+            rows = torch.cat([torch.arange(starts[slot] + first, starts[slot] + last) for slot, first, last in store.runs])
+            store.weight.copy_(weight[rows.to(weight.device)][:, list(columns)])
 
     def _local(self, ids: Tensor, slots: tuple[str, ...], pieces: dict[str, list[_Piece]]) -> Tensor:
         """Return the row of each id in its slot's part of the store; 0 (padding) where it lies in another store."""
