@@ -258,8 +258,8 @@ def found(tmp_path_factory):
     out = tmp_path_factory.mktemp("dnis") / "plan.json"
     plan = search(
         "dnis", planted(12_000), valid=planted(3_000, 1), out=out, backbone="fm", schema=SCHEMA,
-        model_options={"dim": 6}, settings={**QUICK, "epochs": 20}, seed=0,
-        options={"share": 0.7, "blocks": [0.2, 0.2, 0.2, 0.4], "epochs": 6},
+        model_options={"dim": 6}, settings={**QUICK, "epochs": 15}, seed=0,
+        options={"share": 0.6, "blocks": [0.2, 0.2, 0.2, 0.4], "epochs": 6},
     )  # fmt: skip
     return plan, out
 
@@ -268,12 +268,12 @@ def test_richer_features_get_more_columns(found):
     plan, _ = found
     (part,) = plan.parts
     assert isinstance(part, Columns)
-    blocks = [block for found in part.slots.values() for block in found]
+    blocks = [block for own in part.slots.values() for block in own]
     widths = [len(block.columns) for block in blocks]
     rich = [RANKS[block.first - 2 : block.last - 2].mean() for block in blocks]
     assert spearman(widths, rich) >= 0.8
-    for found in part.slots.values():
-        assert len(found[0].columns) >= 4 and len(found[-1].columns) <= 1
+    for own in part.slots.values():
+        assert len(own[0].columns) >= 4 and len(own[-1].columns) <= 1
     assert plan == Plan.load(found[1])
 
 
