@@ -1,5 +1,6 @@
 """`Mixed` equals the plain table whose other columns are held at zero, and stores only what is left."""
 
+import msgspec
 import pytest
 import torch
 
@@ -8,6 +9,8 @@ from clicksmith.embed.rows import row_stores
 from clicksmith.embed.sockets import TableShape
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError
+from clicksmith.models import MODELS
+from clicksmith.testing.subject import Subject, click_loss
 
 SHAPE = TableShape((("user", 12), ("item", 9), ("city", 5)), 6)
 BLOCKS = (
@@ -36,12 +39,7 @@ def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
     plain, mixed = Plain(std=1.0).build(SHAPE), Mixed(blocks=BLOCKS).build(SHAPE)
     with torch.no_grad():
         plain.store.weight.mul_(mask())
-        for i, store in enumerate(mixed.stores):
-            for slot, pieces in mixed.pieces[i].items():
-                for piece in pieces:
-                    rows = slice(plain.store.starts[slot] + piece.first, plain.store.starts[slot] + piece.last)
-                    at = store.starts[slot] + piece.start
-                    store.weight[at : at + piece.last - piece.first] = plain.store.weight[rows][:, mixed.kinds[i]]
+    mixed.fill(plain.store.weight.detach(), plain.store.starts)
     return plain, mixed
 
 
@@ -63,13 +61,66 @@ def test_gradients_are_those_of_the_masked_table():
     for table in (plain, mixed):
         (table(ids(64), SLOTS) * weights).pow(2).sum().backward()
     expected = plain.store.weight.grad * mask()
-    for i, store in enumerate(mixed.stores):
-        for slot, pieces in mixed.pieces[i].items():
-            for piece in pieces:
-                rows = slice(plain.store.starts[slot] + piece.first, plain.store.starts[slot] + piece.last)
-                at = store.starts[slot] + piece.start
-                found = store.weight.grad[at : at + piece.last - piece.first]
-                torch.testing.assert_close(found, expected[rows][:, mixed.kinds[i]])
+    held = Mixed(blocks=BLOCKS).build(SHAPE)
+    held.fill(expected, plain.store.starts)
+    for mine, theirs in zip(mixed.stores, held.stores, strict=True):
+        real = theirs.weight != 0  # padding rows of `held` were drawn as zeros
+        torch.testing.assert_close(mine.weight.grad[real], theirs.weight[real], rtol=0, atol=0)
+
+
+def test_a_table_that_is_traced_reads_the_same():
+    plain, mixed = pair()
+    exported = torch.export.export(_Looked(mixed), (ids(8),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.testing.assert_close(exported.module()(ids(33)), plain(ids(33), SLOTS), rtol=0, atol=0)
+
+
+class _Looked(torch.nn.Module):
+    def __init__(self, table):
+        super().__init__()
+        self.table = table
+
+    def forward(self, ids):
+        return self.table(ids, SLOTS)
+
+
+@pytest.mark.parametrize("steps", [4, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", MODELS)
+def test_training_with_it_is_training_the_masked_table(name, steps):
+    """Steps of Adam on every backbone: the numbers that are kept go the same way."""
+    spec = MODELS[name]()
+    subject = Subject(MODELS[name], spec)
+    plain = subject.model()
+    if not isinstance(spec.embed.table, Plain) or plain.embedder.columns is None:
+        return
+    dim, slots = spec.embed.dim, dict(plain.embedder.columns.table.store.slots)
+    blocks = tuple(MixedBlock(s, 2, max(3, n // 2), (0,) if dim < 3 else (0, 2)) for s, n in slots.items() if n > 2)
+    blocks += tuple(MixedBlock(s, n // 2, n, ()) for s, n in slots.items() if n > 6)
+    blocks = tuple(sorted(blocks, key=lambda b: (b.slot, b.first)))
+    embed = msgspec.structs.replace(spec.embed, table=Mixed(blocks=blocks))
+    mixed = subject.model(spec=msgspec.structs.replace(spec, embed=embed))
+    store, table = plain.embedder.columns.table.store, mixed.embedder.columns.table
+    kept = torch.ones_like(store.weight)
+    for block in blocks:
+        rows = slice(store.starts[block.slot] + block.first, store.starts[block.slot] + block.last)
+        kept[rows] = 0.0
+        kept[rows, list(block.columns)] = 1.0
+    with torch.no_grad():
+        store.weight.mul_(kept)
+    table.fill(store.weight.detach(), store.starts)
+    main = "embedder.columns.table."
+    own = {name: tensor for name, tensor in mixed.state_dict().items() if name.startswith(main)}
+    mixed.load_state_dict(own | {n: t for n, t in plain.state_dict().items() if not n.startswith(main)})
+    batch = subject.batch(24)
+    assert torch.equal(mixed(batch.inputs).logits, plain(batch.inputs).logits)
+    store.weight.register_hook(lambda grad: grad * kept)  # the mask of a refit
+    for model in (plain, mixed):
+        adam = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for step in range(steps):
+            adam.zero_grad()
+            seen = subject.batch(24, seed=step)
+            click_loss(model(seen.inputs).logits, seen.targets.labels).backward()
+            adam.step()
+    torch.testing.assert_close(mixed(batch.inputs).logits, plain(batch.inputs).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_it_stores_what_is_left_and_a_padding_row_per_store_and_slot():

@@ -52,6 +52,8 @@ class RowStore(nn.Module):
             starts[name] = total
             total += rows
         self.starts = starts
+        self.runs = tuple((name, 0, rows) for name, rows in slots)
+        """Which ids of which slot the rows are, run after run: slot, first id, end."""
         self.weight = nn.Parameter(torch.empty(total, dim))
         self.sink: RowSink | None = None
         self.reset(std)

@@ -70,7 +70,7 @@ class Asked:
 
     def found_by(self, method: str, options: Options, **scores: float) -> FoundBy:
         """Return the origin of a part."""
-        plain: dict[str, Any] = msgspec.to_builtins(options)
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(options))  # tuples are lists, as in a file
         return FoundBy(
             method=method, seed=self.seed, backbone=self.backbone, settings=plain, data=self.data, scores=scores
         )

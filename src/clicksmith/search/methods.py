@@ -1,11 +1,13 @@
 """The search methods by name."""
 
 from clicksmith.search import controls, graphhash, optfs
+from clicksmith.search.dnis import method as dnis
 from clicksmith.search.method import Method
 
 _ALL: tuple[Method, ...] = (
     graphhash.METHOD,
     optfs.METHOD,
+    dnis.METHOD,
     controls.RANDOM,
     controls.FREQUENT,
     controls.WARM,

@@ -303,7 +303,7 @@ def row_optimizers(
 def _counts(store: RowStore, counts: dict[str, Tensor] | None) -> Tensor | None:
     if counts is None:
         return None
-    missing = [name for name, _ in store.slots if name not in counts]
+    missing = [name for name, *_ in store.runs if name not in counts]
     if missing:
         raise UsageError(f"no counts for slot '{missing[0]}'; mini-batch-aware L2 needs them for every slot.")
-    return torch.cat([counts[name].to(store.weight.device) for name, _ in store.slots])
+    return torch.cat([counts[name][first:last].to(store.weight.device) for name, first, last in store.runs])

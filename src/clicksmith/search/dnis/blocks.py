@@ -1,0 +1,93 @@
+"""Blocks of features of similar frequency, as ranges of ids in each slot. Paper: dnis, section 4.1."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.errors import UsageError
+from clicksmith.plan.parts import FIRST
+
+Group = Literal["global", "field"]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The ids `first` ... `last` - 1 of a slot share row `row` of alpha."""
+
+    slot: str
+    first: int
+    last: int
+    row: int
+
+
+def check_blocks(blocks: tuple[float, ...], *, rest: bool) -> None:
+    """Raise UsageError: the blocks are neither shares that sum to 1 nor numbers of features."""
+    if not blocks or any(not 0 < b < float("inf") for b in blocks):
+        raise UsageError(f"blocks are {blocks}; give shares above 0 that sum to 1, or numbers of features.")
+    if max(blocks) <= 1:
+        total = sum(blocks)
+        if total > 1 + 1e-6 or (total < 1 - 1e-6 and not rest):
+            raise UsageError(f"the shares of the blocks {blocks} sum to {total:g}, not to 1 (rest=true adds the rest).")
+    elif any(b != int(b) for b in blocks):
+        raise UsageError(f"blocks are {blocks}; numbers of features are whole, and shares are at most 1.")
+
+
+def sizes_of(blocks: tuple[float, ...], features: int, *, rest: bool) -> list[int]:
+    """Return how many features each block has, the most frequent first; together all of them.
+
+    >>> sizes_of((0.1, 0.2, 0.7), 11, rest=False), sizes_of((2, 3), 11, rest=True)
+    ([1, 2, 8], [2, 3, 6])
+    """
+    if max(blocks) <= 1:
+        ends = [round(share * features) for share in np.cumsum(blocks)]
+    else:
+        ends = [int(end) for end in np.cumsum(blocks)]
+        if ends[-1] > features or (ends[-1] < features and not rest):
+            raise UsageError(
+                f"the blocks {tuple(int(b) for b in blocks)} hold {ends[-1]:,} features, and there are {features:,}; "
+                "give shares, or rest=true for a last block of the rest."
+            )
+    if not rest:
+        ends[-1] = features
+    elif ends[-1] < features:
+        ends.append(features)
+    return [b - a for a, b in pairwise([0, *ends])]
+
+
+def bands_of(
+    counts: Mapping[str, NDArray[np.int64]], blocks: tuple[float, ...], *, group: Group, rest: bool = False
+) -> tuple[list[Band], list[str]]:
+    """Return the bands and notes; rows of alpha are numbered over all of them, without gaps.
+
+    Args:
+        counts: slot to occurrences of each id in training. Ids fall in frequency (the encoder numbers them so).
+        group: "global" cuts one order over the features of all slots; equal counts go by slot, then by id.
+    """
+    names = [slot for slot, found in counts.items() if len(found) > FIRST]
+    features = [len(counts[slot]) - FIRST for slot in names]
+    notes: list[str] = []
+    found: list[Band] = []
+    rows = 0
+    if group == "global" and names:
+        falling = np.concatenate([np.minimum.accumulate(counts[slot][FIRST:]) for slot in names])
+        owner = np.repeat(np.arange(len(names)), features)
+        owner = owner[np.argsort(-falling, kind="stable")]
+        at, start = np.full(len(names), FIRST), 0
+        for size in sizes_of(blocks, len(owner), rest=rest):
+            here = np.bincount(owner[start : start + size], minlength=len(names))
+            found += [Band(n, int(a), int(a + k), rows) for n, a, k in zip(names, at, here, strict=True) if k]
+            at, start, rows = at + here, start + size, rows + bool(size)
+        return found, notes
+    for name, number in zip(names, features, strict=True):
+        sizes = sizes_of(blocks, number, rest=rest)
+        kept, at = [size for size in sizes if size], FIRST
+        if len(kept) < len(sizes):
+            notes.append(f"'{name}' has {number:,} features for {len(sizes)} blocks: {len(kept)} blocks are left")
+        for size in kept:
+            found.append(Band(name, at, at + size, rows))
+            at, rows = at + size, rows + 1
+    return found, notes

@@ -1,0 +1,202 @@
+"""The search: a plain warm start, then steps on the weights and on alpha by turns; the smallest products are cut."""
+
+from typing import Any, Literal, cast
+
+import msgspec
+import torch
+from torch import Tensor
+
+from clicksmith.batch.batch import Batch
+from clicksmith.embed.mixed import MixedTable
+from clicksmith.embed.rows import row_stores
+from clicksmith.embed.table import Plain
+from clicksmith.encode.store import Store
+from clicksmith.errors import CompositionError, UsageError
+from clicksmith.fitting.asked import new_model
+from clicksmith.models.spec import CTRModel, shapes_of
+from clicksmith.plan.apply import numbering
+from clicksmith.plan.parts import AnyPart, Columns
+from clicksmith.search.dnis import bilevel
+from clicksmith.search.dnis.blocks import Band, Group, bands_of, check_blocks
+from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
+from clicksmith.search.dnis.prune import column_sizes, kept_columns, kept_values
+from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
+from clicksmith.search.method import Asked, Method, Options
+from clicksmith.train.checkpoint import load_weights, weights_of
+from clicksmith.train.counts import id_counts
+from clicksmith.train.hook import Hook
+from clicksmith.train.start import save_start
+from clicksmith.train.step import Stepper
+from clicksmith.train.trainer import train
+
+TABLE = "embedder.columns.table."
+
+
+class DNIS(Options, frozen=True):
+    """Options of `clicksmith search dnis`."""
+
+    share: float = 0.5
+    """The share of the table's values that is cut, at least."""
+    blocks: tuple[float, ...] = (0.1, 0.2, 0.2, 0.2, 0.3)
+    """Shares of the features in each block, the most frequent first; or numbers of features."""
+    rest: bool = False
+    """Whether one more block takes the features that the blocks leave."""
+    group: Group = "global"
+    """Blocks over the features of all fields together, or in each field."""
+    epochs: int = 2
+    """Epochs that move alpha, after a warm start trained as the backbone is."""
+    rate: float = 0.01
+    """How far a step moves the alpha of a block, on average."""
+    l1: float = 1e-5
+    """Pull of every alpha towards 0, beside a gradient of mean size 1."""
+    order: Literal["first", "second"] = "first"
+    """Whether alpha's gradient also follows what it does to the next weights."""
+    update: Literal["table", "all"] = "table"
+    """Whether the network stays as the warm start left it while alpha moves."""
+    knob_share: float = 0.2
+    """The share of the training rows that train alpha instead of the weights."""
+    start: Literal["inherit", "fresh"] = "inherit"
+    """Whether a refit can begin with the weights found, alpha multiplied in."""
+
+    def __post_init__(self) -> None:
+        """Check every option."""
+        self.at_least(epochs=1, rate=0, l1=0)
+        check_blocks(self.blocks, rest=self.rest)
+        if not 0 <= self.share < 1:
+            raise UsageError(f"share is {self.share}; it must be at least 0 and below 1.")
+        if not 0 < self.knob_share < 1:
+            raise UsageError(f"knob_share is {self.knob_share}; it must be above 0 and below 1.")
+
+
+class AlphaHook(Hook):
+    """Moves alpha before each step of the weights, on a batch of rows of its own."""
+
+    def __init__(
+        self, options: DNIS, table: SoftTable, rows: Store, knobs: Store, *, batch_size: int, seed: int
+    ) -> None:
+        self.options, self.alpha = options, table.alpha
+        self.batches = KnobBatches(knobs, batch_size, seed=seed)
+        self.inner = KnobBatches(rows, batch_size, seed=seed + 1)
+        self.alpha.requires_grad_(False)  # the training rows do not move it
+        self.digest = knobs.digest
+
+    def asked(self) -> Any:
+        """Return the options and the rows."""
+        return {**msgspec.to_builtins(self.options), "knobs": self.digest}
+
+    def attach(self, stepper: Stepper) -> None:
+        """Remember the training."""
+        self.stepper = stepper
+
+    def before_update(self, step: int, rate: float) -> None:
+        """Move alpha. The model is in evaluation mode meanwhile: running means and random numbers stay as they were."""
+        batch, model = self.batches.batch(step - 1), self.stepper.model
+        model.eval()
+        self.alpha.requires_grad_(True)
+        try:
+            grad = self._gradient(batch, step, rate)
+        finally:
+            self.alpha.requires_grad_(False)
+            model.train()
+        bilevel.move(self.alpha, grad, rate=self.options.rate, l1=self.options.l1)
+
+    def _gradient(self, batch: Batch, step: int, rate: float) -> Tensor:
+        def loss() -> Tensor:
+            return knob_loss(self.stepper, batch)
+
+        if self.options.order == "first":
+            return knob_gradients(loss(), [self.alpha])[0]
+        seen = self.inner.batch(step - 1)
+
+        def own() -> Tensor:
+            return knob_loss(self.stepper, seen)
+
+        return bilevel.second_order(own, loss, self.stepper.model, self.alpha, rate)
+
+
+def softened(asked: Asked, bands: list[Band]) -> tuple[CTRModel, SoftTable]:
+    """Return the backbone with a soft selection layer behind its main table."""
+    embed = asked.spec.embed
+    if not isinstance(embed.table, Plain):
+        raise CompositionError(f"dnis weighs the columns of a plain table, and the backbone has {embed.table}.")
+    blocks = tuple(SoftBlock(b.slot, b.first, b.last, b.row) for b in bands)
+    soft = msgspec.structs.replace(embed, table=Soft(blocks=blocks, inner=embed.table))
+    model = new_model(msgspec.structs.replace(asked.spec, embed=soft), asked.layout, asked.seed)
+    columns = model.embedder.columns
+    return model, cast("SoftTable", None if columns is None else columns.table)
+
+
+def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
+    """Search, and cut the columns of the smallest products.
+
+    Raises UsageError: nothing would be left. CompositionError: the backbone has no vectors. DivergedError: a loss or a
+    gradient is not finite.
+    """
+    if asked.knobs is None or "vectors" not in shapes_of(asked.spec, asked.layout).reads or not asked.layout.slots:
+        raise CompositionError("dnis gives vectors their columns, and this backbone reads none from a table of ids.")
+    occurrences = id_counts(asked.train)
+    counts = {slot.name: occurrences[slot.name].numpy() for slot in asked.layout.slots}
+    bands, notes = bands_of(counts, options.blocks, group=options.group, rest=options.rest)
+    for note in notes:
+        asked.progress.said(f"note: {note}")
+    model, table = softened(asked, bands)
+    bands = [band for band in bands if band.slot in table.inner.store.starts]
+    metrics = _train(asked, options, model, table)
+    weight, starts = table.inner.store.weight.detach(), table.inner.store.starts
+    slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
+    for slot, blocks in slots.items():
+        if not any(block.columns for block in blocks):
+            asked.progress.said(f"note: '{slot}' loses all columns")
+    whole = sum(band.last - band.first for band in bands) * asked.spec.embed.dim
+    at = numbering(asked.encoder)
+    scores = {f"searched_{name}": value for name, value in metrics.items()} | {"kept": kept_values(slots) / whole}
+    found = asked.found_by("dnis", options, **scores)
+    part = Columns(dim=asked.spec.embed.dim, slots=slots, numbering={s: at[s] for s in slots}, found_by=found)
+    if options.start == "inherit":
+        compact = asked.compact((part,))
+        inherit(compact, model, table, bands)
+        save_start(compact, asked.start)
+    return (part,)
+
+
+def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> dict[str, float]:
+    """Train the weights plainly, then weights and alpha by turns; return the metrics of the best evaluation."""
+    knobs = cast("Store", asked.knobs)
+    table.alpha.requires_grad_(False)
+    train(model, asked.train, asked.valid, asked.settings, run_dir=asked.folder / "warm", progress=asked.progress)
+    if options.update == "table":
+        tables = {id(store.weight) for store in row_stores(model)}
+        for parameter in model.parameters():
+            parameter.requires_grad_(id(parameter) in tables)
+    settings = msgspec.structs.replace(asked.settings, epochs=options.epochs, steps=None)
+    hook = AlphaHook(options, table, asked.train, knobs, batch_size=settings.batch_size, seed=asked.seed)
+    result = train(
+        model, asked.train, asked.valid, settings, run_dir=asked.folder / "training", progress=asked.progress, hook=hook
+    )
+    asked.progress.said(
+        "alpha by block: " + ", ".join(f"{float(mean):.2f}" for mean in table.alpha.detach().mean(1)[:12])
+    )
+    return result.metrics
+
+
+@torch.no_grad()
+def inherit(compact: CTRModel, model: CTRModel, table: SoftTable, bands: list[Band]) -> None:
+    """Give a model under the Plan the weights that were searched, alpha multiplied into the table."""
+    store = table.inner.store
+    folded = store.weight.detach().clone()
+    for band in bands:
+        at = store.starts[band.slot]
+        folded[at + band.first : at + band.last] *= table.alpha[band.row]
+    weights = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(TABLE)}
+    own = cast("MixedTable", cast("Any", compact.embedder.columns).table)
+    own.fill(folded, store.starts)
+    load_weights(compact, weights | {n: t for n, t in weights_of(compact).items() if n.startswith(TABLE)})
+
+
+METHOD = Method(
+    "dnis",
+    "which columns the vectors of frequent and rare features need",
+    DNIS,
+    run,
+    knob_share=lambda options: options.knob_share,
+)

@@ -1,0 +1,292 @@
+"""DNIS: blocks, the soft layer, gradients of alpha, the cut, planted ranks, and what is refused."""
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch.func import functional_call
+
+from clicksmith.embed.mixed import Mixed, MixedBlock
+from clicksmith.embed.sockets import TableShape
+from clicksmith.embed.table import Plain
+from clicksmith.errors import CompositionError, DivergedError, UsageError
+from clicksmith.fitting.job import fit
+from clicksmith.models import MODELS
+from clicksmith.plan import Plan
+from clicksmith.plan.parts import Columns
+from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.search.dnis import bilevel
+from clicksmith.search.dnis.blocks import Band, bands_of
+from clicksmith.search.dnis.layer import Soft, SoftBlock
+from clicksmith.search.dnis.method import DNIS
+from clicksmith.search.dnis.prune import column_sizes, kept_columns, kept_values
+from clicksmith.search.job import search
+from clicksmith.testing.subject import Subject
+from clicksmith.train.rows import row_optimizers
+
+SHAPE = TableShape((("user", 12), ("item", 6)), 4)
+SOFT = Soft(blocks=(SoftBlock("user", 2, 5, 0), SoftBlock("user", 5, 12, 1), SoftBlock("item", 2, 3, 0)))
+
+
+def soft():
+    table = SOFT.build(SHAPE)
+    table.inner.store.reset(1.0)
+    with torch.no_grad():
+        table.alpha.copy_(torch.rand(2, 4))
+    return table
+
+
+# ---- blocks
+
+
+def test_a_global_block_cuts_each_slot_at_its_own_row():
+    counts = {"a": np.array([0, 9, 90, 50, 7, 1]), "b": np.array([0, 0, 60, 8, 2]), "empty": np.array([0, 0])}
+    bands, _ = bands_of(counts, (3, 2, 2), group="global")
+    assert bands == [Band("a", 2, 4, 0), Band("b", 2, 3, 0), Band("a", 4, 5, 1), Band("b", 3, 4, 1),
+                     Band("a", 5, 6, 2), Band("b", 4, 5, 2)]  # fmt: skip
+
+
+def test_blocks_of_a_field_are_merged_where_it_has_too_few_features():
+    bands, notes = bands_of({"a": np.array([0, 0, 5, 4])}, (0.1, 0.2, 0.2, 0.5), group="field")
+    assert bands == [Band("a", 2, 3, 0), Band("a", 3, 4, 1)] and "2 features for 4 blocks" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"blocks": (0.5, 0.2)}, "sum to 0.7"),
+        ({"blocks": (0.5, 0.8)}, "sum to 1.3"),
+        ({"blocks": ()}, "give shares"),
+        ({"share": 1.0}, "share is 1.0"),
+        ({"share": -0.1}, "share is -0.1"),
+        ({"knob_share": 0.0}, "knob_share is 0.0"),
+        ({"epochs": 0}, "epochs is 0"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, told):
+    with pytest.raises(UsageError, match=told):
+        DNIS(**options)
+
+
+def test_more_features_than_there_are_is_refused_with_both_numbers():
+    with pytest.raises(UsageError, match=r"hold 9 features, and there are 3"):
+        bands_of({"a": np.array([0, 0, 3, 2, 1])}, (4, 5), group="global")
+
+
+# ---- the layer
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_with_alpha_one_the_model_is_the_plain_one_bit_for_bit(name):
+    spec = MODELS[name]()
+    if not isinstance(spec.embed.table, Plain):
+        return
+    subject = Subject(MODELS[name], spec)
+    slots = tuple((s.name, s.rows) for s in subject.layout.slots)
+    table = Soft(blocks=tuple(SoftBlock(n, 2, rows, 0) for n, rows in slots))
+    plain = subject.model()
+    if plain.embedder.columns is None:
+        return
+    model = subject.model(spec=msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, table=table)))
+    state = {n.replace(".table.store", ".table.inner.store") if n.startswith("embedder.columns.") else n: t
+             for n, t in plain.state_dict().items()}  # fmt: skip
+    model.load_state_dict(model.state_dict() | state)
+    inputs = subject.inputs(9)
+    assert torch.equal(model(inputs).logits, plain(inputs).logits)
+
+
+def test_the_layer_against_a_loop_and_the_fold_and_the_scale():
+    table, ids = soft(), torch.tensor([[0, 1], [4, 2], [5, 3], [11, 5]], dtype=torch.int32)
+    weight, starts = table.inner.store.weight, table.inner.store.starts
+    alpha_of = {("user", 4): 0, ("user", 5): 1, ("user", 11): 1, ("item", 2): 0}
+    expected = torch.stack([torch.stack([
+        weight[starts[s] + i] * (table.alpha[alpha_of[s, i]] if (s, i) in alpha_of else 1.0)
+        for s, i in zip(("user", "item"), row, strict=True)]) for row in ids.tolist()])  # fmt: skip
+    found = table(ids, ("user", "item"))
+    assert torch.equal(found, expected)
+    with torch.no_grad():
+        table.alpha.mul_(0.5)
+        for first, last in ((2, 12), (12 + 2, 12 + 3)):
+            weight[first:last] *= 2
+    torch.testing.assert_close(table(ids, ("user", "item")), found)
+
+
+# ---- steps on alpha
+
+
+def test_a_step_has_length_rate_in_each_block_of_the_batch_and_others_stay():
+    alpha = torch.full((3, 4), 0.5)
+    grad = torch.tensor([[1e-9, -3e-9, 2e-9, 0.0], [0.0] * 4, [5.0, 5.0, -5.0, 1.0]])
+    before = alpha.clone()
+    bilevel.move(alpha, grad, rate=0.01, l1=0.0)
+    torch.testing.assert_close((alpha - before).abs().mean(1), torch.tensor([0.01, 0.0, 0.01]))
+    for _ in range(200):
+        bilevel.move(alpha, grad, rate=0.01, l1=1e-5)
+    assert torch.equal(alpha[1], before[1])  # L1, normalised, would have taken it to 0
+    assert alpha.min() == 0.0 and alpha.max() == 1.0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_the_search_and_leaves_alpha(bad):
+    alpha = torch.ones(2, 2)
+    with pytest.raises(DivergedError, match="selection layer"):
+        bilevel.move(alpha, torch.tensor([[bad, 0.0], [1.0, 1.0]]), rate=0.1, l1=0.0)
+    assert torch.equal(alpha, torch.ones(2, 2))
+
+
+class Toy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = soft()
+        self.out = torch.nn.Linear(8, 1)
+
+    def forward(self, ids):
+        return self.out(self.table(ids, ("user", "item")).flatten(1)).squeeze(1)
+
+
+@pytest.mark.parametrize("sinks", [False, True])
+def test_second_order_is_the_derivative_through_the_unrolled_step(sinks):
+    model, xi = Toy().double(), 0.5
+    random = torch.Generator().manual_seed(1)
+    ids = [torch.stack([torch.randint(0, n, (16,), generator=random) for n in (12, 6)], 1).int() for _ in range(2)]
+    labels = [torch.randint(0, 2, (16,), generator=random).double() for _ in range(2)]
+    alpha, bce = model.table.alpha, torch.nn.functional.binary_cross_entropy_with_logits
+    names = [n for n, p in model.named_parameters() if p is not alpha]
+
+    def outer(a):
+        weights = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters() if n in names}
+        held = {"table.knobs.alpha": a}
+        inner = bce(functional_call(model, weights | held, (ids[0],)), labels[0])
+        grads = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
+        after = {n: w - xi * g for (n, w), g in zip(weights.items(), grads, strict=True)}
+        return bce(functional_call(model, after | held, (ids[1],)), labels[1])
+
+    exact = torch.autograd.grad(outer(alpha), alpha)[0]
+    with torch.no_grad():
+        for i, j in ((0, 1), (1, 3)):
+            shift = torch.zeros_like(alpha)
+            shift[i, j] = 1e-6
+        with torch.enable_grad():
+            slope = (outer(alpha.detach() + shift) - outer(alpha.detach() - shift)) / 2e-6
+    torch.testing.assert_close(exact[1, 3], slope.detach(), rtol=1e-6, atol=1e-9)
+    optimizers = row_optimizers(model, name="sgd") if sinks else None
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    losses = [lambda i=i: bce(model(ids[i]), labels[i]) for i in range(2)]
+    if sinks:
+        found = bilevel.second_order(*losses, model, alpha, xi)
+        torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-6)
+        first = torch.autograd.grad(losses[1](), alpha)[0]
+        assert (first - exact).abs().max() > 10 * (found - exact).abs().max()
+        torch.testing.assert_close(bilevel.second_order(*losses, model, alpha, 0.0), first)
+        assert optimizers is not None and not any(o.pending for o in optimizers.optimizers)
+    assert all(torch.equal(before[n], p) for n, p in model.named_parameters())
+
+
+# ---- the cut
+
+BANDS = [Band("a", 2, 6, 0), Band("a", 6, 12, 1), Band("b", 2, 4, 0)]
+
+
+def test_products_are_measured_and_neither_factor_alone():
+    weight, alpha = torch.randn(16, 3), torch.rand(2, 3)
+    sizes = column_sizes(BANDS, weight, {"a": 0, "b": 12}, alpha)
+    assert sizes[2, 1] == pytest.approx(float((weight[14:16, 1] * alpha[0, 1]).abs().mean()))
+    scaled = column_sizes(BANDS, weight * 4, {"a": 0, "b": 12}, alpha / 4)
+    torch.testing.assert_close(scaled, sizes)
+
+
+def test_the_cut_is_nested_keeps_within_its_size_and_never_keeps_zeros():
+    sizes = torch.rand(3, 5).double()
+    sizes[1, 2] = 0.0
+    seen = None
+    for share in (0.0, 0.2, 0.5, 0.8):
+        slots = kept_columns(BANDS, sizes, share)
+        assert kept_values(slots) <= (1 - share) * 12 * 5
+        now = {(s, b.first, c) for s, blocks in slots.items() for b in blocks for c in b.columns}
+        assert seen is None or now <= seen
+        seen = now
+    assert kept_values(kept_columns(BANDS, sizes, 0.0)) == 12 * 5 - 6
+    with pytest.raises(UsageError, match="nothing is left at share=0.99"):
+        kept_columns(BANDS, sizes, 0.99)
+    with pytest.raises(UsageError, match="every value is 0"):
+        kept_columns(BANDS, torch.zeros(3, 5), 0.0)
+
+
+def test_the_table_under_the_plan_is_the_masked_one_and_takes_its_size_and_counts():
+    weight = Plain(std=1.0).build(SHAPE).store.weight.detach()
+    blocks = (MixedBlock("user", 2, 5, (0, 3)), MixedBlock("user", 5, 12, ()), MixedBlock("item", 2, 6, (1,)))
+    table = Mixed(blocks=blocks).build(SHAPE)
+    table.fill(weight, {"user": 0, "item": 12})
+    masked = weight.clone()
+    masked[2:5, [1, 2]] = masked[5:12] = masked[14:18, [0, 2, 3]] = 0.0
+    ids = torch.stack([torch.arange(12), torch.arange(12) % 6], 1).int()
+    assert torch.equal(table(ids, ("user", "item")), torch.stack([masked[ids[:, 0]], masked[12 + ids[:, 1]]], 1))
+    counts = {"user": torch.arange(12), "item": 100 + torch.arange(6)}
+    optimizers = row_optimizers(table, l2=0.1, counts=counts).optimizers
+    held = {o.store.dim: o.decay.counts.tolist() for o in optimizers}
+    assert held == {4: [0, 1, 100, 101], 2: [0, 2, 3, 4], 1: [100, 102, 103, 104, 105]}
+
+
+# ---- the search
+
+SCHEMA = Schema(fields=(Categorical("a"), Categorical("b")), label=Label("click"))
+QUICK = {"batch_size": 512, "learning_rate": 0.02, "monitor": "auc", "patience": None, "table_l2": 1e-4}
+RANKS = np.repeat([4, 2, 1, 0], [20, 20, 20, 40])
+"""How many of the planted directions a value has a say in, the most frequent value first."""
+
+
+def planted(rows: int, seed: int = 0) -> pl.DataFrame:
+    """Two fields that interact in four directions; a frequent value has a say in more of them, a rare one in none."""
+    truth, random = np.random.default_rng(7), np.random.default_rng(seed)
+    weights = 1.0 / np.arange(10, 110)
+    a, b = (random.choice(100, rows, p=weights / weights.sum()) for _ in range(2))
+    left, right = (truth.choice([-1.0, 1.0], (100, 4)) * (np.arange(4) < RANKS[:, None]) for _ in range(2))
+    click = random.random(rows) < 1 / (1 + np.exp(-(left[a] * right[b]).sum(1)))
+    return pl.DataFrame({"a": [f"v{x:03}" for x in a], "b": [f"v{x:03}" for x in b], "click": click.astype(int)})
+
+
+def spearman(x, y):
+    """Rank correlation; equal values share their mean rank."""
+    ranks = [pl.Series(v).rank().to_numpy() for v in (x, y)]
+    return np.corrcoef(*ranks)[0, 1]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    out = tmp_path_factory.mktemp("dnis") / "plan.json"
+    plan = search(
+        "dnis", planted(12_000), valid=planted(3_000, 1), out=out, backbone="fm", schema=SCHEMA,
+        model_options={"dim": 6}, settings={**QUICK, "epochs": 15}, seed=0,
+        options={"share": 0.6, "blocks": [0.2, 0.2, 0.2, 0.4], "epochs": 6},
+    )  # fmt: skip
+    return plan, out
+
+
+def test_richer_features_get_more_columns(found):
+    plan, _ = found
+    (part,) = plan.parts
+    assert isinstance(part, Columns)
+    blocks = [block for own in part.slots.values() for block in own]
+    widths = [len(block.columns) for block in blocks]
+    rich = [RANKS[block.first - 2 : block.last - 2].mean() for block in blocks]
+    assert spearman(widths, rich) >= 0.8
+    for own in part.slots.values():
+        assert len(own[0].columns) >= 4 and len(own[-1].columns) <= 1
+    assert plan == Plan.load(found[1])
+
+
+def test_a_refit_begins_with_the_weights_found(found, tmp_path):
+    plan, out = found
+    start = out.with_name(out.name + ".start.safetensors")
+    run = fit(
+        planted(12_000), valid=planted(3_000, 1), model="fm", schema=SCHEMA, options={"dim": 6},
+        settings={**QUICK, "epochs": 3}, plan=plan, start=start, out=tmp_path / "run", seed=0,
+    )  # fmt: skip
+    assert run is not None
+
+
+def test_a_backbone_without_vectors_is_refused(tmp_path):
+    with pytest.raises(CompositionError, match="dnis gives vectors their columns"):
+        search("dnis", planted(300), valid=planted(100, 1), out=tmp_path / "p.json", backbone="lr", schema=SCHEMA)
