@@ -33,6 +33,7 @@ from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.plan import Plan
 from clicksmith.plan.apply import Applied, apply_plan, schema_under
+from clicksmith.plan.crossing import notes, with_crosses
 from clicksmith.run import Run, RunFolder, RunRecord, begin, claimed, write_json
 from clicksmith.schema import Schema
 from clicksmith.serve.artifact import Artifact, save
@@ -165,6 +166,8 @@ class _Job:
         self.progress.said(f"rows: {sizes}; {len(encoder.layout.order)} fields")
         for line in self.plan.summary():
             self.progress.said(f"plan: {line}")
+        for line in notes(applied):
+            self.progress.said(f"note: {line}")
         model = new_model(spec, encoder.layout, self.record.seed)
         result = train_model(
             model, stores["train"], stores["valid"], self.settings, run_dir=self.folder.training, progress=self.progress
@@ -193,6 +196,12 @@ class _Job:
         if applied.encoder is not fitted.encoder:
             train = cached_encode(applied.encoder, self.parts.train, home, progress=partial(told, "train"))
             stores["train"] = train.store
+        crossed = with_crosses(applied, stores["train"])
+        if crossed is not applied:
+            stores["train"] = cached_encode(
+                crossed.encoder, self.parts.train, home, progress=partial(told, "train")
+            ).store
+            applied = crossed
         for name, source in (("valid", self.parts.valid), ("test", self.parts.test)):
             if source is not None:
                 stores[name] = cached_encode(applied.encoder, source, home, progress=partial(told, name)).store
