@@ -93,9 +93,7 @@ def _step(keys: NDArray[np.int64], r: Floats, h: Floats, fit: NDArray[np.bool_],
     return up / (np.bincount(keys[fit], h[fit], minlength=cells) + PRIOR)
 
 
-def _product(
-    a: NDArray[np.int64], b: NDArray[np.int64], r: Floats, h: Floats, fit: NDArray[np.bool_]
-) -> Floats:
+def _product(a: NDArray[np.int64], b: NDArray[np.int64], r: Floats, h: Floats, fit: NDArray[np.bool_]) -> Floats:
     """Return `u_a v_b` of each row, by alternating least squares on the fitting half."""
     size = (int(a.max(initial=0)) + 1, int(b.max(initial=0)) + 1)
     v = np.random.default_rng(1).normal(size=size[1])
