@@ -129,4 +129,11 @@ def scored(asked: Asked, options: OptInter, ops: Ops) -> float:
     return score if math.isfinite(score) else -math.inf
 
 
-METHOD = Method("optinter", "what to do with each pair of fields: memorise, factorise or nothing", OptInter, run)
+def held_out(options: OptInter) -> float:
+    """Return the share of the training rows that move the architecture weights."""
+    return options.held_out if options.mode == "bilevel" else 0.0
+
+
+METHOD = Method(
+    "optinter", "what to do with each pair of fields: memorise, factorise or nothing", OptInter, run, held_out
+)

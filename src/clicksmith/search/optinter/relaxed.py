@@ -6,10 +6,8 @@ from typing import Any
 import msgspec
 import torch
 
-from clicksmith.batch.split import split_random
 from clicksmith.encode.crossed import Crossed
 from clicksmith.encode.crosses import FIRST, Cross, CrossOf, fit_crosses
-from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
 from clicksmith.errors import DivergedError, UsageError
 from clicksmith.fields.pairs import OPS, Pair, RelaxedModule, RelaxedPairs
@@ -21,8 +19,6 @@ from clicksmith.search.optinter.options import OptInter
 from clicksmith.train.hook import Hook
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
-
-KNOB_SEED = 0x5EA
 
 
 class AlphaHook(Hook):
@@ -75,31 +71,23 @@ class AlphaHook(Hook):
 
 def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int) -> dict[Pair, str]:
     """Return the operation of each pair: the largest architecture weight of the best epoch."""
-    weights, held = asked.train, None
-    if options.mode == "bilevel":
-        shares = {"weights": 1 - options.held_out, "held": options.held_out}
-        parts = split_random(asked.train.rows, shares=shares, seed=asked.seed ^ KNOB_SEED)
-        if min(len(rows) for rows in (parts["weights"], parts["held"])) < 2:
-            raise UsageError(
-                f"a bilevel search needs held-out rows, and {asked.train.rows} training rows are too few; "
-                "give more rows, or --search.mode joint."
-            )
-        weights, held = Picked(asked.train, parts["weights"]), Picked(asked.train, parts["held"])
-    crosses = hashed(weights, options, pairs, seed)
-    for line in crowded(crosses, weights):
+    crosses = hashed(asked.train, options, pairs, seed)
+    for line in crowded(crosses, asked.train):
         asked.progress.said(line)
     part = RelaxedPairs(pairs=pairs, dim=options.dim, std=options.std, to=pairs_to(asked.spec), gumbel=options.gumbel)
     spec = msgspec.structs.replace(asked.spec, transforms=(*asked.spec.transforms, part))
-    rows, judged = Crossed(weights, crosses), Crossed(asked.valid, crosses)
+    rows, judged = Crossed(asked.train, crosses), Crossed(asked.valid, crosses)
     model = new_model(spec, rows.layout, seed)
     module = next(m for m in model.modules() if isinstance(m, RelaxedModule))
     settings = msgspec.structs.replace(
         asked.settings, epochs=options.epochs, steps=None, patience=None, restore_best=True, seed=seed
     )
-    batches = None if held is None else KnobBatches(Crossed(held, crosses), settings.batch_size, seed=seed)
+    held = None
+    if asked.knobs is not None:
+        held = KnobBatches(Crossed(asked.knobs, crosses), settings.batch_size, seed=seed)
     train(
         model, rows, judged, settings, run_dir=asked.folder / f"training {seed}", progress=asked.progress,
-        hook=AlphaHook(options, module, batches),
+        hook=AlphaHook(options, module, held),
     )  # fmt: skip
     alpha = module.alpha.detach().cpu()
     if not bool(alpha.isfinite().all()):
