@@ -35,7 +35,7 @@ class OptInter(Options, frozen=True):
     candidates: int = 2
     """Plans that are retrained and ranked by their validation score: 1 takes what the search says (the paper), 2 adds
     the Plan of the counts, each further one a search with another seed."""
-    rank_epochs: int = 3
+    rank_epochs: int = 5
     """Epochs at most of a candidate's training."""
 
     def __post_init__(self) -> None:
