@@ -35,13 +35,15 @@ class OptInter(Options, frozen=True):
     candidates: int = 2
     """Plans that are retrained and ranked by their validation score: 1 takes what the search says (the paper), 2 adds
     the Plan of the counts, each further one a search with another seed."""
+    margin: float = 0.002
+    """The Plan of the counts, whose every pair passed a test of its own, stays unless another one scores better by
+    this much on the validation rows."""
     rank_epochs: int = 5
     """Epochs at most of a candidate's training."""
 
     def __post_init__(self) -> None:
         """Check every option."""
-        self.at_least(
-            epochs=1, dim=1, std=0, alpha_rate=0, cooling=0, min_count=1, rows=1, pairs=1, candidates=1, rank_epochs=1
-        )
+        least = {"epochs": 1, "dim": 1, "std": 0, "alpha_rate": 0, "cooling": 0, "min_count": 1, "rows": 1}
+        self.at_least(**least, pairs=1, candidates=1, margin=0, rank_epochs=1)
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out is {self.held_out}; give a share between 0 and 1, as in 0.2.")
