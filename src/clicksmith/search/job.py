@@ -88,8 +88,8 @@ def search(
     before = plan_for(plan)
     if any(isinstance(part, Pairs) for part in before.parts):
         raise UsageError(
-            "a Plan with pairs comes last: the ids of its crosses are numbered when a model is fitted, so no search can "
-            "name them. Search without it, and give both Plans to fit."
+            "a Plan with pairs comes last: the ids of its crosses are numbered when a model is fitted, and no search "
+            "can name them. Search without it, and give both Plans to fit."
         )
     under = schema_under(before, asked.schema)
     parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)

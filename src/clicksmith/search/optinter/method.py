@@ -46,7 +46,9 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
     for name, ops in named.items() if len(named) > 1 else ():
         scores[name] = scored(asked, options, ops)
         asked.progress.said(f"candidate {name}: {told(ops)}; validation {asked.settings.monitor} {scores[name]:.5f}")
-    worth = {name: score + options.margin * (name == "counts") for name, score in scores.items()}
+    clicks = int((asked.valid.targets["labels"][:, 0] != 0).sum())
+    margin = options.margin / math.sqrt(max(1, min(clicks, asked.valid.rows - clicks)))
+    worth = {name: score + margin * (name == "counts") for name, score in scores.items()}
     chosen = max(worth, key=worth.__getitem__) if worth else next(iter(named))
     asked.progress.said(f"{chosen}: {told(named[chosen])}")
     return (part_of(asked, options, named[chosen], **scores),)

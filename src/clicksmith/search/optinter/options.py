@@ -35,9 +35,9 @@ class OptInter(Options, frozen=True):
     candidates: int = 2
     """Plans that are retrained and ranked by their validation score: 1 takes what the search says (the paper), 2 adds
     the Plan of the counts, each further one a search with another seed."""
-    margin: float = 0.002
+    margin: float = 0.5
     """The Plan of the counts, whose every pair passed a test of its own, stays unless another one scores better by
-    this much on the validation rows."""
+    margin / sqrt(validation rows of the rarer class): at .5 one standard error of an AUC at most."""
     rank_epochs: int = 5
     """Epochs at most of a candidate's training."""
 
