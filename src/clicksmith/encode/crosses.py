@@ -60,7 +60,7 @@ class CrossOf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 @dataclass(frozen=True, eq=False)
 class Cross:
-    """A fitted cross.
+    """A fitted cross. Paper: optinter, memorized methods.
 
     Shape:
         keys:   [kept], rising; none with a hashed index

@@ -24,7 +24,10 @@ OPS = ("memorise", "factorise", "naive")
 
 
 class Pairs(Transform, frozen=True):
-    """Append the vectors of pairs whose operation is fixed."""
+    """Append the vectors of pairs whose operation is fixed.
+
+    Paper: optinter, re-train stage.
+    """
 
     memorised: tuple[str, ...] = ()
     """Columns that are crosses; they stop being fields."""
@@ -77,7 +80,10 @@ class PairsModule(nn.Module):
 
 
 class RelaxedPairs(Transform, frozen=True):
-    """Append, for every candidate pair, a mixture of its three operations whose weights are searched."""
+    """Append, for every candidate pair, a mixture of its three operations whose weights are searched.
+
+    Paper: optinter, search stage.
+    """
 
     pairs: tuple[Pair, ...]
     """In the layout's order of fields; the column of each pair's cross is `a*b`."""

@@ -30,6 +30,8 @@ Ops = dict[Pair, str]
 def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
     """Search; retrain the candidates shortly if there are several, and return the best.
 
+    Paper: optinter, learning algorithm.
+
     Raises UsageError: fewer than two id fields, too few rows for the budget. DivergedError: a weight is not finite.
     """
     pairs = pairs_of(asked.layout)

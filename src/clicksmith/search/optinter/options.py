@@ -7,7 +7,10 @@ from clicksmith.search.method import Options
 
 
 class OptInter(Options, frozen=True):
-    """Options of `clicksmith search optinter`."""
+    """Options of `clicksmith search optinter`.
+
+    Paper: optinter, search and re-train stages.
+    """
 
     mode: Literal["bilevel", "joint", "counts", "random"] = "bilevel"
     """bilevel: architecture weights move on held-out rows. joint: on the training batches, as the paper does, which
