@@ -23,8 +23,9 @@ def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, b
     if view.per == "raw":
         return RawView([i for i, c in enumerate(layout.numeric) if c.name in names])
     module = ColumnView(view, layout, names, table=table, bag=bag)
-    for store in row_stores(module) if view.std is not None else ():
-        store.reset(view.std)
+    if view.std is not None:
+        for store in row_stores(module):
+            store.reset(view.std)
     return module
 
 

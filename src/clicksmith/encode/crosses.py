@@ -164,10 +164,10 @@ def extended_layout(layout: Layout, crosses: Sequence[Cross]) -> Layout:
     for cross in crosses:
         if cross.name in taken:
             raise DataError(f"a field is named '{cross.name}' already, the name of a cross; rename it in the schema.")
-    columns = tuple(
-        IdColumn(c.name, c.name, roles[c.of.fields[0]] if len({roles[f] for f in c.of.fields}) == 1 else "context")
-        for c in crosses
-    )
+    columns: list[IdColumn] = []
+    for cross in crosses:
+        one, two = (roles[name] for name in cross.of.fields)
+        columns.append(IdColumn(cross.name, cross.name, one if one == two else "context"))
     declared = layout.order or tuple(c.name for c in (*layout.ids, *layout.numeric, *layout.bags, *layout.vectors))
     return msgspec.structs.replace(
         layout,
