@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clicksmith.batch.split import Split, split_by_group, split_by_time, split_leave_last, split_random, splitmix64
+from clicksmith.batch.split import Split, split_by_group, split_by_time, split_leave_last, split_random
+from clicksmith.encode.hashing import splitmix64
 from clicksmith.errors import ArtifactError, DataError, UnknownNameError, UsageError
 
 SHARES = st.sampled_from(

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from clicksmith.encode.hashing import splitmix64
 from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.files import atomic_folder
 from clicksmith.names import lookup
@@ -155,21 +156,6 @@ def split_leave_last(
         left[rows] = False
     ordered = {"train": np.flatnonzero(left), **{name: parts[name] for name in last}}
     return Split(ordered, rows=len(member), how="leave last")
-
-
-def splitmix64(counter: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Return the SplitMix64 output of each counter under a seed: 64 well-mixed bits (Steele, Lea, Flood 2014)."""
-    with np.errstate(over="ignore"):
-        z = counter + splitmix64_step(seed)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-def splitmix64_step(seed: int) -> np.uint64:
-    """Return where the counters of a seed begin: seeds lie far apart."""
-    mixed = int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "little")
-    return np.uint64(mixed)
 
 
 def _groups(groups: ArrayLike | pl.Series) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:

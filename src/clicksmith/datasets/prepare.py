@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from clicksmith.batch.split import Split, split_random, splitmix64
+from clicksmith.batch.split import Split, split_random
 from clicksmith.datasets.published import AVAZU, CRITEO_CODES, CRITEO_NUMBERS, TAOBAO
 from clicksmith.datasets.spec import Found, Frames
+from clicksmith.encode.hashing import splitmix64
 from clicksmith.encode.source import open_source
 
 PARTS = ("train", "valid", "test")

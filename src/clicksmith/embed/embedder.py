@@ -12,7 +12,7 @@ from clicksmith.embed.columns import Columns, field_order
 from clicksmith.embed.histories import HistoryReader, history_fields, interests
 from clicksmith.embed.numbers import Scaled
 from clicksmith.embed.pooling import Mean, Reduce
-from clicksmith.embed.shape import Field, Fields, FieldShape, View
+from clicksmith.embed.shape import Field, Fields, FieldShape, View, apart_of
 from clicksmith.embed.sockets import IdGate, Numbers, Pool, Table
 from clicksmith.embed.table import Plain
 from clicksmith.embed.views import build_view
@@ -73,13 +73,16 @@ def embedded_shape(embed: Embed, layout: Layout, reads: tuple[View | str, ...]) 
     """
     for part in embed.pools:
         lookup({h.name: h for h in layout.histories}, part.history, "history")
-    base = _data_fields(layout, Scaled()) + tuple(f for h in layout.histories for f in history_fields(h, layout))
+    views = views_of(reads)
+    base = _data_fields(layout, Scaled(), frozenset()) + tuple(
+        f for h in layout.histories for f in history_fields(h, layout)
+    )
     fields: tuple[Field, ...] = ()
     if "vectors" in reads:
-        fields = _data_fields(layout, embed.numeric)
+        fields = _data_fields(layout, embed.numeric, apart_of(views))
         for history in layout.histories:
             fields += interests(history, layout, embed.pool_of(history.name))
-    return FieldShape(fields, embed.dim, 0, views_of(reads), base, layout.domains)
+    return FieldShape(fields, embed.dim, 0, views, base, layout.domains)
 
 
 def views_of(reads: tuple[View | str, ...]) -> tuple[View, ...]:
@@ -112,14 +115,14 @@ class Embedder(nn.Module):
         if self.shape.fields:
             self.columns = Columns(
                 layout,
-                data_names(layout),
+                data_names(layout, self.shape.apart),
                 histories,
                 embed.dim,
                 table=embed.table,
                 numbers=embed.numeric,
                 bag=embed.bag,
             )
-        id_names = tuple(c.name for c in layout.ids)
+        id_names = tuple(c.name for c in layout.ids if c.name not in self.shape.apart)
         self.readers = nn.ModuleList(HistoryReader(h, embed.dim, embed.pool_of(h.name), id_names) for h in histories)
         self.views = nn.ModuleList(
             build_view(view, layout, self.shape, table=embed.view_table, bag=embed.bag) for view in self.shape.views
@@ -161,16 +164,17 @@ def _forget(ids: Tensor, rate: float) -> Tensor:
     return ids.masked_fill(dropped, UNSEEN)
 
 
-def data_names(layout: Layout) -> tuple[str, ...]:
-    """Return the names of all columns with one value (or bag, or vector) per row."""
-    return tuple(c.name for c in (*layout.ids, *layout.numeric, *layout.bags, *layout.vectors))
+def data_names(layout: Layout, apart: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Return the names of all columns with one value (or bag, or vector) per row, but for those `apart`."""
+    columns = (*layout.ids, *layout.numeric, *layout.bags, *layout.vectors)
+    return tuple(c.name for c in columns if c.name not in apart)
 
 
-def _data_fields(layout: Layout, numbers: Numbers) -> tuple[Field, ...]:
+def _data_fields(layout: Layout, numbers: Numbers, apart: frozenset[str]) -> tuple[Field, ...]:
     rows = layout.rows
     known = {c.name: Field(c.name, "id", c.role, c.slot, rows[c.slot]) for c in layout.ids}
     known |= {c.name: Field(c.name, "numeric", c.role) for c in layout.numeric}
     known |= {c.name: Field(c.name, "bag", c.role, c.slot, rows[c.slot]) for c in layout.bags}
     known |= {c.name: Field(c.name, "vector", c.role) for c in layout.vectors}
-    order = field_order(layout, data_names(layout), numbers)
+    order = field_order(layout, data_names(layout, apart), numbers)
     return tuple(known.get(name, Field(name, "numeric")) for name in order)

@@ -3,6 +3,7 @@
 Symbols: `batch` rows, `fields` the field axis, `dim` the embedding length.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,6 +59,15 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dim: int
     of: Select = Select()
     per: Literal["id", "pair", "other", "raw", "domain"] = "id"
+    std: float | None = None
+    """Deviation of its first weights; None is that of the table."""
+    sole: bool = False
+    """The columns it names are no fields, and other views pass them over: it alone looks them up."""
+
+
+def apart_of(views: Iterable[View]) -> frozenset[str]:
+    """Return the names of the columns that only one view looks up."""
+    return frozenset(name for view in views if view.sole for name in view.of.names)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,15 @@ class FieldShape:
 
     def selected(self, view: View) -> tuple[Field, ...]:
         """Return the fields a view covers, in order."""
-        return tuple(f for f in (self.base or self.fields) if view.of.chooses(f))
+        fields = self.base or self.fields
+        if view.sole:
+            return tuple(f for f in fields if view.of.chooses(f))
+        return tuple(f for f in fields if view.of.chooses(f) and f.name not in self.apart)
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """Names of the columns that belong to a view of their own."""
+        return apart_of(self.views)
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from clicksmith.batch.batch import Inputs
 from clicksmith.embed.columns import Columns
 from clicksmith.embed.numbers import Scaled
 from clicksmith.embed.pooling import Reduce, masked_pool
+from clicksmith.embed.rows import row_stores
 from clicksmith.embed.shape import FieldShape, View
 from clicksmith.embed.sockets import Table, TableShape
 from clicksmith.encode.layout import DOMAIN, Layout
@@ -21,7 +22,11 @@ def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, b
     names = tuple(f.name for f in shape.selected(view))
     if view.per == "raw":
         return RawView([i for i, c in enumerate(layout.numeric) if c.name in names])
-    return ColumnView(view, layout, names, table=table, bag=bag)
+    module = ColumnView(view, layout, names, table=table, bag=bag)
+    if view.std is not None:
+        for store in row_stores(module):
+            store.reset(view.std)
+    return module
 
 
 class ColumnView(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.arrays import Arrays, ArrayWriter, writing
 from clicksmith.encode.assemble import Share, assemble
 from clicksmith.encode.chunk import Chunk, FrameChunk, RowsChunk
+from clicksmith.encode.crosses import Cross, CrossOf, cross_ids, extended_layout, fit_crosses
 from clicksmith.encode.delimited import threads
 from clicksmith.encode.dictionary import FIND, Dictionary
 from clicksmith.encode.fitted import Finisher, Fitted
@@ -33,7 +34,7 @@ from clicksmith.encode.store import Store, finish_store
 from clicksmith.encode.table import TableReader
 from clicksmith.encode.vocabulary import Keep, Vocabulary, extended, merged, of_counts
 from clicksmith.encode.where import Where
-from clicksmith.errors import ArtifactError, NotFittedError, SchemaError
+from clicksmith.errors import ArtifactError, NotFittedError, SchemaError, UsageError
 from clicksmith.files import atomic_folder
 from clicksmith.schema.schema import Schema
 
@@ -56,6 +57,7 @@ class Encoder:
     """Maps raw rows to ids with what `fit` found. It is a value: `merge` and `extend` return another one.
 
     rows: training rows it was fitted on; whole: it still has the values that were too rare for an id
+    crosses: pairs of fields that are columns of their own
     """
 
     schema: Schema
@@ -66,6 +68,7 @@ class Encoder:
     tables: dict[str, Any]
     rows: int
     whole: bool = True
+    crosses: tuple[Cross, ...] = ()
 
     @staticmethod
     def fit(
@@ -98,13 +101,25 @@ class Encoder:
         assert store is not None
         return encoder, store
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """The layout of the encoded rows."""
-        return self.fitted.layout
+        return extended_layout(self.fitted.layout, self.crosses)
+
+    def with_crosses(self, wanted: Sequence[CrossOf], train: Store) -> Encoder:
+        """Return an encoder that has these crosses too, fitted on the training rows that this one encoded.
+
+        Raises UsageError naming the pair: a field is no id field, a pair is there already, its key is too large.
+        """
+        if self.crosses:
+            raise UsageError("the encoder has crosses already; give all of them at once.")
+        return replace(self, crosses=fit_crosses(train, wanted))
 
     def counts(self, slot: str) -> NDArray[np.int64]:
         """Return how often training met each id of a slot: [rows]; 0 for padding, values too rare for unseen."""
+        for cross in self.crosses:
+            if cross.name == slot:
+                return cross.training_counts
         if slot not in self.fitted.vocabularies:
             raise NotFittedError(f"the encoder has no slot '{slot}'; it has {', '.join(self.fitted.vocabularies)}.")
         return self.fitted.vocabularies[slot].training_counts
@@ -131,6 +146,8 @@ class Encoder:
                 state.update(part)
             for key in sorted(side.arrays):
                 state.update(np.ascontiguousarray(side.arrays[key]).tobytes())
+        for cross in self.crosses:
+            cross.absorb(state)
         return state.hexdigest()
 
     def encode(self, frame: Any, *, labels: bool = False) -> EncodedRows:
@@ -152,7 +169,7 @@ class Encoder:
             check_columns(needed, table.columns, "the frame")
             chunk = FrameChunk(table, Where("the frame"))
             raw = reader.read([chunk], FIND)[0]
-        return self._assembled(finisher.finish(raw))
+        return self._assembled(self._crossed(finisher.finish(raw)))
 
     def stream(self, source: Any, *, labels: bool = False) -> Iterator[EncodedRows]:
         """Encode a source piece by piece, in order, without writing anything."""
@@ -217,6 +234,11 @@ class Encoder:
                 f"the ids of {', '.join(edited)} were decided by a Plan, so the encoder can be neither merged nor "
                 "extended; do that to the encoder without the Plan, and find the Plan anew."
             )
+        if self.crosses:
+            raise ArtifactError(
+                f"the encoder has crosses ({', '.join(c.name for c in self.crosses)}), so it can be neither merged nor "
+                "extended; do that to the encoder without the Plan, and fit under the Plan anew."
+            )
         if not self.whole:
             raise ArtifactError(
                 "the encoder was saved without its rare values and cannot be merged or extended; "
@@ -229,7 +251,15 @@ class Encoder:
         with ThreadPoolExecutor(threads()) as pool:
             for group in source.chunks(*reader.columns()):
                 for raw in reader.read(group, FIND, pool):
-                    yield finisher.finish(raw)
+                    yield self._crossed(finisher.finish(raw))
+
+    def _crossed(self, arrays: Arrays) -> Arrays:
+        """Append the crosses to the log's ids: their fields may come from the log or from side tables."""
+        if not self.crosses:
+            return arrays
+        layout, (share, sides) = self.fitted.layout, (self._own_share, self._side_arrays)
+        ids = assemble(layout, arrays, share, sides).ids
+        return {**arrays, "ids": np.concatenate([arrays["ids"], cross_ids(layout, ids, self.crosses)], 1)}
 
     def _assembled(self, arrays: Arrays) -> EncodedRows:
         return assemble(self.layout, arrays, self._share, self._side_arrays)
@@ -243,9 +273,14 @@ class Encoder:
         return {name: (side.share, side.arrays) for name, side in self.sides.items()}
 
     @cached_property
-    def _share(self) -> Share:
+    def _own_share(self) -> Share:
         finisher = self._without_targets[1]
         return Share(finisher.id_columns, finisher.numeric_columns)
+
+    @cached_property
+    def _share(self) -> Share:
+        own, first = self._own_share, len(self.fitted.layout.ids)
+        return Share((*own.ids, *range(first, first + len(self.crosses))), own.numeric)
 
     @cached_property
     def _with_targets(self) -> tuple[TableReader, Finisher]:

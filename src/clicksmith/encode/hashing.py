@@ -7,6 +7,8 @@ h *= K2;  h ^= h >> 29                                             (all modulo 2
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -41,3 +43,18 @@ def hashes(cells: Cells) -> NDArray[np.uint64]:
         known = dict(zip(values.to_list(), (hash64(v) for v in values.to_list()), strict=True))
         return np.array([0 if c is None else known[c] for c in cells.to_list()], np.uint64)
     return np.array([0 if c is None else hash64(c) for c in (cells[i] for i in range(len(cells)))], np.uint64)
+
+
+def splitmix64(counter: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Return the SplitMix64 output of each counter under a seed: 64 well-mixed bits (Steele, Lea, Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = counter + splitmix64_step(seed)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def splitmix64_step(seed: int) -> np.uint64:
+    """Return where the counters of a seed begin: seeds lie far apart."""
+    mixed = int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "little")
+    return np.uint64(mixed)

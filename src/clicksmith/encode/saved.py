@@ -10,6 +10,7 @@ import numpy as np
 
 from clicksmith.encode.arrays import Arrays, read_arrays, read_manifest, writing
 from clicksmith.encode.assemble import Share
+from clicksmith.encode.crosses import Cross, CrossOf
 from clicksmith.encode.dictionary import new_dictionary
 from clicksmith.encode.encoder import Encoder, Side
 from clicksmith.encode.fitted import Fitted
@@ -23,6 +24,15 @@ from clicksmith.schema.schema import Schema
 
 KIND = "encoder"
 _PARTS = ("text", "ends", "counts", "rare_text", "rare_ends", "rare_counts")
+_CROSS = ("keys", "ids", "counts")
+
+
+class CrossNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cross, besides its arrays."""
+
+    of: CrossOf
+    base: int
+    unseen: int
 
 
 class Note(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,6 +48,7 @@ class Note(msgspec.Struct, forbid_unknown_fields=True):
     shares: dict[str, Share]
     rows: int
     whole: bool
+    crosses: tuple[CrossNote, ...] = ()
     plain: dict[str, str] = {}
     """The numbering that a Plan started from, by slot that it renumbered."""
 
@@ -58,6 +69,9 @@ def save(encoder: Encoder, folder: Path, *, rare: bool) -> None:
             keys = side.keys.pick(np.arange(len(side.keys), dtype=np.int32))
             writer.append({f"side {name}:(keys)": keys.text, f"side {name}:(ends)": keys.ends})
             writer.append({f"side {name}:{key}": array for key, array in side.arrays.items()})
+        for cross in encoder.crosses:
+            for key in _CROSS:
+                writer.append({f"cross {cross.name}:{key}": getattr(cross, key)})
         note = Note(
             schema=encoder.schema,
             recipes=encoder.recipes,
@@ -69,6 +83,7 @@ def save(encoder: Encoder, folder: Path, *, rare: bool) -> None:
             shares={name: side.share for name, side in encoder.sides.items()},
             rows=encoder.rows,
             whole=rare and encoder.whole,
+            crosses=tuple(CrossNote(c.of, c.base, c.unseen) for c in encoder.crosses),
             plain={slot: v.plain for slot, v in encoder.fitted.vocabularies.items() if v.plain},
         )
         writer.finish(KIND, msgspec.to_builtins(note, str_keys=True))
@@ -92,7 +107,11 @@ def load(folder: Path, *, verify: bool, root: Path) -> Encoder:
         keys.load(packed, np.zeros(len(packed), np.int64))
         sides[name] = Side(recipes[name], keys, share, own)
     tables = side_tables(note.schema, {}, root)
-    return Encoder(note.schema, fitted, note.moments, note.recipes, sides, tables, note.rows, note.whole)
+    crosses = tuple(
+        Cross(c.of, c.base, *(arrays[f"cross {'*'.join(c.of.fields)}:{key}"] for key in _CROSS), unseen=c.unseen)
+        for c in note.crosses
+    )
+    return Encoder(note.schema, fitted, note.moments, note.recipes, sides, tables, note.rows, note.whole, crosses)
 
 
 def _vocabularies(arrays: Arrays, note: Note) -> dict[str, Vocabulary]:

@@ -9,6 +9,7 @@ from clicksmith.fitting.split import Parts
 from clicksmith.fitting.told import FitProgress
 from clicksmith.plan import Plan
 from clicksmith.plan.apply import Applied, apply_plan
+from clicksmith.plan.crossing import with_crosses
 
 
 def encoded(
@@ -20,6 +21,10 @@ def encoded(
     applied = apply_plan(plan, fitted.encoder)
     stores = {"train": fitted.store}
     if applied.encoder is not fitted.encoder:
+        stores["train"] = cached_encode(applied.encoder, parts.train, home, progress=partial(told, "train")).store
+    crossed = with_crosses(applied, stores["train"])
+    if crossed is not applied:
+        applied = crossed
         stores["train"] = cached_encode(applied.encoder, parts.train, home, progress=partial(told, "train")).store
     for name, source in (("valid", parts.valid), ("test", parts.test)):
         if source is not None:

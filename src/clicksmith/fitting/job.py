@@ -33,6 +33,7 @@ from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.plan import Plan
 from clicksmith.plan.apply import schema_under
+from clicksmith.plan.crossing import notes
 from clicksmith.run import Run, RunFolder, RunRecord, begin, claimed, write_json
 from clicksmith.schema import Schema
 from clicksmith.serve.artifact import Artifact, save
@@ -172,6 +173,8 @@ class _Job:
         self.progress.said(f"rows: {sizes}; {len(encoder.layout.order)} fields")
         for line in self.plan.summary():
             self.progress.said(f"plan: {line}")
+        for line in notes(applied):
+            self.progress.said(f"note: {line}")
         model = new_model(spec, encoder.layout, self.record.seed)
         fill_maps(applied, model)
         if self.start is not None:

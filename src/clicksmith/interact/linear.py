@@ -66,14 +66,15 @@ class WeightedVectors(Block, frozen=True):
 
 
 class WeightedVectorsSum(nn.Module):
-    """`sum_f <v_f, e_f>`.
+    """`sum_f <v_f, e_f>` over the fields of the data; generated ones, which stand behind them, have no values to weigh.
 
     Shape:
-        fields.vectors, fields.views["vector_weights"]: [batch, fields, dim]
+        fields.vectors: [batch, fields, dim], fields.views["vector_weights"]: [batch, fields of the data, dim]
         out.logit: [batch, 1]
     """
 
     def forward(self, fields: Fields) -> Hidden:
         """Weigh every vector and add up."""
         weights = fields.views["vector_weights"]
-        return Hidden(None, (fields.vectors * weights).flatten(1).sum(1, keepdim=True))
+        vectors = fields.vectors[:, : weights.shape[1]]
+        return Hidden(None, (vectors * weights).flatten(1).sum(1, keepdim=True))

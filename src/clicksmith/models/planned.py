@@ -1,13 +1,18 @@
 """The model under a Plan: what the encoder cannot do is done to the spec."""
 
+from typing import Literal, cast
+
 import msgspec
 
 from clicksmith.embed.mixed import Mixed, MixedBlock
+from clicksmith.embed.sockets import reads_of
 from clicksmith.embed.summed import Summed, SummedSlot, SummedTable
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, UsageError
+from clicksmith.fields.pairs import Pairs
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan.apply import Applied
+from clicksmith.plan.crossing import pair_ops
 from clicksmith.plan.parts import Columns
 
 
@@ -18,7 +23,9 @@ def spec_under(applied: Applied, spec: ModelSpec) -> ModelSpec:
     """
     for part in applied.columns:
         spec = _mixed(part, spec)
-    return _summed(applied, spec) if applied.doubles else spec
+    if applied.doubles:
+        spec = _summed(applied, spec)
+    return _paired(applied, spec)
 
 
 def fill_maps(applied: Applied, model: CTRModel) -> None:
@@ -42,6 +49,33 @@ def _summed(applied: Applied, spec: ModelSpec) -> ModelSpec:
             )
     table, view = (Summed(slots=slots, std=t.std) for t in (embed.table, embed.view_table) if isinstance(t, Plain))
     return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, table=table, view_table=view))
+
+
+def _paired(applied: Applied, spec: ModelSpec) -> ModelSpec:
+    """Add the Plan's pairs: as flat extras where the block reads them, else as fields."""
+    ops = pair_ops(applied)
+    if not ops:
+        return spec
+    columns = [c.name for c in applied.encoder.layout.ids]
+    to = pairs_to(spec)
+    transforms = list(spec.transforms)
+    for dim in sorted({pair.dim for pair in ops}):
+        mine = [
+            tuple(sorted(pair.fields, key=columns.index)) for pair in ops if pair.dim == dim and pair.op == "factorise"
+        ]
+        crosses = {"*".join(sorted(p.fields, key=columns.index)) for p in ops if p.dim == dim and p.op == "memorise"}
+        there = tuple(name for name in columns if name in crosses)
+        if to == "fields" and (dim == spec.embed.dim or "vectors" not in reads_of(spec.interact)):
+            there = ()  # they are fields like any other, and blocks without vectors read no other ones
+        if there or mine:
+            products = cast("tuple[tuple[str, str], ...]", tuple(mine))
+            transforms.append(Pairs(memorised=there, factorised=products, dim=dim, to=to))
+    return msgspec.structs.replace(spec, transforms=tuple(transforms))
+
+
+def pairs_to(spec: ModelSpec) -> Literal["extra", "fields"]:
+    """Return how pairs reach a backbone."""
+    return "extra" if "extra" in reads_of(spec.interact) else "fields"
 
 
 def _mixed(part: Columns, spec: ModelSpec) -> ModelSpec:

@@ -20,7 +20,7 @@ from clicksmith.models.planned import spec_under
 from clicksmith.models.spec import ModelSpec
 from clicksmith.names import lookup, unknown
 from clicksmith.parts import to_plain
-from clicksmith.plan import Plan
+from clicksmith.plan import Pairs, Plan
 from clicksmith.plan.apply import schema_under
 from clicksmith.run import write_json
 from clicksmith.schema import Schema
@@ -88,6 +88,11 @@ def search(
     asked = schema_for(train, label, schema)
     seed = seed_of(settings) if seed is None else seed
     before = plan_for(plan)
+    if any(isinstance(part, Pairs) for part in before.parts):
+        raise UsageError(
+            "a Plan with pairs comes last: the ids of its crosses are numbered when a model is fitted, and no search "
+            "can name them. Search without it, and give both Plans to fit."
+        )
     under = schema_under(before, asked.schema)
     parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
     spec = spec_for(backbone or DEFAULT_MODEL, model_options, under)

@@ -3,10 +3,12 @@
 from clicksmith.search import controls, graphhash, optfs
 from clicksmith.search.dnis import method as dnis
 from clicksmith.search.method import Method
+from clicksmith.search.optinter import method as optinter
 
 _ALL: tuple[Method, ...] = (
     graphhash.METHOD,
     optfs.METHOD,
+    optinter.METHOD,
     dnis.METHOD,
     controls.RANDOM,
     controls.FREQUENT,

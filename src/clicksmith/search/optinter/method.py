@@ -1,0 +1,144 @@
+"""OptInter as a search method: candidates for the operations of pairs, ranked by what retrained models score."""
+
+import math
+from itertools import combinations
+
+import msgspec
+import numpy as np
+
+from clicksmith.encode.crossed import Crossed
+from clicksmith.encode.layout import Layout
+from clicksmith.errors import UsageError
+from clicksmith.fields.pairs import OPS, Pair
+from clicksmith.fitting.asked import new_model
+from clicksmith.models.planned import spec_under
+from clicksmith.plan.apply import Applied
+from clicksmith.plan.crossing import with_crosses
+from clicksmith.plan.parts import AnyPart, PairOp, Pairs
+from clicksmith.search.method import Asked, Method
+from clicksmith.search.optinter.gains import Gain, gains
+from clicksmith.search.optinter.options import OptInter
+from clicksmith.search.optinter.relaxed import searched
+from clicksmith.train.monitor import score_of
+from clicksmith.train.trainer import train
+
+SURE = 3.0
+"""Standard errors of a gain by counts that make it count."""
+Ops = dict[Pair, str]
+
+
+def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
+    """Search; retrain the candidates shortly if there are several, and return the best.
+
+    Paper: optinter, learning algorithm.
+
+    Raises UsageError: fewer than two id fields, too few rows for the budget. DivergedError: a weight is not finite.
+    """
+    pairs = pairs_of(asked.layout)
+    found: tuple[Gain, ...] = ()
+    if len(pairs) > options.pairs or options.candidates > 1 or options.mode == "counts":
+        found = gains(asked.train, pairs)
+    if len(pairs) > options.pairs and options.mode not in ("counts", "random"):
+        best = sorted(found, key=lambda g: g.best, reverse=True)[: options.pairs]
+        kept = {g.pair for g in best}
+        asked.progress.said(f"{len(pairs)} pairs: the {options.pairs} with the largest gain by counts are searched")
+        pairs = tuple(pair for pair in pairs if pair in kept)
+    named = candidates(asked, options, pairs, found)
+    scores: dict[str, float] = {}
+    for name, ops in named.items() if len(named) > 1 else ():
+        scores[name] = scored(asked, options, ops)
+        asked.progress.said(f"candidate {name}: {told(ops)}; validation {asked.settings.monitor} {scores[name]:.5f}")
+    clicks = int((asked.valid.targets["labels"][:, 0] != 0).sum())
+    margin = options.margin / math.sqrt(max(1, min(clicks, asked.valid.rows - clicks)))
+    worth = {name: score + margin * (name == "counts") for name, score in scores.items()}
+    chosen = max(worth, key=worth.__getitem__) if worth else next(iter(named))
+    asked.progress.said(f"{chosen}: {told(named[chosen])}")
+    return (part_of(asked, options, named[chosen], **scores),)
+
+
+def pairs_of(layout: Layout) -> tuple[Pair, ...]:
+    """Return all pairs of id fields. Raises UsageError: there are fewer than two."""
+    names = [c.name for c in layout.ids]
+    if len(names) < 2:
+        raise UsageError(
+            f"optinter chooses what to do with pairs of id fields, and the data has {len(names)}; numbers become ids "
+            "with scale='quantile'."
+        )
+    return tuple(combinations(names, 2))
+
+
+def candidates(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], found: tuple[Gain, ...]) -> dict[str, Ops]:
+    """Return the Plans to choose from, by name; equal ones once."""
+    named: dict[str, Ops] = {}
+    if options.mode == "counts":
+        return {"counts": by_counts(found)}
+    if options.mode == "random":
+        random = np.random.default_rng(asked.seed)
+        return {"random": {pair: OPS[int(random.integers(len(OPS)))] for pair in pairs}}
+    for i in range(max(1, options.candidates - 1)):
+        named[f"{options.mode}_{asked.seed + i}"] = searched(asked, options, pairs, asked.seed + i)
+    if options.candidates > 1:
+        named["counts"] = by_counts(found)
+    distinct: dict[str, Ops] = {}
+    for name, ops in named.items():
+        if not any(useful(ops) == useful(other) for other in distinct.values()):
+            distinct[name] = ops
+    return distinct
+
+
+def by_counts(found: tuple[Gain, ...]) -> Ops:
+    """Return for each pair the operation of the larger gain, naive where none is sure."""
+    ops: Ops = {}
+    for gain in found:
+        op = "memorise" if gain.memorise >= gain.factorise else "factorise"
+        z = gain.memorise_z if op == "memorise" else gain.factorise_z
+        ops[gain.pair] = op if z > SURE and gain.best > 0 else "naive"
+    return ops
+
+
+def useful(ops: Ops) -> Ops:
+    """Return the pairs that are not naive."""
+    return {pair: op for pair, op in ops.items() if op != "naive"}
+
+
+def told(ops: Ops) -> str:
+    """Return how many pairs have which operation."""
+    return ", ".join(f"{sum(o == op for o in ops.values())} {op}" for op in OPS)
+
+
+def part_of(asked: Asked, options: OptInter, ops: Ops, **scores: float) -> Pairs:
+    """Return what is found as a part of a Plan; the crosses of the retrained model are exact."""
+    return Pairs(
+        pairs=tuple(
+            PairOp(
+                fields=pair, op="memorise" if op == "memorise" else "factorise", dim=options.dim,
+                min_count=options.min_count,
+            )
+            for pair, op in ops.items() if op != "naive"
+        ),
+        found_by=asked.found_by("optinter", options, **scores),
+    )  # fmt: skip
+
+
+def scored(asked: Asked, options: OptInter, ops: Ops) -> float:
+    """Return the validation score of a model trained under a candidate, on all training rows."""
+    applied = Applied(asked.encoder, pairs=(part_of(asked, options, ops),))
+    applied = with_crosses(applied, asked.train)
+    rows, judged = (Crossed(store, applied.encoder.crosses) for store in (asked.train, asked.valid))
+    spec = spec_under(applied, asked.spec)
+    settings = msgspec.structs.replace(
+        asked.settings, epochs=min(options.rank_epochs, asked.settings.epochs), patience=1
+    )
+    result = train(new_model(spec, rows.layout, asked.seed), rows, judged, settings, progress=asked.progress)
+    score = score_of(result.metrics, settings.monitor)
+    return score if math.isfinite(score) else -math.inf
+
+
+def held_out(options: OptInter) -> float:
+    """Return the share of the training rows that move the architecture weights."""
+    return options.held_out if options.mode == "bilevel" else 0.0
+
+
+METHOD = Method(
+    "optinter", "what to do with each pair of fields: memorise, factorise or nothing", OptInter, run, held_out
+)

@@ -1,0 +1,133 @@
+"""The relaxed search: all operations of all pairs at once, and architecture weights that choose among them."""
+
+import math
+from typing import Any
+
+import msgspec
+import torch
+
+from clicksmith.encode.crossed import Crossed
+from clicksmith.encode.crosses import FIRST, Cross, CrossOf, fit_crosses
+from clicksmith.encode.store import Store
+from clicksmith.errors import DivergedError, UsageError
+from clicksmith.fields.pairs import OPS, Pair, RelaxedModule, RelaxedPairs
+from clicksmith.fitting.asked import new_model
+from clicksmith.models.planned import pairs_to
+from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
+from clicksmith.search.method import Asked
+from clicksmith.search.optinter.options import OptInter
+from clicksmith.train.hook import Hook
+from clicksmith.train.step import Stepper
+from clicksmith.train.trainer import train
+
+
+class AlphaHook(Hook):
+    """Moves the architecture weights with an Adam of their own, and cools the temperature.
+
+    joint: with the gradient of the training batch. bilevel: of the next held-out batch, after the weights moved.
+    """
+
+    def __init__(self, options: OptInter, module: RelaxedModule, held: KnobBatches | None) -> None:
+        self.options, self.module, self.held = options, module, held
+        self.adam = torch.optim.Adam([module.alpha], lr=options.alpha_rate)
+
+    def asked(self) -> Any:
+        """Return the options."""
+        return msgspec.to_builtins(self.options)
+
+    def attach(self, stepper: Stepper) -> None:
+        """Keep the stepper: it computes the loss of held-out batches."""
+        self.stepper = stepper
+
+    def before_update(self, step: int, rate: float) -> None:  # noqa: ARG002
+        """Set the temperature; move the architecture weights if the batch is theirs too."""
+        self.module.temperature.fill_(max(0.01, 1.0 - self.options.cooling * step))
+        if self.held is None:
+            self._move(step)
+        self.module.alpha.grad = None
+
+    def after_step(self, step: int, rate: float) -> None:  # noqa: ARG002
+        """Move the architecture weights on held-out rows."""
+        if self.held is not None:
+            loss = knob_loss(self.stepper, self.held.batch(step - 1))
+            (self.module.alpha.grad,) = knob_gradients(loss, [self.module.alpha])
+            self._move(step)
+            self.module.alpha.grad = None
+
+    def state(self) -> dict[str, Any]:
+        """Return Adam's moments."""
+        return {"adam": self.adam.state_dict()["state"]}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        moments = {int(i): entry for i, entry in state["adam"].items()}
+        self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
+
+    def _move(self, step: int) -> None:
+        self.adam.step()
+        if step % 64 == 1 and not bool(self.module.alpha.isfinite().all()):
+            raise DivergedError(f"an architecture weight is not finite at step {step}. Use a lower learning rate.")
+
+
+def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int) -> dict[Pair, str]:
+    """Return the operation of each pair: the largest architecture weight of the best epoch."""
+    crosses = hashed(asked.train, options, pairs, seed)
+    for line in crowded(crosses, asked.train):
+        asked.progress.said(line)
+    part = RelaxedPairs(pairs=pairs, dim=options.dim, std=options.std, to=pairs_to(asked.spec), gumbel=options.gumbel)
+    spec = msgspec.structs.replace(asked.spec, transforms=(*asked.spec.transforms, part))
+    rows, judged = Crossed(asked.train, crosses), Crossed(asked.valid, crosses)
+    model = new_model(spec, rows.layout, seed)
+    module = next(m for m in model.modules() if isinstance(m, RelaxedModule))
+    settings = msgspec.structs.replace(
+        asked.settings, epochs=options.epochs, steps=None, patience=None, restore_best=True, seed=seed
+    )
+    held = None
+    if asked.knobs is not None:
+        held = KnobBatches(Crossed(asked.knobs, crosses), settings.batch_size, seed=seed)
+    train(
+        model, rows, judged, settings, run_dir=asked.folder / f"training {seed}", progress=asked.progress,
+        hook=AlphaHook(options, module, held),
+    )  # fmt: skip
+    alpha = module.alpha.detach().cpu()
+    if not bool(alpha.isfinite().all()):
+        raise DivergedError("an architecture weight is not finite. Use a lower learning rate.")
+    return {pair: OPS[int(i)] for pair, i in zip(pairs, alpha.argmax(1), strict=True)}
+
+
+def hashed(store: Store, options: OptInter, pairs: tuple[Pair, ...], seed: int) -> tuple[Cross, ...]:
+    """Return hashed crosses that have at most `options.rows` rows together.
+
+    A pair gets four buckets per pair of values that could be there, or the budget's equal share if that is less.
+    """
+    share = options.rows // len(pairs) - FIRST
+    if share < FIRST:
+        raise UsageError(
+            f"{options.rows} rows for {len(pairs)} pairs are too few; --search.rows {2 * FIRST * len(pairs)} is the "
+            "smallest, or search fewer --search.pairs."
+        )
+    sizes = {c.name: store.layout.rows[c.slot] for c in store.layout.ids}
+    wanted = [
+        CrossOf(
+            fields=pair, index="hash", min_count=options.min_count, seed=seed,
+            buckets=max(FIRST, min(share, 4 * min(store.rows, sizes[pair[0]] * sizes[pair[1]]))),
+        )
+        for pair in pairs
+    ]  # fmt: skip
+    return fit_crosses(store, wanted)
+
+
+def crowded(crosses: tuple[Cross, ...], store: Store) -> list[str]:
+    """Return what to say of collisions: the share of distinct keys that meet another one, from filled buckets."""
+    rates = []
+    for cross in crosses:
+        m = cross.of.buckets or 1
+        filled = min(m - 1, len(cross.counts))
+        n = -m * math.log1p(-filled / m)  # linear counting: distinct keys that fill so many buckets
+        rates.append(0.0 if n < 1 else 1 - filled / n)
+    worst = max(range(len(rates)), key=rates.__getitem__)
+    name = " x ".join(crosses[worst].of.fields)
+    return [
+        f"hashed crosses: {sum(c.rows for c in crosses):,} rows for {store.rows:,} training rows; of the kept keys "
+        f"about {sum(rates) / len(rates):.1%} share a row, of {name} {rates[worst]:.1%}"
+    ]

@@ -1,0 +1,241 @@
+"""OptInter: planted pairs, whose rows move what, hashing under a budget, the Plan, what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from clicksmith.embed.rows import row_stores
+from clicksmith.encode.encoder import Encoder
+from clicksmith.errors import DivergedError, UsageError
+from clicksmith.fields.pairs import RelaxedModule
+from clicksmith.fitting.job import fit
+from clicksmith.fitting.told import Quiet
+from clicksmith.models import model_spec
+from clicksmith.plan import Plan
+from clicksmith.plan.parts import FoundBy, PairOp, Pairs
+from clicksmith.schema import Categorical, Label, Numeric, Schema
+from clicksmith.search.job import search
+from clicksmith.search.method import Asked
+from clicksmith.search.optinter import method, relaxed
+from clicksmith.search.optinter.gains import gains
+from clicksmith.search.optinter.options import OptInter
+from clicksmith.serve.predictor import load
+from clicksmith.train.settings import TrainSettings
+
+NAMES = tuple(f"f{i}" for i in range(6))
+SCHEMA = Schema(fields=tuple(Categorical(name=name) for name in NAMES), label=Label("click"))
+TRUE = {("f0", "f1"): "memorise", ("f2", "f3"): "factorise"}
+SMALL = {"units": (32,), "dim": 4, "batch_norm": False, "dropout": 0.0}
+QUICK = {"batch_size": 512, "learning_rate": 3e-3, "monitor": "auc"}
+
+
+def planted(rows, seed=0):
+    """A table of random signs over f0, f1; a product of two numbers over f2, f3; thirteen pairs say nothing."""
+    truth, random = np.random.default_rng(7), np.random.default_rng(seed)
+    ids = np.stack([random.integers(0, size, rows) for size in (30, 30, 300, 300, 20, 20)], 1)
+    table = truth.choice([-1.5, 1.5], (30, 30))
+    u, v = truth.normal(size=300), truth.normal(size=300)
+    logit = table[ids[:, 0], ids[:, 1]] + 1.5 * u[ids[:, 2]] * v[ids[:, 3]]
+    click = random.random(rows) < 1 / (1 + np.exp(-logit))
+    return pl.DataFrame({n: [f"v{x}" for x in ids[:, i]] for i, n in enumerate(NAMES)} | {"click": click.astype(int)})
+
+
+class Told(Quiet):
+    """Remembers what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def said(self, text):
+        self.lines.append(text)
+
+
+def asked(tmp_path, rows=3000, **options):
+    encoder, store = Encoder.fit_encode(SCHEMA, planted(rows), tmp_path / "rows")
+    valid = encoder.encode_to(planted(1000, 1), tmp_path / "valid")
+    knobs = encoder.encode_to(planted(1000, 2), tmp_path / "knobs")
+    return Asked(
+        encoder=encoder, train=store, valid=valid, spec=model_spec("dnn", **SMALL),
+        settings=TrainSettings(**QUICK, epochs=1), backbone="dnn", seed=0, data={}, folder=tmp_path, progress=Told(),
+        start=tmp_path / "start", knobs=knobs, **options,
+    )  # fmt: skip
+
+
+def test_counts_tell_what_is_memorised_from_what_is_a_product(tmp_path):
+    _, store = Encoder.fit_encode(SCHEMA, planted(30_000), tmp_path / "rows")
+    found = method.by_counts(gains(store, method.pairs_of(store.layout)))
+    assert method.useful(found) == TRUE
+
+
+def test_every_planted_pair_gets_its_operation_and_every_other_stays_naive(tmp_path):
+    told = Told()
+    plan = search(
+        "optinter", planted(20_000), valid=planted(6000, 1), out=tmp_path / "plan.json", backbone="dnn",
+        model_options=SMALL, schema=SCHEMA, settings={**QUICK, "learning_rate": 1e-2}, options={"epochs": 2}, seed=0,
+        progress=told,
+    )  # fmt: skip
+    (part,) = plan.parts
+    assert {pair.fields: pair.op for pair in part.pairs} == TRUE
+    assert set(part.found_by.scores) == {"bilevel_0", "counts"}  # both are reported
+    assert any("hashed crosses" in line for line in told.lines)
+    assert Plan.load(tmp_path / "plan.json").digest == plan.digest
+
+
+def test_fit_under_the_plan_stores_what_is_needed_and_serves_raw_rows(tmp_path):
+    part = Pairs(
+        pairs=(
+            PairOp(fields=("f1", "f0"), op="memorise", dim=3, min_count=5),
+            PairOp(fields=("f2", "f3"), op="factorise", dim=3),
+        ),
+        found_by=FoundBy(method="hand"),
+    )
+    valid = planted(1500, 1)
+    options = {"model": "dnn", "options": SMALL, "settings": QUICK, "epochs": 1, "schema": SCHEMA, "seed": 0}
+    run = fit(planted(6000), valid=valid, plan=Plan(parts=(part,)), out=tmp_path / "run", **options)
+    predictor = load(tmp_path / "run")
+    encoder, model = predictor.artifact.encoder, predictor.artifact.model
+    kept = len(encoder.crosses[0].counts)
+    rows = encoder.layout.rows
+    plain = sum(rows[name] for name in NAMES)
+    expected = 4 * plain + 3 * (2 + kept) + 3 * (rows["f2"] + rows["f3"])
+    assert sum(store.weight.numel() for store in row_stores(model)) == expected
+    assert not any("alpha" in name for name, _ in model.named_parameters())
+    scores = predictor.predict(valid.drop("click"))
+    single = np.concatenate([predictor.predict(row) for row in valid.drop("click").head(5).to_dicts()])
+    np.testing.assert_allclose(scores[:5], single, atol=1e-5)
+    assert run.metrics["valid"]
+
+
+def test_a_plan_without_pairs_is_the_plain_model(tmp_path):
+    empty = Plan(parts=(Pairs(pairs=(), found_by=FoundBy(method="hand")),))
+    options = {"model": "dnn", "options": SMALL, "settings": QUICK, "epochs": 1, "schema": SCHEMA, "seed": 0}
+    data, valid = planted(2000), planted(600, 1)
+    scores = [
+        load(fit(data, valid=valid, out=tmp_path / name, plan=plan, **options).path).predict(valid.drop("click"))
+        for name, plan in (("plain", Plan()), ("empty", empty))
+    ]
+    assert np.array_equal(*scores)
+
+
+def test_a_pair_without_frequent_values_is_naive_and_says_so(tmp_path):
+    part = Pairs(
+        pairs=(PairOp(fields=("f2", "f3"), op="memorise", dim=3, min_count=500),), found_by=FoundBy(method="hand")
+    )
+    told = Told()
+    fit(
+        planted(1000), valid=planted(400, 1), model="dnn", options=SMALL, settings=QUICK, epochs=1, schema=SCHEMA,
+        plan=Plan(parts=(part,)), out=tmp_path / "run", progress=told,
+    )  # fmt: skip
+    assert any("occurs 500 times in training: it is naive now" in line for line in told.lines)
+    assert load(tmp_path / "run").artifact.encoder.crosses == ()
+
+
+@pytest.mark.parametrize("mode", ["joint", "bilevel"])
+def test_the_architecture_weights_see_their_own_rows_only(tmp_path, monkeypatch, mode):
+    work = asked(tmp_path)
+    moves = []
+    real = relaxed.AlphaHook._move
+
+    def seen(self, step):
+        moves.append(self.module.alpha.grad.clone())
+        real(self, step)
+
+    monkeypatch.setattr(relaxed.AlphaHook, "_move", seen)
+    options = OptInter(mode=mode, epochs=1)
+    work = work if mode == "bilevel" else replace(work, knobs=None)
+    pairs = method.pairs_of(work.layout)
+    relaxed.searched(work, options, pairs, 0)
+    first = list(moves)
+    assert all(g.abs().sum() > 0 for g in first)
+    moves.clear()
+    if mode == "bilevel":
+        other = work.encoder.encode_to(planted(1000, 9), tmp_path / "other")
+        relaxed.searched(replace(work, folder=tmp_path / "b", knobs=other), options, pairs, 0)
+        assert not torch.equal(first[0], moves[0])
+    else:
+        relaxed.searched(replace(work, folder=tmp_path / "b"), options, pairs, 0)
+        assert all(torch.equal(a, b) for a, b in zip(first, moves, strict=True))
+
+
+def test_the_same_seed_finds_the_same_and_screening_keeps_the_pairs_that_say_something(tmp_path):
+    work = asked(tmp_path, 20_000)
+    options = OptInter(mode="random", candidates=1, pairs=2)
+    assert method.run(work, options) == method.run(work, options)
+    narrow = OptInter(mode="joint", epochs=1, candidates=1, pairs=2)
+    (part,) = method.run(replace(work, knobs=None), narrow)
+    assert {pair.fields for pair in part.pairs} <= set(TRUE)
+    assert any("15 pairs: the 2 with the largest gain" in line for line in work.progress.lines)
+
+
+def test_the_crosses_of_the_search_keep_to_their_budget(tmp_path):
+    work = asked(tmp_path)
+    pairs = method.pairs_of(work.layout)
+    for budget in (100, 5000):
+        crosses = relaxed.hashed(work.train, OptInter(rows=budget, min_count=1), pairs, 0)
+        assert sum(cross.rows for cross in crosses) <= budget
+    with pytest.raises(UsageError, match=r"--search.rows 60 is the smallest"):
+        relaxed.hashed(work.train, OptInter(rows=40), pairs, 0)
+
+
+def test_weights_that_are_not_finite_stop_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr(RelaxedModule, "weights", lambda self: torch.softmax(self.alpha * float("nan"), 1))
+    with pytest.raises(DivergedError):
+        relaxed.searched(asked(tmp_path), OptInter(epochs=1), method.pairs_of(asked(tmp_path / "b").layout), 0)
+
+
+def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
+    options = {"epochs": 2, "candidates": 1}
+    given = {
+        "valid": planted(600, 1), "backbone": "dnn", "model_options": SMALL, "schema": SCHEMA, "settings": QUICK,
+        "options": options, "seed": 0,
+    }  # fmt: skip
+    whole = search("optinter", planted(3000), out=tmp_path / "whole.json", **given)
+    real, steps = relaxed.AlphaHook.after_step, []
+
+    def stops(self, step, rate):
+        real(self, step, rate)
+        steps.append(step)
+        if len(steps) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(relaxed.AlphaHook, "after_step", stops)
+    with pytest.raises(KeyboardInterrupt):
+        search("optinter", planted(3000), out=tmp_path / "again.json", **given)
+    again = search("optinter", planted(3000), out=tmp_path / "again.json", **given)
+    assert again.digest == whole.digest
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"held_out": 1.0}, "held_out is 1.0; give a share between 0 and 1"),
+        ({"pairs": 0}, "pairs is 0; it must be at least 1"),
+        ({"min_count": 0}, "min_count is 0; it must be at least 1"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(wrong, says):
+    with pytest.raises(UsageError, match=says):
+        OptInter(**wrong)
+
+
+def test_fewer_than_two_id_fields_are_refused_before_training(tmp_path):
+    schema = Schema(fields=(Categorical(name="f0"), Numeric(name="n")), label=Label("click"))
+    data = planted(500).with_columns(n=pl.Series(np.random.default_rng(0).random(500))).select("f0", "n", "click")
+    with pytest.raises(UsageError, match="pairs of id fields, and the data has 1"):
+        search("optinter", data, valid=data, out=tmp_path / "p.json", backbone="dnn", schema=schema)
+
+
+def test_a_plan_for_other_fields_names_them_before_training(tmp_path):
+    part = Pairs(pairs=(PairOp(fields=("f0", "city"), op="factorise", dim=3),), found_by=FoundBy(method="hand"))
+    with pytest.raises(UsageError, match=r"the pair f0 x city: .*'city'"):
+        fit(
+            planted(500),
+            valid=planted(200, 1),
+            model="dnn",
+            schema=SCHEMA,
+            plan=Plan(parts=(part,)),
+            out=tmp_path / "r",
+        )
