@@ -1,6 +1,7 @@
 """What a model costs: floating-point operations of a prediction, memory of a training; and where it was measured."""
 
 import resource
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -81,15 +82,15 @@ def code_digest() -> str:
     return digest({path.relative_to(root).as_posix(): file_digest(path) for path in files})
 
 
-def provenance(device: str) -> Provenance:
-    """Describe this process: call it where the trial is run."""
+def provenance(device: str, packages: Mapping[str, str] | None = None) -> Provenance:
+    """Describe this process: call it where the trial is run. `packages` are those that only some models need."""
     found = environment()
     return Provenance(
         code=code_digest(),
         python=found.python,
         platform=found.platform,
         processor=found.processor,
-        packages=found.packages,
+        packages={**found.packages, **(packages or {})},
         threads=torch.get_num_threads(),
         kernels=native.level(),
         gpu=torch.cuda.get_device_name() if device == "cuda" else None,

@@ -63,8 +63,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     parameters: int
     embedding: int
     dense: int
-    flops_per_row: int
-    """Of products of matrices in one prediction, a multiplication and an addition counting as two."""
+    flops_per_row: int | None
+    """Of products of matrices in one prediction, a multiplication and an addition counting as two; trees have none."""
     seconds_to_best: float
     """Of training, without evaluations, up to the weights that were kept."""
     seconds: float

@@ -14,11 +14,13 @@ from clicksmith.bench.data import BenchData, Say, prepare
 from clicksmith.bench.pool import Ended, cores, run_jobs
 from clicksmith.bench.row import Configuration, Failure, Row, read_row, row_path, write_array, write_row
 from clicksmith.bench.settings import Contestant, contestants, read_settings, settings_for
+from clicksmith.bench.trees import Trees, trees_memory
 from clicksmith.bench.trial import Job
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, CompositionError, UsageError
 from clicksmith.files import locked
 from clicksmith.identity import file_digest
+from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.train.devices import device_of, precision_of
 from clicksmith.train.settings import TrainSettings
@@ -99,7 +101,9 @@ def configuration_of(data: BenchData, contestant: Contestant, seed: int) -> Conf
         checkpoint_minutes=TrainSettings().checkpoint_minutes,
     )  # fmt: skip
     spec = from_plain(to_plain(contestant.spec))  # 0 becomes 0.0 where a float is meant
-    plain: Any = msgspec.json.decode(msgspec.json.encode([to_plain(spec), whole]))
+    trees = {"seed": seed, "device": "cpu", "monitor": settings.monitor}  # trees have their own learning rate
+    asked = trees if isinstance(contestant.spec, Trees) else whole
+    plain: Any = msgspec.json.decode(msgspec.json.encode([to_plain(spec), asked]))
     return Configuration(data=data.checksums, split=data.split, schema=data.schema, spec=plain[0], settings=plain[1])
 
 
@@ -155,12 +159,18 @@ class _Plan:
             return None
         try:
             if one.title not in self.needs:
-                self.needs[one.title] = memory_needed(one.spec, self.data.layout)
+                self.needs[one.title] = self._needed(one.spec)
         except CompositionError as error:
             record_failure(self.results, job, Failure(kind="refused", message=str(error)))
             self.report.failed.append(f"{one.title} seed {seed}: refused: {error}")
             return None
         return msgspec.structs.replace(job, test_evaluations=before)
+
+    def _needed(self, spec: ModelSpec | Trees) -> int:
+        if isinstance(spec, Trees):
+            rows = sum(Store.open(self.data.stores[part]).rows for part in ("train", "valid"))
+            return BASE + trees_memory(spec, self.data.layout, rows)
+        return memory_needed(spec, self.data.layout)
 
     def _before(self, title: str, configuration: Configuration) -> int | str:
         """Return how often test rows were scored before, or why there is nothing to run."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from clicksmith.bench.trees import LIGHTGBM, Trees, lightgbm
 from clicksmith.errors import CompositionError, SchemaError, UsageError
 from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import ModelSpec
@@ -22,7 +23,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model of a benchmark."""
 
     name: str
-    """The backbone, a key of `MODELS`."""
+    """The backbone, a key of `MODELS`, or "LightGBM"."""
     reference: float | None = None
     """Published test AUC."""
     options: dict[str, Any] = {}
@@ -49,7 +50,7 @@ class Contestant:
     """A model as it enters: its title in tables and folders, the spec, and how it is trained (with seed 0)."""
 
     title: str
-    spec: ModelSpec
+    spec: ModelSpec | Trees
     settings: TrainSettings
 
 
@@ -78,7 +79,7 @@ def contestants(settings: BenchSettings, names: Sequence[str]) -> list[Contestan
     A backbone that the settings do not tune enters with its published defaults.
     Raises UnknownNameError naming the nearest; UsageError for options or settings that do not fit.
     """
-    known = {**{name: ModelSettings(name) for name in MODELS}, **settings.models}
+    known = {**{name: ModelSettings(name) for name in (*MODELS, LIGHTGBM)}, **settings.models}
     chosen = list(settings.models) if ALL in names else [name for name in dict.fromkeys(names)]
     return [_contestant(title, lookup(known, title, "model"), settings.train) for title in chosen]
 
@@ -87,7 +88,7 @@ def _contestant(title: str, model: ModelSettings, train: Mapping[str, Any]) -> C
     if not title or title != Path(title).name or title.startswith("."):
         raise UsageError(f"a model is named '{title}'; its name becomes a folder, so leave out '/' and a leading '.'.")
     try:
-        spec = model_spec(model.name, **{key: _option(value) for key, value in model.options.items()})
+        spec = _spec(model)
         own = {"epochs": model.epochs, "patience": model.patience}
         plain = {**train, "table_l2": model.table_l2, "dense_l2": model.dense_l2}
         plain |= {key: value for key, value in own.items() if value is not None}
@@ -95,6 +96,13 @@ def _contestant(title: str, model: ModelSettings, train: Mapping[str, Any]) -> C
     except (TypeError, msgspec.ValidationError, SchemaError, CompositionError) as error:
         raise UsageError(f"settings of {title}: {error}") from error
     return Contestant(title, spec, settings)
+
+
+def _spec(model: ModelSettings) -> ModelSpec | Trees:
+    if model.name != LIGHTGBM:
+        return model_spec(model.name, **{key: _option(value) for key, value in model.options.items()})
+    lightgbm()  # where it is missing nothing is begun
+    return cast("Trees", from_plain({"kind": "trees", **model.options}))
 
 
 def _option(value: Any) -> Any:

@@ -74,12 +74,13 @@ def _index(results: Results, made: Sequence[DatasetTable]) -> str:
 def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Sequence[str]) -> str:
     spots = {
         "parameters": [(line, float(line.parameters)) for line in one.lines],
-        "FLOPs per row": [(line, float(line.flops_per_row)) for line in one.lines],
+        "FLOPs per row": [(line, float(line.flops_per_row)) for line in one.lines if line.flops_per_row is not None],
         "seconds to best": [(line, line.seconds_to_best.mean) for line in one.lines],
     }
     found: list[Chart] = [
         scatter_chart(f"AUC against {cost}", [Spot(a.standing.model, x, a.standing.auc) for a, x in pairs], cost, "AUC")
         for cost, pairs in spots.items()
+        if pairs
     ]
     found += _curves({line.standing.model: rows[line.standing.model][0] for line in one.lines[:SHOWN]})
     placed = [Placed(s.model, s.auc, s.low, s.high, s.tied) for s in sorted(
@@ -113,7 +114,8 @@ def _leaderboard(one: DatasetTable) -> str:
             *_against(line),
             Cell(str(at.seeds), at.seeds),
             Cell(f"{line.parameters:,}", line.parameters),
-            Cell(f"{line.flops_per_row:,}", line.flops_per_row),
+            Cell("–", float("-inf")) if line.flops_per_row is None
+            else Cell(f"{line.flops_per_row:,}", line.flops_per_row),
             _spread(line.seconds_to_best, 1),
             Cell(f"{line.rows_per_second.mean:,.0f}", line.rows_per_second.mean),
             Cell(f"{line.peak_memory / 1e6:,.0f}", line.peak_memory),

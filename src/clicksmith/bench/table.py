@@ -31,7 +31,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     reference: float | None
     parameters: int
     embedding: int
-    flops_per_row: int
+    flops_per_row: int | None
+    """None for trees."""
     epochs: Spread
     seconds_to_best: Spread
     rows_per_second: Spread

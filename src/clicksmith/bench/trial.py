@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
@@ -19,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clicksmith.bench.cost import flops_per_row, peak_memory, provenance
+from clicksmith.bench.cost import peak_memory, provenance
+from clicksmith.bench.fitted import Fitted, fit_torch
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import (
     Configuration,
@@ -32,17 +32,13 @@ from clicksmith.bench.row import (
     write_array,
     write_row,
 )
+from clicksmith.bench.trees import Trees, fit_trees
 from clicksmith.encode.store import Store
 from clicksmith.errors import ClicksmithError, DivergedError, StorageError
 from clicksmith.evaluate.evaluation import evaluate_scored
 from clicksmith.evaluate.scored import Scored, scored
-from clicksmith.fitting.asked import new_model
-from clicksmith.models.spec import CTRModel
 from clicksmith.parts import from_plain
 from clicksmith.train.progress import Plan, Progress, Silent, StepState
-from clicksmith.train.result import TrainResult
-from clicksmith.train.settings import TrainSettings
-from clicksmith.train.trainer import train
 
 METRICS = ("auc", "logloss", "normalised_entropy", "brier", "predicted_over_observed", "ece")
 GROUPED = ("gauc",)
@@ -85,33 +81,34 @@ def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> R
     """
     began = time.monotonic()
     rows, valid = Store.open(job.stores["train"]), Store.open(job.stores["valid"])
-    settings = msgspec.convert(job.configuration.settings, TrainSettings)
-    model = new_model(from_plain(job.configuration.spec), rows.layout, settings.seed)
-    flops = flops_per_row(model, rows)
-    result = train(model, rows, valid, settings, progress=progress or Silent())
-    logits, store = test.score(model, result.logit_offset)
+    spec, progress = from_plain(job.configuration.spec), progress or Silent()
+    if isinstance(spec, Trees):
+        fitted = fit_trees(spec, job.configuration, rows, valid, progress, threads=job.threads)
+    else:
+        fitted = fit_torch(spec, job.configuration, rows, valid, progress)
+    logits, store = test.score(fitted.score)
     measured = measure(store, logits)
     folder = Path(job.results) / job.dataset / job.model
     stored = np.clip(logits, -65504, 65504).astype(np.float16)
     outcome = Outcome(
         test=measured,
-        valid=result.metrics,
-        cost=_cost(model, flops, result, time.monotonic() - began),
-        epochs=result.epochs,
-        best_epoch=next(e["epoch"] for e in result.history if e["step"] == result.best_step),
-        reason=result.reason,
-        curve=[{key: value for key, value in entry.items() if key != "kind"} for entry in result.history],
+        valid=fitted.valid,
+        cost=_cost(fitted, time.monotonic() - began),
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        reason=fitted.reason,
+        curve=fitted.curve,
         test_evaluations=test.evaluations,
-        predictions=write_array(folder / f"{settings.seed}.npy", stored),
+        predictions=write_array(folder / f"{job.configuration.seed}.npy", stored),
         labels=job.labels,
     )
     row = Row(
         name=job.configuration.name,
         dataset=job.dataset,
         model=job.model,
-        seed=settings.seed,
+        seed=job.configuration.seed,
         configuration=job.configuration,
-        made_by=provenance(result.device),
+        made_by=provenance(fitted.device, fitted.packages),
         outcome=outcome,
     )
     write_row(Path(job.results), row)
@@ -127,19 +124,17 @@ def measure(store: Store, logits: NDArray[np.float32]) -> Measured:
     )
 
 
-def _cost(model: CTRModel, flops: int, result: TrainResult, seconds: float) -> Cost:
-    counts = model.parameter_counts()
-    best = next(entry for entry in result.history if entry["step"] == result.best_step)
+def _cost(fitted: Fitted, seconds: float) -> Cost:
     return Cost(
-        parameters=counts.total,
-        embedding=counts.embedding,
-        dense=counts.dense,
-        flops_per_row=flops,
-        seconds_to_best=best["seconds"],
+        parameters=fitted.embedding + fitted.dense,
+        embedding=fitted.embedding,
+        dense=fitted.dense,
+        flops_per_row=fitted.flops_per_row,
+        seconds_to_best=fitted.seconds_to_best,
         seconds=round(seconds, 3),
         cpu_seconds=round(time.process_time(), 3),
-        rows_per_second=median(entry["rows_per_second"] for entry in result.history),
-        peak_memory=peak_memory(result.device),
+        rows_per_second=fitted.rows_per_second,
+        peak_memory=peak_memory(fitted.device),
     )
 
 
@@ -185,7 +180,7 @@ def failure_of(error: BaseException, test_evaluations: int) -> Failure:
 
 
 def _no_memory(text: str) -> bool:
-    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad allocation")
     return any(word in text.lower() for word in words)
 
 

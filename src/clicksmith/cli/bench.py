@@ -255,7 +255,8 @@ def _cells(line: "Line") -> list[str]:
         str(at.rank), at.model, f"{at.auc:.5f}", "" if at.sd is None else f"{at.sd:.5f}",
         f"{at.low:.5f} to {at.high:.5f}", f"{metrics['logloss'].mean:.5f}", gauc,
         "" if line.reference is None else f"{line.reference:.4f}", str(at.seeds), f"{line.parameters:,}",
-        f"{line.flops_per_row:,}", f"{line.epochs.mean:.0f}", f"{line.seconds_to_best.mean:.1f}",
+        "" if line.flops_per_row is None else f"{line.flops_per_row:,}", f"{line.epochs.mean:.0f}",
+        f"{line.seconds_to_best.mean:.1f}",
     ]  # fmt: skip
 
 
