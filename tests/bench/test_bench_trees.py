@@ -8,12 +8,8 @@ import pytest
 from world import SETTINGS, bench, make
 
 from clicks import SCHEMA, clicks
-from clicksmith.bench import trees
-from clicksmith.bench.features import Features
 from clicksmith.bench.results import read_results
-from clicksmith.bench.row import Configuration
 from clicksmith.bench.settings import contestants, settings_for
-from clicksmith.bench.trees import Trees, fit_trees, trees_memory
 from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.store import Store
@@ -22,10 +18,12 @@ from clicksmith.evaluate.auc import auc_of
 from clicksmith.evaluate.scored import scored
 from clicksmith.schema import Schema
 from clicksmith.train.progress import Silent
+from clicksmith.trees import grow as growing
+from clicksmith.trees.features import Features
+from clicksmith.trees.grow import grow
+from clicksmith.trees.spec import Trees, trees_memory
 
 pytest.importorskip("lightgbm", reason="lightgbm is not installed")
-
-ASKED = Configuration(data={}, split="", schema="", spec={}, settings={"seed": 3, "device": "cpu", "monitor": "auc"})
 
 
 @pytest.fixture(scope="module")
@@ -97,23 +95,18 @@ def test_no_training_row_sees_its_own_label(stores):
 def test_trees_find_what_is_planted_and_threads_change_nothing(stores):
     store, valid = stores
     small = Trees(leaves=8, rounds=60, every=5, patience=3, few=10, least_rows=10)
-    one, two, again = (fit_trees(small, ASKED, store, valid, Silent(), threads=n) for n in (1, 2, 1))
+    asked = {"monitor": "auc", "progress": Silent()}
+    one, two, again = (grow(small, store, valid, seed=3, threads=n, **asked) for n in (1, 2, 1))
     assert (one.score(valid) == two.score(valid)).all() and (one.score(valid) == again.score(valid)).all()
     labels = valid.targets["labels"][:, 0]
     auc = auc_of(scored(labels, logits=one.score(valid)))
-    assert auc == pytest.approx(one.valid["auc"], abs=1e-6)  # the kept trees are those that validation chose
+    assert auc == pytest.approx(one.best["valid"]["auc"], abs=1e-6)  # the kept trees are those that validation chose
     truth = clicks(500, 2)
-    chance = (
-        2.5 * (truth["ad"].str.slice(1).cast(int) % 3 == 0).to_numpy()
-        + 1.5 * (truth["user"].str.slice(1).cast(int) % 2).to_numpy()
-    )
-    assert (
-        auc > auc_of(scored(labels, logits=(chance + 0.5 * (truth["price"] > 20).to_numpy()).astype(np.float32))) - 0.05
-    )
-    assert one.reason == "patience" and one.epochs - one.best_epoch == 15
-    other = ASKED.settings | {"seed": 4}
-    seeded = fit_trees(small, Configuration(data={}, split="", schema="", spec={}, settings=other), store, valid,
-                       Silent(), threads=1)  # fmt: skip
+    ad, user = (truth[name].str.slice(1).cast(int).to_numpy() for name in ("ad", "user"))
+    chance = 2.5 * (ad % 3 == 0) + 1.5 * (user % 2) + 0.5 * (truth["price"] > 20).to_numpy()
+    assert auc > auc_of(scored(labels, logits=chance.astype(np.float32))) - 0.05
+    assert one.reason == "patience" and one.history[-1]["step"] - one.best["step"] == 15
+    seeded = grow(small, store, valid, seed=4, threads=1, **asked)
     assert (seeded.score(valid) != one.score(valid)).any()
 
 
@@ -149,7 +142,7 @@ def test_what_is_missing_or_does_not_fit_is_said_before_anything_is_run(monkeypa
     path = tmp_path / "s.toml"
     path.write_text("[models.X]\nname = 'LightGBM'\noptions = { leafs = 3 }\n")
     make(tmp_path)
-    with pytest.raises(UsageError, match=r"settings of X: .*no option of trees named 'leafs'. Did you mean 'leaves'"):
+    with pytest.raises(UsageError, match=r"settings of X: LightGBM: no option named 'leafs'. Did you mean 'leaves'"):
         bench(tmp_path, settings=str(path))
     path.write_text("[models.X]\nname = 'LightGBM'\noptions = { row_share = 1.5 }\n")
     with pytest.raises(UsageError, match=r"trees: row_share is 1.5; at most 1 is needed"):
@@ -158,6 +151,6 @@ def test_what_is_missing_or_does_not_fit_is_said_before_anything_is_run(monkeypa
     def missing(name):
         raise ImportError(f"No module named '{name}'")
 
-    monkeypatch.setattr(trees, "import_module", missing)
+    monkeypatch.setattr(growing, "import_module", missing)
     with pytest.raises(UsageError, match=r"pip install 'clicksmith\[baselines\]'"):
         contestants(settings_for("frappe_x1"), ["LightGBM"])

@@ -18,6 +18,8 @@ from clicksmith.train.predict import predict_logits
 from clicksmith.train.progress import Progress
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
+from clicksmith.trees.grow import grow
+from clicksmith.trees.spec import Trees
 
 Score = Callable[[Store], NDArray[np.float32]]
 """Rows in, logits [rows] out."""
@@ -63,8 +65,35 @@ def fit_torch(spec: ModelSpec, asked: Configuration, train_rows: Store, valid: S
         epochs=result.epochs,
         best_epoch=best["epoch"],
         reason=result.reason,
-        curve=[{key: value for key, value in entry.items() if key != "kind"} for entry in result.history],
+        curve=_curve(result.history),
         seconds_to_best=best["seconds"],
         rows_per_second=median(entry["rows_per_second"] for entry in result.history),
         device=result.device,
     )
+
+
+def fit_trees(
+    spec: Trees, asked: Configuration, train_rows: Store, valid: Store, progress: Progress, *, threads: int
+) -> Fitted:
+    """Grow trees."""
+    monitor = asked.settings["monitor"]
+    grown = grow(spec, train_rows, valid, seed=asked.seed, monitor=monitor, threads=threads, progress=progress)
+    return Fitted(
+        score=grown.score,
+        embedding=grown.features.statistics,
+        dense=grown.size,
+        flops_per_row=None,
+        valid=grown.best["valid"],
+        epochs=grown.history[-1]["epoch"],
+        best_epoch=grown.best["epoch"],
+        reason=grown.reason,
+        curve=_curve(grown.history),
+        seconds_to_best=grown.best["seconds"],
+        rows_per_second=grown.history[-1]["rows_per_second"],
+        device="cpu",
+        packages={"lightgbm": grown.version},
+    )
+
+
+def _curve(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in entry.items() if key != "kind"} for entry in history]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from clicksmith.bench.cost import peak_memory, provenance
-from clicksmith.bench.fitted import Fitted, fit_torch
+from clicksmith.bench.fitted import Fitted, fit_torch, fit_trees
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import (
     Configuration,
@@ -29,16 +29,18 @@ from clicksmith.bench.row import (
     Measured,
     Outcome,
     Row,
+    Searched,
     write_array,
     write_row,
 )
-from clicksmith.bench.trees import Trees, fit_trees
 from clicksmith.encode.store import Store
 from clicksmith.errors import ClicksmithError, DivergedError, StorageError
 from clicksmith.evaluate.evaluation import evaluate_scored
 from clicksmith.evaluate.scored import Scored, scored
+from clicksmith.models.register import load_user_models
 from clicksmith.parts import from_plain
 from clicksmith.train.progress import Plan, Progress, Silent, StepState
+from clicksmith.trees.spec import Trees
 
 METRICS = ("auc", "logloss", "normalised_entropy", "brier", "predicted_over_observed", "ece")
 GROUPED = ("gauc",)
@@ -60,6 +62,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of data it may hold, where the system can limit that; 0: no limit."""
     test_evaluations: int = 0
     """In earlier attempts."""
+    files: tuple[str, ...] = ()
+    """The user's own models."""
+    searched: Searched | msgspec.UnsetType = msgspec.UNSET
     parent: int = 0
     """The process that waits for this one."""
 
@@ -80,6 +85,8 @@ def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> R
     Raises what keeps it from an outcome; `test` knows then whether test rows were scored.
     """
     began = time.monotonic()
+    for file in job.files:
+        load_user_models(file)
     rows, valid = Store.open(job.stores["train"]), Store.open(job.stores["valid"])
     spec, progress = from_plain(job.configuration.spec), progress or Silent()
     if isinstance(spec, Trees):
@@ -108,8 +115,9 @@ def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> R
         model=job.model,
         seed=job.configuration.seed,
         configuration=job.configuration,
-        made_by=provenance(fitted.device, fitted.packages),
+        made_by=provenance(fitted.device, packages=fitted.packages, files=job.files),
         outcome=outcome,
+        searched=job.searched,
     )
     write_row(Path(job.results), row)
     return row

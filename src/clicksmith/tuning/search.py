@@ -22,7 +22,7 @@ from clicksmith.files import locked
 from clicksmith.identity import digest
 from clicksmith.parts import to_plain
 from clicksmith.tuning.folder import SearchFolder
-from clicksmith.tuning.plan import Configuration, Plan
+from clicksmith.tuning.plan import Configuration, Resolves
 from clicksmith.tuning.space import Space, grid_of
 from clicksmith.tuning.study import (
     FrozenTrial,
@@ -63,7 +63,7 @@ class Search:
 
     folder: SearchFolder
     study: Study
-    plan: Plan
+    plan: Resolves
     space: Space
     sampler: Sampler
     trials: int | None
@@ -77,9 +77,9 @@ class Search:
     _workers: set[Worker] = field(default_factory=set["Worker"])
     _guard: Lock = field(default_factory=Lock)
 
-    def run(self, jobs: int) -> None:
-        """Run trials until there are enough: here, or each in a process of its own where `jobs` is more than 1."""
-        if jobs == 1:
+    def run(self, jobs: int, *, apart: bool = False) -> None:
+        """Run trials until there are enough: here, or each in a process of its own (where `jobs` is more than 1)."""
+        if jobs == 1 and not apart:
             self._go_on(self._here)
             return
         with ThreadPoolExecutor(jobs) as pool:
