@@ -258,9 +258,10 @@ def _print(one: "DatasetTable", *, pairs: bool) -> None:
 
     print(f"{one.dataset}: {one.test_rows:,} test rows; tied models share a rank")
     head = ["rank", "model", "AUC", "sd", f"{one.level:.0%} interval", "log-loss", "GAUC", "reference", "seeds"]
-    head += ["parameters", "FLOPs/row", "epochs", "s to best"]
+    head += ["parameters", "FLOPs/row", "epochs", "s to best", "processor s"]
     numbers = [i for i in range(len(head)) if i not in (1, 4)]
-    table(head, [_cells(line) for line in one.lines], numbers=numbers)
+    absent = [["", name, "not measured", *[""] * 4, f"{auc:.4f}", *[""] * 6] for name, auc in one.unmeasured.items()]
+    table(head, [*(_cells(line) for line in one.lines), *absent], numbers=numbers)
     print(REFERENCE)
     if pairs:
         rows = [
@@ -285,7 +286,7 @@ def _cells(line: "Line") -> list[str]:
         f"{at.low:.5f} to {at.high:.5f}", f"{metrics['logloss'].mean:.5f}", gauc,
         "" if line.reference is None else f"{line.reference:.4f}", str(at.seeds), f"{line.parameters:,}",
         "" if line.flops_per_row is None else f"{line.flops_per_row:,}", f"{line.epochs.mean:.0f}",
-        f"{line.seconds_to_best.mean:.1f}",
+        f"{line.seconds_to_best.mean:.1f}", f"{line.cpu_seconds.mean:.1f}",
     ]  # fmt: skip
 
 
