@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -48,12 +49,14 @@ class Fitted:
     """Versions of what only this kind of model needs."""
 
 
-def fit_torch(spec: ModelSpec, asked: Configuration, train_rows: Store, valid: Store, progress: Progress) -> Fitted:
-    """Train a spec."""
+def fit_torch(
+    spec: ModelSpec, asked: Configuration, train_rows: Store, valid: Store, progress: Progress, *, folder: Path
+) -> Fitted:
+    """Train a spec; go on from the checkpoint in `folder` if a killed trial left one."""
     settings = msgspec.convert(asked.settings, TrainSettings)
     model = new_model(spec, train_rows.layout, settings.seed)
     flops = flops_per_row(model, train_rows)
-    result = train(model, train_rows, valid, settings, progress=progress)
+    result = train(model, train_rows, valid, settings, run_dir=folder, progress=progress)
     counts = model.parameter_counts()
     best = next(entry for entry in result.history if entry["step"] == result.best_step)
     return Fitted(

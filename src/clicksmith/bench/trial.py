@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clicksmith.bench.attempt import Attempt, Spent
 from clicksmith.bench.cost import peak_memory, provenance
 from clicksmith.bench.fitted import Fitted, fit_torch, fit_trees
 from clicksmith.bench.locked import LockedTest
@@ -79,12 +79,13 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What keeps every trial from going on, such as a full disk."""
 
 
-def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> Row:
+def run_trial(job: Job, test: LockedTest, attempt: Attempt, progress: Progress | None = None) -> Row:
     """Run a trial in this process and write its row and its predictions; return the row.
+
+    One that was killed goes on from the checkpoint in `attempt`, to the same weights (trees are grown anew).
 
     Raises what keeps it from an outcome; `test` knows then whether test rows were scored.
     """
-    began = time.monotonic()
     for file in job.files:
         load_user_models(file)
     rows, valid = Store.open(job.stores["train"]), Store.open(job.stores["valid"])
@@ -92,7 +93,8 @@ def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> R
     if isinstance(spec, Trees):
         fitted = fit_trees(spec, job.configuration, rows, valid, progress, threads=job.threads)
     else:
-        fitted = fit_torch(spec, job.configuration, rows, valid, progress)
+        fitted = fit_torch(spec, job.configuration, rows, valid, progress, folder=attempt.folder)
+    attempt.note(test.evaluations + 1)
     logits, store = test.score(fitted.score)
     measured = measure(store, logits)
     folder = Path(job.results) / job.dataset / job.model
@@ -100,7 +102,7 @@ def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> R
     outcome = Outcome(
         test=measured,
         valid=fitted.valid,
-        cost=_cost(fitted, time.monotonic() - began),
+        cost=_cost(fitted, attempt.spent(test.evaluations)),
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         reason=fitted.reason,
@@ -132,22 +134,25 @@ def measure(store: Store, logits: NDArray[np.float32]) -> Measured:
     )
 
 
-def _cost(fitted: Fitted, seconds: float) -> Cost:
+def _cost(fitted: Fitted, spent: Spent) -> Cost:
     return Cost(
         parameters=fitted.embedding + fitted.dense,
         embedding=fitted.embedding,
         dense=fitted.dense,
         flops_per_row=fitted.flops_per_row,
         seconds_to_best=fitted.seconds_to_best,
-        seconds=round(seconds, 3),
-        cpu_seconds=round(time.process_time(), 3),
+        seconds=spent.seconds,
+        cpu_seconds=spent.cpu_seconds,
         rows_per_second=fitted.rows_per_second,
         peak_memory=peak_memory(fitted.device),
     )
 
 
 class _Lines:
-    """Training progress as lines on stdout."""
+    """Training progress as lines on stdout, and noted beside the checkpoint."""
+
+    def __init__(self, attempt: Attempt, test: LockedTest) -> None:
+        self._attempt, self._test = attempt, test
 
     def started(self, plan: Plan) -> None:
         """Say nothing."""
@@ -157,6 +162,7 @@ class _Lines:
 
     def evaluated(self, entry: dict[str, Any]) -> None:
         """Say which epoch is done."""
+        self._attempt.note(self._test.evaluations)
         say(Told(epoch=entry["epoch"]))
 
     def noted(self, text: str) -> None:
@@ -207,15 +213,20 @@ def main() -> int:
     """Run the job on stdin."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     _limit(job)
-    test = LockedTest(Path(job.stores["test"]), before=job.test_evaluations)
+    place = Path(job.results) / job.dataset
+    attempt = Attempt(place, job.model, job.configuration, threads=job.threads, files=job.files)
+    before = max(job.test_evaluations, attempt.before.test_evaluations)
+    test = LockedTest(Path(job.stores["test"]), before=before)
     try:
-        run_trial(job, test, _Lines())
+        run_trial(job, test, attempt, _Lines(attempt, test))
     except StorageError as error:
         say(Told(stop=str(error)))
         return 1
     except Exception as error:
+        attempt.over()
         say(Told(failure=failure_of(error, test.evaluations)))
         return 1
+    attempt.over()
     say(Told(done=True))
     return 0
 
