@@ -1,5 +1,6 @@
 """The site of a benchmark: what its pages say, and that they work in a browser without asking for anything."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from world import finished
 from clicksmith.bench.results import Results, read_results
 from clicksmith.bench.settings import read_settings
 from clicksmith.bench.site import write_site
+from clicksmith.bench.table import tables
 from clicksmith.cli.main import main
 from clicksmith.papers import PAPERS
+from clicksmith.report.models import Spot, scatter_chart
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -100,3 +103,47 @@ def test_the_site_sorts_opens_a_model_and_asks_for_nothing(tmp_path):
         browser.close()
     assert messages == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_published_models_without_rows_are_listed_as_not_measured(tmp_path, capsys):
+    settings = tmp_path / "settings.toml"
+    more = '[models.DNN]\nname = "dnn"\nreference = 0.81\n[models.Unknown]\nname = "dnn"\n'
+    settings.write_text((finished() / "settings.toml").read_text() + more)
+    (one,) = tables(read_results(finished() / "results"), settings=read_settings(settings))
+    assert one.unmeasured == {"DNN": 0.81}  # without a published figure there is nothing to show
+    argv = [f"{finished()}/results", "--settings", str(settings)]
+    assert main(["bench", "page", *argv, "--out", f"{tmp_path}/site"]) == 0
+    index = (tmp_path / "site" / "index.html").read_text()
+    assert "DNN<small>not measured</small>" in index and "0.8100<small>single seed, test-selected</small>" in index
+    assert not (tmp_path / "site" / "shop" / "DNN.html").exists()
+    assert main(["bench", "table", *argv]) == 0
+    said = capsys.readouterr().out
+    assert next(line.split() for line in said.splitlines() if "DNN" in line) == ["DNN", "not", "measured", "0.8100"]
+    assert "processor s" in said
+
+
+def test_pages_of_models_that_are_gone_are_deleted_and_other_files_are_not(tmp_path):
+    site(tmp_path)
+    gone = tmp_path / "shop" / "Gone.html"
+    gone.write_bytes((tmp_path / "shop" / "FM.html").read_bytes())
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "FM.html").write_bytes(gone.read_bytes())
+    (tmp_path / "shop" / "notes.html").write_text("mine")
+    site(tmp_path)
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
+        "index.html", "shop", "shop/FM.html", "shop/LR.html", "shop/notes.html",
+    ]  # fmt: skip
+
+
+def test_names_in_a_scatter_lie_on_no_dot_and_on_no_other_name():
+    spots = [Spot(f"model {i:02}", 10.0 ** (1 + i / 9), 0.9 + 0.001 * (i * 7 % 36)) for i in range(36)]
+    image = scatter_chart("AUC against parameters", spots, "parameters", "AUC").image
+    names = [
+        (float(x), float(y), 6.5 * len(text))
+        for x, y, text in re.findall(r'<text class="name" x="([\d.]+)" y="([\d.]+)">([^<]*)<', image)
+    ]
+    dots = [(float(x), float(y)) for x, y in re.findall(r'<circle[^>]* cx="([\d.]+)" cy="([\d.]+)"', image)]
+    assert len(dots) == 36 and len(names) >= 2
+    for x, y, wide in names:
+        assert not any(x < cx < x + wide and y - 10 < cy < y for cx, cy in dots)
+        assert all((a, b) == (x, y) or a > x + wide or a + w < x or abs(b - y) > 10 for a, b, w in names)

@@ -18,6 +18,7 @@ from clicksmith.errors import ArtifactError, UnknownNameError, UsageError
 from clicksmith.evaluate import auc
 from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel
+from clicksmith.train.predict import predict_logits
 from published import EARLIER, LATER, MOVIELENS, MOVIELENS_LATER
 
 
@@ -119,11 +120,12 @@ def test_test_rows_are_scored_once():
     stores = [folder.parent for folder in (finished() / "cache").rglob("manifest.json") if folder.parent.name == "rows"]
     store = Store.open(stores[0])
     model = CTRModel(model_spec("lr"), store.layout)
+    score = lambda store: predict_logits(model, store)[:, 0]  # noqa: E731
     test = LockedTest(stores[0], before=1)
-    logits, rows = test.score(model)
+    logits, rows = test.score(score)
     assert (len(logits), test.evaluations) == (rows.rows, 2)
     with pytest.raises(UsageError, match="the test rows of this trial were evaluated already"):
-        test.score(model)
+        test.score(score)
     assert test.evaluations == 2
 
 

@@ -2,13 +2,17 @@
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
+from clicksmith.batch.batch import Inputs
 from clicksmith.embed.hashed import PRIME, Hashed
 from clicksmith.embed.sockets import TableShape
 from clicksmith.encode.hashing import hash64
+from clicksmith.encode.layout import IdColumn, Layout, Slot
 from clicksmith.errors import CompositionError
+from clicksmith.interact.linear import CrossedWeights
 from clicksmith.models import model_spec
-from clicksmith.models.spec import CTRModel
+from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 
 SHAPE = TableShape((("user", 2_000_000_000), ("item", 50)), 3)
@@ -66,6 +70,52 @@ def test_the_model_adds_one_shared_weight_for_each_feature():
         for row in inputs.ids.tolist()
     ]
     torch.testing.assert_close(model(inputs).logits.squeeze(1), torch.stack(logits))
+
+
+def test_crosses_add_one_weight_for_each_pair_of_ids_and_none_where_one_is_missing():
+    layout = LAYOUTS["ids"]
+    model = CTRModel(model_spec("hashed_lr", bits=5, crosses=True), layout).double().eval()
+    single, crossed = (m for m in model.modules() if hasattr(m, "reset"))
+    for store in (single, crossed):
+        store.reset(1.0)
+    inputs = random_batch(layout, 40).inputs
+    inputs.ids[::7, 0] = 0
+    inputs.ids[1::7, -1] = 1
+    logits = []
+    for row in inputs.ids.tolist():
+        total = model.head.bias.squeeze().clone()
+        for c, i in zip(layout.ids, row, strict=True):
+            total += single.weight[bucket(c.slot, i, 5)].squeeze()
+        for x, (a, i) in enumerate(zip(layout.ids, row, strict=True)):
+            for b, j in list(zip(layout.ids, row, strict=True))[x + 1 :]:
+                if i and j:
+                    number = 1 + (i * layout.rows[b.slot] + j) % (PRIME - 1)
+                    total += crossed.weight[bucket(f"{a.name} x {b.name}", number, 5)].squeeze()
+        logits.append(total)
+    torch.testing.assert_close(model(inputs).logits.squeeze(1), torch.stack(logits))
+    assert model.parameter_counts().embedding == 2 * (2**5 + 1)
+
+
+def test_crosses_find_what_only_a_pair_says():
+    layout = Layout(slots=(Slot("a", 8), Slot("b", 8)), ids=(IdColumn("a", "a"), IdColumn("b", "b")), order=("a", "b"))
+    a, b = (x.flatten() for x in torch.meshgrid(torch.arange(2, 8), torch.arange(2, 8), indexing="ij"))
+    inputs, labels = Inputs(torch.stack([a, b], 1).int(), torch.zeros(36, 0)), ((a + b) % 2).float()
+    for crosses, right in ((False, False), (True, True)):
+        torch.manual_seed(0)
+        model = CTRModel(model_spec("hashed_lr", bits=12, crosses=crosses), layout)
+        adam = torch.optim.Adam(model.parameters(), 0.1)
+        for _ in range(60):
+            adam.zero_grad()
+            binary_cross_entropy_with_logits(model(inputs).logits.squeeze(1), labels).backward()
+            adam.step()
+        found = (model(inputs).logits.squeeze(1) > 0) == labels.bool()
+        assert found.all().item() is right
+
+
+def test_crosses_without_a_hashed_table_are_refused():
+    spec = ModelSpec(interact=CrossedWeights())
+    with pytest.raises(CompositionError, match=r"the view 'crosses' .* use view_table=Hashed\(bits=18\)"):
+        CTRModel(spec, LAYOUTS["ids"])
 
 
 @pytest.mark.parametrize("bits", [0, 31])

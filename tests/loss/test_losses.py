@@ -9,7 +9,7 @@ from clicksmith.batch.batch import Targets
 from clicksmith.embed.shape import Output
 from clicksmith.embed.sockets import Task
 from clicksmith.errors import CompositionError, DataError
-from clicksmith.loss import BinaryCrossEntropy, Weighted
+from clicksmith.loss import BinaryCrossEntropy, SelfDistilled, Weighted
 from clicksmith.parts import from_plain, to_plain
 
 TASKS = (Task("click"), Task("buy"))
@@ -81,3 +81,32 @@ def test_messages():
         BinaryCrossEntropy().build(TASKS)(Output(torch.zeros(3, 2)), Targets(torch.zeros(3, 1)))
     with pytest.raises(DataError, match="the loss weighs rows and they have no weight; declare a weight column"):
         Weighted().build(TASKS)(Output(torch.zeros(3, 2)), Targets(torch.zeros(3, 2)))
+
+
+def test_self_distillation_teaches_each_branch_the_mean_and_the_mean_only_the_labels():
+    random = torch.Generator().manual_seed(1)
+    branches = (3 * torch.randn(2, 5, 2, generator=random)).double().requires_grad_()
+    _, labels, _ = random_case()
+    targets = Targets(labels.double())
+    output = Output(branches.mean(0), {"branches": branches})
+    found = SelfDistilled().build(TASKS)(output, targets)
+    sigmoid = lambda z: 1 / (1 + math.exp(-z))  # noqa: E731
+    z = branches.detach().tolist()
+    for row in range(5):
+        for task in range(2):
+            p = sigmoid((z[0][row][task] + z[1][row][task]) / 2)
+            wanted = -math.log(p if labels[row, task] else 1 - p)
+            for branch in range(2):
+                q = sigmoid(z[branch][row][task])
+                wanted -= p * math.log(q) + (1 - p) * math.log(1 - q)
+            assert found[row, task].item() == pytest.approx(wanted, rel=1e-5)
+    found.sum().backward()
+    for branch in range(2):  # d/dz_i = (p - y) / 2 + (q_i - p): the teacher gives no gradient
+        p, q = output.logits.detach().sigmoid(), branches.detach()[branch].sigmoid()
+        torch.testing.assert_close(branches.grad[branch], (p - labels) / 2 + q - p, rtol=1e-5, atol=1e-6)
+    mask = torch.ones(5, 2, dtype=torch.bool)
+    mask[2, 1] = False
+    masked = SelfDistilled().build(TASKS)(output, Targets(labels.double(), mask=mask))
+    assert masked[2, 1] == 0 and torch.equal(masked[mask], found[mask])
+    with pytest.raises(CompositionError, match=r"this one's head gives none; use head=BranchMean"):
+        SelfDistilled().build(TASKS)(Output(branches.mean(0)), targets)

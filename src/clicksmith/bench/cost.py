@@ -1,6 +1,7 @@
 """What a model costs: floating-point operations of a prediction, memory of a training; and where it was measured."""
 
 import resource
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -74,22 +75,26 @@ def memory_free() -> int:
 
 
 @cache
-def code_digest() -> str:
-    """Return the SHA-256 of the package's source files: which code a row was made with."""
+def code_digest(own: tuple[str, ...] = ()) -> str:
+    """Return the SHA-256 of the package's source files and the user's own: which code a row was made with."""
     root = Path(clicksmith.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".c"))
-    return digest({path.relative_to(root).as_posix(): file_digest(path) for path in files})
+    found = {path.relative_to(root).as_posix(): file_digest(path) for path in files}
+    return digest(found if not own else [found, [file_digest(Path(file)) for file in own]])
 
 
-def provenance(device: str) -> Provenance:
-    """Describe this process: call it where the trial is run."""
+def provenance(device: str, *, packages: Mapping[str, str] | None = None, files: tuple[str, ...] = ()) -> Provenance:
+    """Describe this process: call it where the trial is run.
+
+    `packages` are those that only some models need, `files` hold the user's own models.
+    """
     found = environment()
     return Provenance(
-        code=code_digest(),
+        code=code_digest(files),
         python=found.python,
         platform=found.platform,
         processor=found.processor,
-        packages=found.packages,
+        packages={**found.packages, **(packages or {})},
         threads=torch.get_num_threads(),
         kernels=native.level(),
         gpu=torch.cuda.get_device_name() if device == "cuda" else None,

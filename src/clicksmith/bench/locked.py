@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
+from clicksmith.bench.fitted import Score
 from clicksmith.encode.store import Store
 from clicksmith.errors import DivergedError, UsageError
-from clicksmith.train.predict import predict_logits
 
 
 class LockedTest:
@@ -21,7 +20,7 @@ class LockedTest:
         self._folder, self._used = folder, False
         self.evaluations = before
 
-    def score(self, model: nn.Module, offset: float = 0.0) -> tuple[NDArray[np.float32], Store]:
+    def score(self, score: Score) -> tuple[NDArray[np.float32], Store]:
         """Return the logits [rows] and the rows. Raises UsageError the second time, DivergedError if not finite."""
         if self._used:
             raise UsageError(
@@ -31,7 +30,7 @@ class LockedTest:
         self._used = True
         self.evaluations += 1
         store = Store.open(self._folder)
-        logits = predict_logits(model, store)[:, 0] + np.float32(offset)
+        logits = score(store)
         if not np.isfinite(logits).all():
             raise DivergedError(f"{np.count_nonzero(~np.isfinite(logits))} of {store.rows} test logits are not finite.")
         return logits, store

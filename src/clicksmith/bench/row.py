@@ -63,8 +63,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     parameters: int
     embedding: int
     dense: int
-    flops_per_row: int
-    """Of products of matrices in one prediction, a multiplication and an addition counting as two."""
+    flops_per_row: int | None
+    """Of products of matrices in one prediction, a multiplication and an addition counting as two; trees have none."""
     seconds_to_best: float
     """Of training, without evaluations, up to the weights that were kept."""
     seconds: float
@@ -109,7 +109,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Where a row was made; nothing is decided by it, but a trial is repeated bit for bit only where it is equal."""
 
     code: str
-    """SHA-256 of the package's source files."""
+    """SHA-256 of the package's source files, and of those that hold the user's own models."""
     python: str
     platform: str
     processor: str
@@ -118,6 +118,23 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     kernels: str
     """Instruction level of the compiled kernels, or "torch"."""
     gpu: str | None = None
+
+
+class Searched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the options of a row were found, where they were searched: the same number of trials for every model."""
+
+    trials: int
+    """Different configurations that were tried, all judged on validation rows."""
+    space: dict[str, Any]
+    """What was searched, by `model.NAME` and `train.NAME`."""
+    sampler: str
+    seed: int
+    number: int
+    """Of the best trial."""
+    values: dict[str, Any]
+    """What it had."""
+    score: float
+    """Its monitored metric on the validation rows."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +150,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     made_by: Provenance
     outcome: Outcome | None = None
     failure: Failure | None = None
+    searched: Searched | msgspec.UnsetType = msgspec.UNSET
+    """Absent in rows of settings that were given."""
     checksum: str = ""
     """SHA-256 of all above."""
 

@@ -1,7 +1,7 @@
 """`bench run`: which trials there are, which are done, and the others in parallel."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ from clicksmith.bench.pool import Ended, cores, run_jobs
 from clicksmith.bench.row import Configuration, Failure, Row, read_row, row_path, write_array, write_row
 from clicksmith.bench.settings import Contestant, contestants, read_settings, settings_for
 from clicksmith.bench.trial import Job
+from clicksmith.bench.tuned import search
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, CompositionError, UsageError
 from clicksmith.files import locked
 from clicksmith.identity import file_digest
+from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.train.devices import device_of, precision_of
 from clicksmith.train.settings import TrainSettings
+from clicksmith.trees.spec import Trees, trees_memory
 
 LABELS, GROUPS = "test_labels.npy", "test_groups.npy"
 CACHE = Path.home() / ".cache" / "clicksmith" / "bench"
@@ -52,6 +55,8 @@ def run(
     memory: float | None = None,
     threads: int = 1,
     retry: bool = False,
+    train: Mapping[str, Any] | None = None,
+    tune: int | None = None,
     cache: Path = CACHE,
     say: Say = print,
 ) -> Report:
@@ -60,34 +65,68 @@ def run(
     Args:
         dataset: a name of `DATASETS`, or a TOML file that declares one.
         folder: where its files lie.
-        models: titles of the settings file, names of backbones, or "all".
+        models: titles of the settings file, names of backbones, "all", or files of your own (.py).
         settings: a settings file; the package's for this data set if not given.
         protocol: of splitting and preprocessing; the first if not given.
         jobs: trials at once; as many as there are cores if not given.
         memory: gigabytes for all trials together; most of what is free if not given.
         retry: run trials again that failed before.
+        train: settings of training for every model, over those of the settings file.
+        tune: first search the options of every model with so many trials on validation rows.
         cache: where encoded rows are kept.
 
     Raises:
         UnknownNameError, DataError, UsageError, StorageError: nothing was run, but for a full disk on the way.
     """
-    _check(seeds, jobs, memory, threads)
+    _check(seeds, jobs, memory, threads, tune)
     asked = read_settings(Path(settings)) if settings else settings_for(Path(dataset).name)
-    chosen = contestants(asked, models)
+    chosen = contestants(asked, models, train=train)
     data = prepare(dataset, folder, protocol, cache, say)
     for note in data.notes:
         say(f"note: {note}")
     with locked(results / data.title):
         labels = _store_test(results / data.title, data)
         report = Report()
+        budget = memory_free() if memory is None else round(memory * 1e9)
+        if tune is not None:
+            chosen = _tuned(chosen, data, results, tune, jobs=jobs or cores(), memory=budget, report=report, say=say)
         plan = _Plan(data, results, labels, threads, retry, report, say)
         trials = [job for seed in range(seeds) for job in plan.jobs(chosen, seed)]
         at_once = min(jobs or cores(), max(1, len(trials)))
-        budget = memory_free() if memory is None else round(memory * 1e9)
         say(f"{len(trials)} trials to run, {at_once} at once; {report.skipped} rows are there")
         watch = _Watch(results, report, len(trials), say)
         run_jobs(trials, at_once=at_once, memory=budget, need=plan.need, ended=watch.ended)
     return report
+
+
+def _tuned(
+    chosen: Sequence[Contestant],
+    data: BenchData,
+    results: Path,
+    trials: int,
+    *,
+    jobs: int,
+    memory: int,
+    report: Report,
+    say: Say,
+) -> list[Contestant]:
+    """Return the contestants with what a search of each found; one whose trials all fail is reported and left out."""
+    found: list[Contestant] = []
+    for one in chosen:
+        try:
+            at_once = max(1, min(jobs, memory // needed(one.spec, data)))
+            found.append(search(one, data, results / data.title, trials, jobs=at_once, say=say))
+        except (CompositionError, UsageError) as error:
+            report.failed.append(f"{one.title}: its search failed: {error}")
+    return found
+
+
+def needed(spec: ModelSpec | Trees, data: BenchData) -> int:
+    """Return about how many bytes a training holds. Raises CompositionError if the spec does not fit the data."""
+    if isinstance(spec, Trees):
+        rows = sum(Store.open(data.stores[part]).rows for part in ("train", "valid"))
+        return BASE + trees_memory(spec, data.layout, rows)
+    return memory_needed(spec, data.layout)
 
 
 def configuration_of(data: BenchData, contestant: Contestant, seed: int) -> Configuration:
@@ -99,12 +138,21 @@ def configuration_of(data: BenchData, contestant: Contestant, seed: int) -> Conf
         checkpoint_minutes=TrainSettings().checkpoint_minutes,
     )  # fmt: skip
     spec = from_plain(to_plain(contestant.spec))  # 0 becomes 0.0 where a float is meant
-    plain: Any = msgspec.json.decode(msgspec.json.encode([to_plain(spec), whole]))
+    trees = {"seed": seed, "device": "cpu", "monitor": settings.monitor}  # trees have their own learning rate
+    asked = trees if isinstance(contestant.spec, Trees) else whole
+    plain: Any = msgspec.json.decode(msgspec.json.encode([to_plain(spec), asked]))
     return Configuration(data=data.checksums, split=data.split, schema=data.schema, spec=plain[0], settings=plain[1])
 
 
 def job_of(
-    data: BenchData, title: str, configuration: Configuration, *, results: Path, labels: str, threads: int
+    data: BenchData,
+    title: str,
+    configuration: Configuration,
+    *,
+    results: Path,
+    labels: str,
+    threads: int,
+    files: tuple[str, ...] = (),
 ) -> Job:
     """Return what a trial's process is told."""
     return Job(
@@ -115,6 +163,7 @@ def job_of(
         labels=labels,
         results=str(results),
         threads=threads,
+        files=files,
     )
 
 
@@ -148,14 +197,21 @@ class _Plan:
                 self.say(f"note: {one.title} has the same configuration as {same}; it is not run a second time")
             return None
         job = job_of(
-            self.data, one.title, configuration, results=self.results, labels=self.labels, threads=self.threads
+            self.data,
+            one.title,
+            configuration,
+            results=self.results,
+            labels=self.labels,
+            threads=self.threads,
+            files=one.files,
         )
+        job = msgspec.structs.replace(job, searched=one.searched)
         before = self._before(one.title, configuration)
         if isinstance(before, str):
             return None
         try:
             if one.title not in self.needs:
-                self.needs[one.title] = memory_needed(one.spec, self.data.layout)
+                self.needs[one.title] = needed(one.spec, self.data)
         except CompositionError as error:
             record_failure(self.results, job, Failure(kind="refused", message=str(error)))
             self.report.failed.append(f"{one.title} seed {seed}: refused: {error}")
@@ -192,8 +248,9 @@ def record_failure(results: Path, job: Job, failure: Failure) -> None:
         model=job.model,
         seed=job.configuration.seed,
         configuration=job.configuration,
-        made_by=provenance(job.configuration.settings["device"]),
+        made_by=provenance(job.configuration.settings["device"], files=job.files),
         failure=failure,
+        searched=job.searched,
     )
     write_row(results, row)
 
@@ -264,8 +321,8 @@ def _difference(a: Configuration, b: Configuration) -> str:
     return ", ".join(f"{key} is {a.settings.get(key)}, asked {b.settings.get(key)}" for key in keys)
 
 
-def _check(seeds: int, jobs: int | None, memory: float | None, threads: int) -> None:
-    for name, value in (("seeds", seeds), ("jobs", jobs), ("threads", threads)):
+def _check(seeds: int, jobs: int | None, memory: float | None, threads: int, tune: int | None) -> None:
+    for name, value in (("seeds", seeds), ("jobs", jobs), ("threads", threads), ("tune", tune)):
         if value is not None and value < 1:
             raise UsageError(f"--{name} {value}: at least 1 is needed.")
     if memory is not None and not memory > 0:

@@ -1,38 +1,43 @@
 """Which models a benchmark runs and how each is trained: a TOML file, of the package or of the user."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
+from clicksmith.bench.row import Searched
 from clicksmith.errors import CompositionError, SchemaError, UsageError
-from clicksmith.models import MODELS, model_spec
+from clicksmith.models import MODELS, check_options
+from clicksmith.models.register import load_user_models
 from clicksmith.models.spec import ModelSpec
 from clicksmith.names import lookup
-from clicksmith.parts import from_plain
+from clicksmith.parts import Part, from_plain
 from clicksmith.train.settings import TrainSettings
+from clicksmith.trees.grow import lightgbm
+from clicksmith.trees.spec import Trees
 
 FOLDER = Path(__file__).parent / "settings"
 ALL = "all"
+LIGHTGBM = "LightGBM"
+"""Name of the trees among the models."""
 
 
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model of a benchmark."""
 
     name: str
-    """The backbone, a key of `MODELS`."""
+    """The backbone, a key of `MODELS`, or "LightGBM"."""
     reference: float | None = None
     """Published test AUC."""
     options: dict[str, Any] = {}
     """Options of the backbone; lists stand for tuples, tables with `kind` for parts."""
-    table_l2: float = 0.0
-    dense_l2: float = 0.0
+    table_l2: float | None = None
+    """This and what follows: where it differs from the other models'."""
+    dense_l2: float | None = None
     epochs: int | None = None
-    """At most, where it differs from the other models'."""
     patience: int | None = None
-    """Likewise."""
 
 
 class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,8 +54,18 @@ class Contestant:
     """A model as it enters: its title in tables and folders, the spec, and how it is trained (with seed 0)."""
 
     title: str
-    spec: ModelSpec
+    spec: ModelSpec | Trees
     settings: TrainSettings
+    function: Callable[..., ModelSpec | Trees]
+    """What makes the spec of options."""
+    options: dict[str, Any]
+    """Those that are given; a search leaves them as they are."""
+    given: frozenset[str]
+    """Settings of training that are given, which a search leaves as they are too."""
+    files: tuple[str, ...] = ()
+    """The user's own models."""
+    searched: Searched | msgspec.UnsetType = msgspec.UNSET
+    """How the options were found, if a search found them."""
 
 
 def read_settings(path: Path) -> BenchSettings:
@@ -72,29 +87,57 @@ def settings_for(dataset: str) -> BenchSettings:
     return BenchSettings({name: ModelSettings(name) for name in MODELS})
 
 
-def contestants(settings: BenchSettings, names: Sequence[str]) -> list[Contestant]:
+def contestants(
+    settings: BenchSettings, names: Sequence[str], *, train: Mapping[str, Any] | None = None
+) -> list[Contestant]:
     """Return the models of those names ("all" for all of the settings), in the order of the settings file.
 
-    A backbone that the settings do not tune enters with its published defaults.
+    A backbone that the settings do not tune enters with its published defaults. A name that ends in .py is a file of
+    the user's own models: they have names like backbones, and where no other name is given all of them enter.
+    `train` overrides the settings' training for every model.
     Raises UnknownNameError naming the nearest; UsageError for options or settings that do not fit.
     """
-    known = {**{name: ModelSettings(name) for name in MODELS}, **settings.models}
-    chosen = list(settings.models) if ALL in names else [name for name in dict.fromkeys(names)]
-    return [_contestant(title, lookup(known, title, "model"), settings.train) for title in chosen]
+    files = tuple(str(Path(name).resolve()) for name in dict.fromkeys(names) if name.endswith(".py"))
+    own: dict[str, Callable[..., ModelSpec | Trees]] = {}
+    for file in files:
+        own |= load_user_models(file)
+    functions = {**MODELS, LIGHTGBM: Trees, **own}
+    asked = [name for name in dict.fromkeys(names) if not name.endswith(".py")] or list(own)
+    known = {**{name: ModelSettings(name) for name in functions}, **settings.models}
+    chosen = list(settings.models) if ALL in asked else asked
+    enter = _Entry(functions, settings.train, train or {}, files)
+    return [enter(title, lookup(known, title, "model")) for title in chosen]
 
 
-def _contestant(title: str, model: ModelSettings, train: Mapping[str, Any]) -> Contestant:
-    if not title or title != Path(title).name or title.startswith("."):
-        raise UsageError(f"a model is named '{title}'; its name becomes a folder, so leave out '/' and a leading '.'.")
-    try:
-        spec = model_spec(model.name, **{key: _option(value) for key, value in model.options.items()})
-        own = {"epochs": model.epochs, "patience": model.patience}
-        plain = {**train, "table_l2": model.table_l2, "dense_l2": model.dense_l2}
-        plain |= {key: value for key, value in own.items() if value is not None}
-        settings = msgspec.convert(plain, TrainSettings)
-    except (TypeError, msgspec.ValidationError, SchemaError, CompositionError) as error:
-        raise UsageError(f"settings of {title}: {error}") from error
-    return Contestant(title, spec, settings)
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """How a model of the settings becomes a contestant."""
+
+    functions: Mapping[str, Callable[..., ModelSpec | Trees]]
+    train: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    files: tuple[str, ...]
+
+    def __call__(self, title: str, model: ModelSettings) -> Contestant:
+        if not title or title != Path(title).name or title.startswith("."):
+            raise UsageError(
+                f"a model is named '{title}'; its name becomes a folder, so leave out '/' and a leading '.'."
+            )
+        function = lookup(self.functions, model.name, "model")
+        if function is Trees:
+            lightgbm()  # where it is missing nothing is begun
+        own = {name: getattr(model, name) for name in ("table_l2", "dense_l2", "epochs", "patience")}
+        plain = {**self.train, **{key: value for key, value in own.items() if value is not None}, **self.overrides}
+        try:
+            options = {key: _option(value) for key, value in model.options.items()}
+            check_options(model.name, function, options)
+            spec = function(**options)
+            settings = msgspec.convert(plain, TrainSettings)
+        except (TypeError, msgspec.ValidationError, SchemaError, CompositionError) as error:
+            raise UsageError(f"settings of {title}: {error}") from error
+        own_code = function not in (Trees, MODELS.get(model.name)) or any(isinstance(v, Part) for v in options.values())
+        files = self.files if own_code else ()
+        return Contestant(title, spec, settings, function, options, frozenset(plain), files)
 
 
 def _option(value: Any) -> Any:

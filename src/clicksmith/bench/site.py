@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+import msgspec
+
 from clicksmith.bench.data import named
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
@@ -43,8 +45,8 @@ def write_site(
     `papers` are by name of the backbone; published figures are those of the settings, else of the package's.
     """
     made = tables(results, settings=settings, level=level)
-    write_bytes(out / "index.html", _index(results, made).encode())
-    pages = 1
+    written = [out / "index.html"]
+    write_bytes(written[0], _index(results, made).encode())
     for one in made:
         known = settings or settings_for(one.dataset)
         rows = results.models(one.dataset)
@@ -52,9 +54,19 @@ def write_site(
             title = line.standing.model
             backbone = known.models[title].name if title in known.models else title
             text = _model(one, line, rows[title], backbone, papers.get(backbone))
-            write_bytes(out / one.dataset / f"{title}.html", text.encode())
-            pages += 1
-    return pages
+            written.append(out / one.dataset / f"{title}.html")
+            write_bytes(written[-1], text.encode())
+    _remove_stale(out, written)
+    return len(written)
+
+
+def _remove_stale(out: Path, written: Sequence[Path]) -> None:
+    """Delete the pages of models that are gone; what this module did not write is left alone."""
+    for old in set(out.glob("*/*.html")) - set(written):
+        if f"<footer>{FOOTER}</footer>" in old.read_text("utf-8", errors="replace"):
+            old.unlink()
+            if not any(old.parent.iterdir()):
+                old.parent.rmdir()
 
 
 def _index(results: Results, made: Sequence[DatasetTable]) -> str:
@@ -74,12 +86,14 @@ def _index(results: Results, made: Sequence[DatasetTable]) -> str:
 def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Sequence[str]) -> str:
     spots = {
         "parameters": [(line, float(line.parameters)) for line in one.lines],
-        "FLOPs per row": [(line, float(line.flops_per_row)) for line in one.lines],
+        "FLOPs per row": [(line, float(line.flops_per_row)) for line in one.lines if line.flops_per_row is not None],
         "seconds to best": [(line, line.seconds_to_best.mean) for line in one.lines],
+        "processor seconds": [(line, line.cpu_seconds.mean) for line in one.lines],
     }
     found: list[Chart] = [
         scatter_chart(f"AUC against {cost}", [Spot(a.standing.model, x, a.standing.auc) for a, x in pairs], cost, "AUC")
         for cost, pairs in spots.items()
+        if pairs
     ]
     found += _curves({line.standing.model: rows[line.standing.model][0] for line in one.lines[:SHOWN]})
     placed = [Placed(s.model, s.auc, s.low, s.high, s.tied) for s in sorted(
@@ -98,7 +112,7 @@ def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Seque
 def _leaderboard(one: DatasetTable) -> str:
     grouped = any("gauc" in line.metrics for line in one.lines)
     head = ["rank", "model", "AUC", "log-loss", *(["GAUC"] if grouped else []), "published AUC", "measured − published"]
-    head += ["seeds", "parameters", "FLOPs/row", "s to best", "rows/s", "memory, MB"]
+    head += ["seeds", "parameters", "FLOPs/row", "s to best", "processor s", "rows/s", "memory, MB"]
     rows: list[list[Cell | str]] = []
     for line in one.lines:
         at = line.standing
@@ -113,12 +127,19 @@ def _leaderboard(one: DatasetTable) -> str:
             *_against(line),
             Cell(str(at.seeds), at.seeds),
             Cell(f"{line.parameters:,}", line.parameters),
-            Cell(f"{line.flops_per_row:,}", line.flops_per_row),
+            Cell("–", float("-inf")) if line.flops_per_row is None
+            else Cell(f"{line.flops_per_row:,}", line.flops_per_row),
             _spread(line.seconds_to_best, 1),
+            _spread(line.cpu_seconds, 1),
             Cell(f"{line.rows_per_second.mean:,.0f}", line.rows_per_second.mean),
             Cell(f"{line.peak_memory / 1e6:,.0f}", line.peak_memory),
         ])  # fmt: skip
-    return table(head, rows, f"leaderboard of {one.dataset}")
+    nothing = Cell("–", float("-inf"))
+    for name, auc in one.unmeasured.items():
+        known = [Cell("–", float("inf")), Cell(name, markup=f"{escape(name)}<small>not measured</small>")]
+        known += [nothing] * (3 if grouped else 2) + [Cell("", auc, f"{auc:.4f}<small>{PUBLISHED}</small>")]
+        rows.append([*known, *[nothing] * (len(head) - len(known))])
+    return table(head, rows, f"leaderboard of {one.dataset}", "board")
 
 
 def _against(line: Line) -> tuple[Cell, Cell]:
@@ -164,6 +185,7 @@ def _model(one: DatasetTable, line: Line, rows: Sequence[Row], backbone: str, pa
         ("again", "Reproduce", _commands(first, len(rows))),
         ("spec", "Spec", settings_table(first.configuration.spec, "spec")),
         ("settings", "Settings", settings_table(first.configuration.settings, "settings")),
+        ("search", "Search", _search(first)),
         ("data", "Data", settings_table(_data(first), "data and checksums")),
         ("environment", "Environment", settings_table(made, "environment")),
     ]
@@ -228,14 +250,21 @@ def _commands(row: Row, seeds: int) -> str:
     except UnknownNameError:
         asked = data = shlex.quote(f"{row.dataset}.toml")
     place = "" if data != "FOLDER" else " --data FOLDER"
+    tune = "" if row.searched is msgspec.UNSET else f" --tune {row.searched.trials}"
     which = shlex.quote(f"{row.dataset}/{row.model}/{row.seed}")
     lines = (
-        f"clicksmith bench run {asked}{place} --models {shlex.quote(row.model)} --seeds {seeds}",
+        f"clicksmith bench run {asked}{place} --models {shlex.quote(row.model)} --seeds {seeds}{tune}",
         f"clicksmith bench verify RESULTS --row {which} --data {data}",
     )
     note = "The first trains all seeds again (add --settings FILE.toml if the rows were made with one); the second "
     note += "recomputes one row and compares."
     return f'<pre tabindex="0"><code>{escape(chr(10).join(lines))}</code></pre><p class="note">{escape(note)}</p>'
+
+
+def _search(row: Row) -> str:
+    if row.searched is msgspec.UNSET:
+        return ""
+    return settings_table(msgspec.to_builtins(row.searched), "how the options were found")
 
 
 def _data(row: Row) -> dict[str, object]:

@@ -31,9 +31,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     reference: float | None
     parameters: int
     embedding: int
-    flops_per_row: int
+    flops_per_row: int | None
+    """None for trees."""
     epochs: Spread
     seconds_to_best: Spread
+    cpu_seconds: Spread
+    """Of all cores, over the whole trial."""
     rows_per_second: Spread
     peak_memory: int
     """The most of any seed."""
@@ -45,6 +48,8 @@ class DatasetTable(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     test_rows: int
     lines: tuple[Line, ...]
+    unmeasured: dict[str, float]
+    """Published AUC of models that have no finished row, best first."""
     pairs: tuple[Pair, ...]
     level: float
     failures: tuple[str, ...]
@@ -71,6 +76,7 @@ def _table(
         else _line(standing, models[standing.model], None)
         for standing in ranking.standings
     )
+    absent = {name: m.reference for name, m in published.items() if name not in models and m.reference is not None}
     notes = list(ranking.notes)
     again = [row for rows in models.values() for row in rows if row.done.test_evaluations > 1]
     notes += [f"{row.model} seed {row.seed}: test rows were scored {row.done.test_evaluations} times" for row in again]
@@ -81,6 +87,7 @@ def _table(
         dataset=dataset,
         test_rows=next(iter(models.values()))[0].done.test.rows,
         lines=lines,
+        unmeasured=dict(sorted(absent.items(), key=lambda item: -item[1])),
         pairs=ranking.pairs,
         level=level,
         failures=tuple(_told(row, results.folder) for row in results.failures if row.dataset == dataset),
@@ -101,6 +108,7 @@ def _line(standing: Standing, rows: Sequence[Row], reference: float | None) -> L
         flops_per_row=done[0].cost.flops_per_row,
         epochs=spread([float(one.epochs) for one in done]),
         seconds_to_best=spread([one.cost.seconds_to_best for one in done]),
+        cpu_seconds=spread([one.cost.cpu_seconds for one in done]),
         rows_per_second=spread([one.cost.rows_per_second for one in done]),
         peak_memory=max(one.cost.peak_memory for one in done),
     )

@@ -9,9 +9,7 @@ import os
 import resource
 import signal
 import sys
-import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
@@ -19,7 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clicksmith.bench.cost import flops_per_row, peak_memory, provenance
+from clicksmith.bench.attempt import Attempt, Spent
+from clicksmith.bench.cost import peak_memory, provenance
+from clicksmith.bench.fitted import Fitted, fit_torch, fit_trees
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import (
     Configuration,
@@ -29,6 +29,7 @@ from clicksmith.bench.row import (
     Measured,
     Outcome,
     Row,
+    Searched,
     write_array,
     write_row,
 )
@@ -36,13 +37,10 @@ from clicksmith.encode.store import Store
 from clicksmith.errors import ClicksmithError, DivergedError, StorageError
 from clicksmith.evaluate.evaluation import evaluate_scored
 from clicksmith.evaluate.scored import Scored, scored
-from clicksmith.fitting.asked import new_model
-from clicksmith.models.spec import CTRModel
+from clicksmith.models.register import load_user_models
 from clicksmith.parts import from_plain
 from clicksmith.train.progress import Plan, Progress, Silent, StepState
-from clicksmith.train.result import TrainResult
-from clicksmith.train.settings import TrainSettings
-from clicksmith.train.trainer import train
+from clicksmith.trees.spec import Trees
 
 METRICS = ("auc", "logloss", "normalised_entropy", "brier", "predicted_over_observed", "ece")
 GROUPED = ("gauc",)
@@ -64,6 +62,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of data it may hold, where the system can limit that; 0: no limit."""
     test_evaluations: int = 0
     """In earlier attempts."""
+    files: tuple[str, ...] = ()
+    """The user's own models."""
+    searched: Searched | msgspec.UnsetType = msgspec.UNSET
     parent: int = 0
     """The process that waits for this one."""
 
@@ -78,41 +79,47 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What keeps every trial from going on, such as a full disk."""
 
 
-def run_trial(job: Job, test: LockedTest, progress: Progress | None = None) -> Row:
+def run_trial(job: Job, test: LockedTest, attempt: Attempt, progress: Progress | None = None) -> Row:
     """Run a trial in this process and write its row and its predictions; return the row.
+
+    One that was killed goes on from the checkpoint in `attempt`, to the same weights (trees are grown anew).
 
     Raises what keeps it from an outcome; `test` knows then whether test rows were scored.
     """
-    began = time.monotonic()
+    for file in job.files:
+        load_user_models(file)
     rows, valid = Store.open(job.stores["train"]), Store.open(job.stores["valid"])
-    settings = msgspec.convert(job.configuration.settings, TrainSettings)
-    model = new_model(from_plain(job.configuration.spec), rows.layout, settings.seed)
-    flops = flops_per_row(model, rows)
-    result = train(model, rows, valid, settings, progress=progress or Silent())
-    logits, store = test.score(model, result.logit_offset)
+    spec, progress = from_plain(job.configuration.spec), progress or Silent()
+    if isinstance(spec, Trees):
+        fitted = fit_trees(spec, job.configuration, rows, valid, progress, threads=job.threads)
+    else:
+        fitted = fit_torch(spec, job.configuration, rows, valid, progress, folder=attempt.folder)
+    attempt.note(test.evaluations + 1)
+    logits, store = test.score(fitted.score)
     measured = measure(store, logits)
     folder = Path(job.results) / job.dataset / job.model
     stored = np.clip(logits, -65504, 65504).astype(np.float16)
     outcome = Outcome(
         test=measured,
-        valid=result.metrics,
-        cost=_cost(model, flops, result, time.monotonic() - began),
-        epochs=result.epochs,
-        best_epoch=next(e["epoch"] for e in result.history if e["step"] == result.best_step),
-        reason=result.reason,
-        curve=[{key: value for key, value in entry.items() if key != "kind"} for entry in result.history],
+        valid=fitted.valid,
+        cost=_cost(fitted, attempt.spent(test.evaluations)),
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        reason=fitted.reason,
+        curve=fitted.curve,
         test_evaluations=test.evaluations,
-        predictions=write_array(folder / f"{settings.seed}.npy", stored),
+        predictions=write_array(folder / f"{job.configuration.seed}.npy", stored),
         labels=job.labels,
     )
     row = Row(
         name=job.configuration.name,
         dataset=job.dataset,
         model=job.model,
-        seed=settings.seed,
+        seed=job.configuration.seed,
         configuration=job.configuration,
-        made_by=provenance(result.device),
+        made_by=provenance(fitted.device, packages=fitted.packages, files=job.files),
         outcome=outcome,
+        searched=job.searched,
     )
     write_row(Path(job.results), row)
     return row
@@ -127,24 +134,25 @@ def measure(store: Store, logits: NDArray[np.float32]) -> Measured:
     )
 
 
-def _cost(model: CTRModel, flops: int, result: TrainResult, seconds: float) -> Cost:
-    counts = model.parameter_counts()
-    best = next(entry for entry in result.history if entry["step"] == result.best_step)
+def _cost(fitted: Fitted, spent: Spent) -> Cost:
     return Cost(
-        parameters=counts.total,
-        embedding=counts.embedding,
-        dense=counts.dense,
-        flops_per_row=flops,
-        seconds_to_best=best["seconds"],
-        seconds=round(seconds, 3),
-        cpu_seconds=round(time.process_time(), 3),
-        rows_per_second=median(entry["rows_per_second"] for entry in result.history),
-        peak_memory=peak_memory(result.device),
+        parameters=fitted.embedding + fitted.dense,
+        embedding=fitted.embedding,
+        dense=fitted.dense,
+        flops_per_row=fitted.flops_per_row,
+        seconds_to_best=fitted.seconds_to_best,
+        seconds=spent.seconds,
+        cpu_seconds=spent.cpu_seconds,
+        rows_per_second=fitted.rows_per_second,
+        peak_memory=peak_memory(fitted.device),
     )
 
 
 class _Lines:
-    """Training progress as lines on stdout."""
+    """Training progress as lines on stdout, and noted beside the checkpoint."""
+
+    def __init__(self, attempt: Attempt, test: LockedTest) -> None:
+        self._attempt, self._test = attempt, test
 
     def started(self, plan: Plan) -> None:
         """Say nothing."""
@@ -154,6 +162,7 @@ class _Lines:
 
     def evaluated(self, entry: dict[str, Any]) -> None:
         """Say which epoch is done."""
+        self._attempt.note(self._test.evaluations)
         say(Told(epoch=entry["epoch"]))
 
     def noted(self, text: str) -> None:
@@ -185,7 +194,7 @@ def failure_of(error: BaseException, test_evaluations: int) -> Failure:
 
 
 def _no_memory(text: str) -> bool:
-    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad allocation")
     return any(word in text.lower() for word in words)
 
 
@@ -204,15 +213,20 @@ def main() -> int:
     """Run the job on stdin."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     _limit(job)
-    test = LockedTest(Path(job.stores["test"]), before=job.test_evaluations)
+    place = Path(job.results) / job.dataset
+    attempt = Attempt(place, job.model, job.configuration, threads=job.threads, files=job.files)
+    before = max(job.test_evaluations, attempt.before.test_evaluations)
+    test = LockedTest(Path(job.stores["test"]), before=before)
     try:
-        run_trial(job, test, _Lines())
+        run_trial(job, test, attempt, _Lines(attempt, test))
     except StorageError as error:
         say(Told(stop=str(error)))
         return 1
     except Exception as error:
+        attempt.over()
         say(Told(failure=failure_of(error, test.evaluations)))
         return 1
+    attempt.over()
     say(Told(done=True))
     return 0
 

@@ -1,6 +1,7 @@
 """`bench verify`: every row is what it says it is, and one of them comes out again."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +68,14 @@ def recompute(
     folder: str | None = None,
     cache: Path = CACHE,
     tolerance: float = TOLERANCE,
+    files: Sequence[str] = (),
     say: Say = print,
 ) -> Verdict:
     """Run the trial of a row again, in a process of its own with the same threads, and compare.
 
     Args:
         folder: of the data set, or the TOML file that declares it.
+        files: Python files that hold the user's own models.
 
     Raises:
         DataError: the data are not those of the row. UsageError: the trial failed this time.
@@ -84,7 +87,7 @@ def recompute(
     with tempfile.TemporaryDirectory() as place:
         job = job_of(
             data, row.model, row.configuration, results=Path(place), labels=row.done.labels,
-            threads=row.made_by.threads,
+            threads=row.made_by.threads, files=tuple(str(Path(file).resolve()) for file in files),
         )  # fmt: skip
         job = msgspec.structs.replace(job, dataset=row.dataset)
         ends: list[Ended] = []

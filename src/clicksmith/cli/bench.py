@@ -1,10 +1,11 @@
 """`clicksmith bench`: the open benchmark, from data sets to ranks."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional
 
+from clicksmith.cli.options import option_hints, option_lines, take_dotted, typed
 from clicksmith.cli.parse import call, flag, option
 from clicksmith.names import lookup
 
@@ -28,6 +29,8 @@ examples:
   clicksmith bench run frappe_x1 --data ~/data/frappe --models all --seeds 5
   clicksmith bench run frappe_x1 --models FM FinalMLP --seeds 2 --jobs 4 --memory 16
   clicksmith bench run shop.toml --models fm dcnv2 --settings shop_settings.toml
+  clicksmith bench run shop.toml --models my_models.py fm --tune 20
+  clicksmith bench run frappe_x1 --train.precision bf16 --results bf16
 
 The test rows are locked: training stops and selects on validation rows, and the weights it selects are tested once.
 Finished rows are skipped; the same command goes on after an interruption."""
@@ -64,7 +67,18 @@ def main(argv: Sequence[str]) -> int:
         print(ABOUT)
         raise SystemExit(0)
     function, about = lookup(ACTIONS, argv[0], "action of `clicksmith bench`")
-    return call(function, argv[1:], verb=f"bench {argv[0]}", about=about)
+    if argv[0] != "run":
+        return call(function, argv[1:], verb=f"bench {argv[0]}", about=about)
+    rest, train = take_dotted(argv[1:], "train")
+    more = _training_help() if {"-h", "--help"} & set(rest) else ""
+    return call(run, rest, verb="bench run", about=about, more=more, given={"train": train})
+
+
+def _training_help() -> str:
+    from clicksmith.train.settings import TrainSettings
+
+    lines = [line for line in option_lines(TrainSettings, "--train.") if not line.startswith("  --train.seed")]
+    return "\n".join(["training of every model, over what the settings file says:", *lines])
 
 
 def run(
@@ -73,10 +87,12 @@ def run(
     ],
     /,
     *,
+    train: dict[str, str],
     data: Annotated[str | None, option("FOLDER", "where it lies", default="$CLICKSMITH_DATA, else the cache")] = None,
-    models: Annotated[tuple[str, ...], option("NAMES", "models of the settings, backbones, or all", default="all")] = (
-        "all",
-    ),
+    models: Annotated[
+        tuple[str, ...],
+        option("NAMES", "of the settings, backbones, all, or FILE.py with your own", default="all"),
+    ] = ("all",),
     seeds: Annotated[int, option("N", "seeds 0 to N-1 for each model", default="5")] = 5,
     settings: Annotated[
         str | None, option("FILE.toml", "models and how they are trained", default="those tuned for the data set")
@@ -89,6 +105,9 @@ def run(
     memory: Annotated[float | None, option("GB", "for all trials together", default="most of what is free")] = None,
     threads: Annotated[int, option("N", "of a trial", default="1")] = 1,
     retry: Annotated[bool, flag("run failed trials again")] = False,
+    tune: Annotated[
+        int | None, option("N", "first search every model's options with N trials on valid", default="no search")
+    ] = None,
     cache: Annotated[str | None, option("FOLDER", "of encoded rows", default="~/.cache/clicksmith/bench")] = None,
     quiet: Annotated[bool, flag("say nothing on the way")] = False,
 ) -> int:
@@ -111,6 +130,8 @@ def run(
         memory=memory,
         threads=threads,
         retry=retry,
+        train=typed(train, _hints(), "--train."),
+        tune=tune,
         cache=CACHE if cache is None else Path(cache),
         say=(lambda _: None) if quiet else note,
     )
@@ -119,6 +140,12 @@ def run(
     print(f"{report.finished} trials finished, {report.skipped} were done before, {len(report.failed)} failed")
     note(f"next:  clicksmith bench table {results}")
     return 1 if report.failed or report.strange else 0
+
+
+def _hints() -> dict[str, Any]:
+    from clicksmith.train.settings import TrainSettings
+
+    return {name: hint for name, hint in option_hints(TrainSettings).items() if name != "seed"}
 
 
 def verify(
@@ -132,6 +159,7 @@ def verify(
         str | None, option("FOLDER", "of the data set, or its DATASET.toml", default="$CLICKSMITH_DATA, else the cache")
     ] = None,
     tolerance: Annotated[float, option("AUC", "allowed with other code or on another machine", default="0.001")] = 1e-3,
+    models: Annotated[tuple[str, ...], option("FILES", "Python files with your own models")] = (),
     check_only: Annotated[bool, flag("recompute nothing")] = False,
     cache: Annotated[str | None, option("FOLDER", "of encoded rows", default="~/.cache/clicksmith/bench")] = None,
 ) -> int:
@@ -156,6 +184,7 @@ def verify(
         folder=data,
         cache=CACHE if cache is None else Path(cache),
         tolerance=tolerance,
+        files=models,
         say=note,
     )
     print(verdict)
@@ -229,9 +258,10 @@ def _print(one: "DatasetTable", *, pairs: bool) -> None:
 
     print(f"{one.dataset}: {one.test_rows:,} test rows; tied models share a rank")
     head = ["rank", "model", "AUC", "sd", f"{one.level:.0%} interval", "log-loss", "GAUC", "reference", "seeds"]
-    head += ["parameters", "FLOPs/row", "epochs", "s to best"]
+    head += ["parameters", "FLOPs/row", "epochs", "s to best", "processor s"]
     numbers = [i for i in range(len(head)) if i not in (1, 4)]
-    table(head, [_cells(line) for line in one.lines], numbers=numbers)
+    absent = [["", name, "not measured", *[""] * 4, f"{auc:.4f}", *[""] * 6] for name, auc in one.unmeasured.items()]
+    table(head, [*(_cells(line) for line in one.lines), *absent], numbers=numbers)
     print(REFERENCE)
     if pairs:
         rows = [
@@ -255,7 +285,8 @@ def _cells(line: "Line") -> list[str]:
         str(at.rank), at.model, f"{at.auc:.5f}", "" if at.sd is None else f"{at.sd:.5f}",
         f"{at.low:.5f} to {at.high:.5f}", f"{metrics['logloss'].mean:.5f}", gauc,
         "" if line.reference is None else f"{line.reference:.4f}", str(at.seeds), f"{line.parameters:,}",
-        f"{line.flops_per_row:,}", f"{line.epochs.mean:.0f}", f"{line.seconds_to_best.mean:.1f}",
+        "" if line.flops_per_row is None else f"{line.flops_per_row:,}", f"{line.epochs.mean:.0f}",
+        f"{line.seconds_to_best.mean:.1f}", f"{line.cpu_seconds.mean:.1f}",
     ]  # fmt: skip
 
 

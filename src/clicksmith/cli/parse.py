@@ -98,6 +98,7 @@ def _unknown(rest: list[str], shown: Sequence[inspect.Parameter], prog: str) -> 
 EXTRA = {
     "fit": ("--model.dim", "--train.learning-rate", "--set"),
     "tune": ("--model.dim", "--train.learning-rate"),
+    "run": ("--train.learning-rate",),
 }
 """Options that a verb takes before tyro sees the rest; here only for "did you mean"."""
 

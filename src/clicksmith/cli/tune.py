@@ -60,6 +60,9 @@ def tune(
         Literal["asha", "hyperband", "none"], option("HOW", "what gives bad trials up", default="asha")
     ] = "asha",
     jobs: Annotated[int, option("N", "trials at once, a process and a thread each", default="1")] = 1,
+    engine: Annotated[
+        Literal["local", "ray"], option("WHAT", "what runs trials; ray is Ray Tune", default="local")
+    ] = "local",
     seed: Annotated[int | None, option("N", "of proposals and trials", default="0")] = None,
     columns: Columns = None,
     delimiter: Delimiter = None,
@@ -99,7 +102,7 @@ def tune(
     with ShownProgress(quiet=quiet) as progress:
         found = search(
             rows, out=out, trials=trials, timeout=timeout, sampler=sampler, pruner=pruner, jobs=jobs,
-            progress=progress, **asked,
+            engine=engine,             progress=progress, **asked,
         )  # fmt: skip
     _print(found)
     best = found.best

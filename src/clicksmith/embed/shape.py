@@ -51,6 +51,7 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id      one vector per field                    -> [batch, selected, dim]
         pair    one vector per field and field          -> [batch, selected, selected, dim]  (ONN)
         other   one vector per field and other field    -> [batch, selected, selected - 1, dim]  (FFM)
+        cross   one vector per pair of ids of the row, by hash    -> [batch, pairs of selected ids, dim]
         raw     the numbers themselves                  -> [batch, selected numeric, 1]
         domain  a vector of the row's domain            -> [batch, 1, dim]
     """
@@ -58,7 +59,7 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     dim: int
     of: Select = Select()
-    per: Literal["id", "pair", "other", "raw", "domain"] = "id"
+    per: Literal["id", "pair", "other", "cross", "raw", "domain"] = "id"
     std: float | None = None
     """Deviation of its first weights; None is that of the table."""
     sole: bool = False

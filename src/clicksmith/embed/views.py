@@ -1,5 +1,6 @@
 """Views: further looks at the columns through tables of their own."""
 
+from itertools import combinations
 from typing import cast
 
 import torch
@@ -7,12 +8,15 @@ from torch import Tensor, nn
 
 from clicksmith.batch.batch import Inputs
 from clicksmith.embed.columns import Columns
+from clicksmith.embed.hashed import PRIME, Hashed
 from clicksmith.embed.numbers import Scaled
 from clicksmith.embed.pooling import Reduce, masked_pool
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.shape import FieldShape, View
 from clicksmith.embed.sockets import Table, TableShape
-from clicksmith.encode.layout import DOMAIN, Layout
+from clicksmith.encode.layout import DOMAIN, PADDING, Layout
+from clicksmith.errors import CompositionError
+from clicksmith.parts import kind_of
 
 
 def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, bag: Reduce) -> nn.Module:
@@ -20,6 +24,8 @@ def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, b
     if view.per == "domain":
         return DomainView(table, layout.domains, view.dim)
     names = tuple(f.name for f in shape.selected(view))
+    if view.per == "cross":
+        return CrossView(view, layout, names, table=table)
     if view.per == "raw":
         return RawView([i for i, c in enumerate(layout.numeric) if c.name in names])
     module = ColumnView(view, layout, names, table=table, bag=bag)
@@ -57,6 +63,47 @@ class ColumnView(nn.Module):
             pieces = [inputs.numeric.new_zeros((inputs.ids.shape[0], 0, self.dim))]
         out = pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)
         return out if self.several is None else out.unflatten(-1, (self.several, -1))
+
+
+class CrossView(nn.Module):
+    """A vector for each pair of ids of a row, looked up by the hash of both; there is none where one is missing.
+
+    Shape:
+        out: [batch, pairs, dim], pairs (0, 1), (0, 2), ..., (1, 2), ... of the selected id columns
+    """
+
+    pairs: Tensor
+    rows: Tensor
+
+    def __init__(self, view: View, layout: Layout, names: tuple[str, ...], *, table: Table) -> None:
+        super().__init__()
+        if not isinstance(table, Hashed):
+            raise CompositionError(
+                f"the view '{view.name}' has a row for every pair of ids, too many for a table of "
+                f"'{kind_of(type(table))}'; use view_table=Hashed(bits=18)."
+            )
+        chosen = [i for i, column in enumerate(layout.ids) if column.name in names]
+        both = list(combinations(chosen, 2))
+        self.slots = tuple(f"{layout.ids[i].name} x {layout.ids[j].name}" for i, j in both)
+        self.single = tuple(column.slot for column in layout.ids)
+        self.dim = view.dim
+        self.table = table.build(TableShape(tuple((slot, PRIME) for slot in self.slots), view.dim)) if both else None
+        self.register_buffer("pairs", torch.tensor(both, dtype=torch.int64).reshape(-1, 2).T, persistent=False)
+        sizes = [layout.rows[layout.ids[j].slot] for _, j in both]
+        self.register_buffer("rows", torch.tensor(sizes, dtype=torch.int64), persistent=False)
+
+    def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:
+        """Number the pairs and look them up; a gate of ids counts for both ids of a pair."""
+        if self.table is None:
+            return inputs.numeric.new_zeros((inputs.ids.shape[0], 0, self.dim))
+        first, second = (inputs.ids.index_select(1, side).long() for side in self.pairs)
+        there = (first != PADDING) & (second != PADDING)
+        numbers = (1 + (first * self.rows + second) % (PRIME - 1)).masked_fill(~there, PADDING)
+        vectors = self.table(numbers, self.slots)
+        if gate is None:
+            return vectors
+        gates = gate(inputs.ids, self.single)
+        return vectors * gates.index_select(1, self.pairs[0]) * gates.index_select(1, self.pairs[1])
 
 
 class RawView(nn.Module):

@@ -7,6 +7,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
 from clicksmith.embed.sockets import Block
 
 FIRST_ORDER = View("first_order", 1)
+CROSSES = View("crosses", 1, per="cross")
 
 
 class FirstOrder(Block, frozen=True):
@@ -25,24 +26,41 @@ class FirstOrder(Block, frozen=True):
 
     def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
         """Return the module; the weights live in the view."""
-        return FirstOrderSum(bias=self.bias)
+        return WeightSum(FIRST_ORDER, bias=self.bias)
 
 
-class FirstOrderSum(nn.Module):
+class CrossedWeights(Block, frozen=True):
+    """The sum of one weight per pair of ids of a row, added to the logit; the pairs share a hashed table."""
+
+    def reads(self) -> tuple[View | str, ...]:
+        """Read the weights only."""
+        return (CROSSES,)
+
+    def out(self, shape: FieldShape) -> HiddenShape:  # noqa: ARG002
+        """Give a logit, no vector."""
+        return HiddenShape(0, logit=True)
+
+    def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
+        """Return the module; the weights live in the view."""
+        return WeightSum(CROSSES, bias=False)
+
+
+class WeightSum(nn.Module):
     """`sum_f w_f (+ b)`.
 
     Shape:
-        fields.views["first_order"]: [batch, fields, 1]
+        fields.views[view]: [batch, fields, 1]
         out.logit: [batch, 1]
     """
 
-    def __init__(self, *, bias: bool) -> None:
+    def __init__(self, view: View, *, bias: bool) -> None:
         super().__init__()
+        self.view = view.name
         self.bias = nn.Parameter(torch.zeros(1)) if bias else None
 
     def forward(self, fields: Fields) -> Hidden:
         """Sum the weights of each row."""
-        logit = fields.views[FIRST_ORDER.name].sum(1)
+        logit = fields.views[self.view].sum(1)
         return Hidden(None, logit if self.bias is None else logit + self.bias)
 
 

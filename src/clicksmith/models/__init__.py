@@ -1,7 +1,7 @@
 """The published backbones, one line each; a line here is a command, a docs row, a benchmark row and a set of checks."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from clicksmith.models.afm import afm
@@ -126,12 +126,17 @@ def model_spec(name: str, **options: Any) -> ModelSpec:
     8
     """
     function = lookup(MODELS, name, "model")
+    check_options(name, function, options)
+    return function(**options)
+
+
+def check_options(name: str, function: Callable[..., object], options: Iterable[str]) -> None:
+    """Raise TypeError for an option that the function of a backbone does not have, naming the nearest."""
     known = inspect.signature(function).parameters
     for option in options:
         if option not in known:
             hint = unknown(option, known, "option") if known else f"no option named '{option}'. {name} has none."
             raise TypeError(f"{name}: {hint}")
-    return function(**options)
 
 
 def describe(name: str) -> str:

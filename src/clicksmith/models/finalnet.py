@@ -4,7 +4,9 @@ from typing import Literal
 
 from clicksmith.embed.activation import Activation
 from clicksmith.embed.embedder import Embed
+from clicksmith.errors import CompositionError
 from clicksmith.fields.field_gate import FieldGate
+from clicksmith.head.branches import BranchMean
 from clicksmith.interact.compose import Parallel, Stacked
 from clicksmith.interact.factorized import Factorized, Residual
 from clicksmith.models.spec import ModelSpec
@@ -22,13 +24,15 @@ def finalnet(
     dropout1: float = 0.1,
     dropout2: float = 0.1,
     residual: Residual = "concat",
+    distil: bool = False,
     bias_each: bool = False,
 ) -> ModelSpec:
     """Layers that multiply one half of their units by the other, in one block or in two side by side.
 
     `gate` puts a field gate in front of the first block; `units2` and `dropout2` are of the second.
-    Differs from the paper: no self-distillation of the mean of both blocks into each, since a spec names no loss and
-    blocks give one logit; the sum of the blocks, not their mean, which a factor in the output layer makes equal.
+    `distil` is the paper's loss for two blocks: each also learns from what the mean of both predicts. It is off, as it
+    was in BARS' tuned runs (their version of FuxiCTR ignored it); the model's logit is then the sum of the blocks, not
+    their mean, which a factor in the output layer makes equal. With it every block has a constant of its own.
     """
     sizes = ((units1, dropout1), (units2, dropout2))[:blocks]
     layers = [
@@ -37,4 +41,12 @@ def finalnet(
     ]
     first = Stacked(transforms=(FieldGate(),) if gate else (), then=(layers[0],))
     rest = tuple(Stacked(then=(layer,)) for layer in layers[1:])
-    return ModelSpec(embed=Embed(dim=dim), interact=Parallel(blocks=(first, *rest), bias_each=bias_each))
+    if not distil:
+        return ModelSpec(embed=Embed(dim=dim), interact=Parallel(blocks=(first, *rest), bias_each=bias_each))
+    if blocks == 1 or not units1 or not units2:
+        raise CompositionError(
+            f"finalnet: distil=True teaches two blocks what their mean predicts; got blocks={blocks}, units1={units1}, "
+            f"units2={units2}. Give two blocks of one layer or more, or distil=False."
+        )
+    head = BranchMean(widths=(units1[-1], units2[-1]))
+    return ModelSpec(embed=Embed(dim=dim), interact=Parallel(blocks=(first, *rest)), head=head)

@@ -51,11 +51,12 @@ def scatter_chart(title: str, spots: Sequence[Spot], x_title: str, y_title: str)
     corners = [(x.at(front[0].x), y.at(front[0].y))]
     for spot in front[1:]:
         corners += [(x.at(spot.x), corners[-1][1]), (x.at(spot.x), y.at(spot.y))]
-    parts = [svg.grid(x, y, x_title, y_title), svg.path(corners, "front c2")]
+    parts = [svg.grid(x, y, x_title), svg.path(corners, "front c2")]
     for spot in sorted(spots, key=lambda s: (s in front, s.x, s.name)):
         tip = f"{spot.name}: {y_title} {spot.y:.5f}, {x_title} {svg.number(spot.x)}"
         parts.append(svg.mark(x.at(spot.x), y.at(spot.y), tip, f"dot {'c2' if spot in front else 'c1'}", 4.5))
-    parts += _names([(s.name, x.at(s.x), y.at(s.y)) for s in reversed(front)])
+    placed = {s: (x.at(s.x), y.at(s.y)) for s in spots}
+    parts += _names([(s.name, *placed[s]) for s in reversed(front)], list(placed.values()))
     note = "dashed: the Pareto front, the models that no other beats at the same cost or less"
     note += "; a cost of 0 is drawn at the left edge" if any(s.x <= 0 for s in spots) else ""
     rows = tuple(
@@ -133,19 +134,25 @@ def _line(i: int) -> int:
     return 14 + PITCH * i
 
 
-def _names(placed: Sequence[tuple[str, float, float]]) -> list[str]:
-    """Return names beside their spots, but for those that would lie on one already there."""
-    boxes: list[tuple[float, float, float]] = []
+def _names(named: Sequence[tuple[str, float, float]], dots: Sequence[tuple[float, float]]) -> list[str]:
+    """Return names beside their spots, where they lie on no dot and no other name; one that would is left out."""
+    taken = [(x - 5, x + 5, y - 5, y + 5) for x, y in dots]
     parts: list[str] = []
-    for name, x, y in placed:
+    for name, x, y in named:
         text = svg.shorten(name, 14)
-        wide = 7.0 * len(text)
-        start = x - 8 - wide if x - 8 - wide > svg.LEFT else x + 8
-        if any(start < e and s < start + wide and abs(y - h) < 13 for s, e, h in boxes):
-            continue
-        boxes.append((start, start + wide, y))
-        anchor, at = ("end", x - 8) if start < x else ("start", x + 8)
-        parts.append(f'<text class="name" x="{at:g}" y="{y - 3:g}" text-anchor="{anchor}">{svg.escape(text)}</text>')
+        wide = 8.0 * len(text)
+        places = [
+            (start, middle)
+            for middle in (y - 12, y + 14, y)
+            for start in (x - wide / 2, x - 8 - wide, x + 8)
+            if start > svg.LEFT and start + wide < svg.WIDTH and svg.TOP - 6 < middle < svg.HEIGHT - svg.BOTTOM
+        ]
+        for start, middle in places:
+            box = (start, start + wide, middle - 6, middle + 6)
+            if not any(box[0] < b and a < box[1] and box[2] < d and c < box[3] for a, b, c, d in taken):
+                taken.append(box)
+                parts.append(f'<text class="name" x="{start:g}" y="{middle + 4:g}">{svg.escape(text)}</text>')
+                break
     return parts
 
 

@@ -16,8 +16,9 @@ from clicksmith.embed.sockets import Loss
 from clicksmith.encode.store import Store
 from clicksmith.errors import ClicksmithError
 from clicksmith.files import locked
+from clicksmith.head.branches import BranchMean
 from clicksmith.kernels import native
-from clicksmith.loss import BinaryCrossEntropy, Weighted
+from clicksmith.loss import BinaryCrossEntropy, SelfDistilled, Weighted
 from clicksmith.models.spec import CTRModel
 from clicksmith.parts import to_plain
 from clicksmith.train.checkpoint import Checkpoints
@@ -62,7 +63,8 @@ def train(
 
     Args:
         valid: rows for early stopping; without them training lasts as long as the settings say.
-        loss: cross-entropy by default, times the weight of the row where rows have one.
+        loss: cross-entropy by default, with self-distillation where the head asks for it, times the weight of the row
+            where rows have one.
         progress: told what happens; see `clicksmith.train.progress`.
         stop: ends training early for a reason of its own, which becomes the result's; a search prunes with it.
         hook: what a search does beside training, see `clicksmith.train.hook`.
@@ -77,6 +79,7 @@ def train(
     check(model, train, valid, settings, own_loss=loss is not None)
     if loss is None:
         loss = BinaryCrossEntropy(pos_weight=settings.pos_weight)
+        loss = SelfDistilled(inner=loss) if isinstance(model.spec.head, BranchMean) else loss
         loss = loss if train.targets.get("weight") is None else Weighted(inner=loss)
     native.tune_allocator()
     folder = None if run_dir is None else Path(run_dir)

@@ -1,11 +1,11 @@
 """`tune`: raw rows, a model and a space to the best configuration on the validation rows; no test rows are opened."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -30,6 +30,8 @@ from clicksmith.tuning.rules import hints_of, proposed_space
 from clicksmith.tuning.search import Search
 from clicksmith.tuning.space import Space, grid_of, read_space, space_of
 from clicksmith.tuning.study import Pruner, Sampler, open_study
+
+Engine = Literal["local", "ray"]
 
 TRIALS = 30
 """Trials where their number is not given; a grid is then gone through as a whole."""
@@ -64,6 +66,7 @@ def tune(
     sampler: Sampler = "tpe",
     pruner: Pruner = "asha",
     jobs: int = 1,
+    engine: Engine = "local",
     seed: int | None = None,
     progress: FitProgress | None = None,
 ) -> Tuned:
@@ -85,13 +88,15 @@ def tune(
         timeout: seconds after which no trial begins.
         pruner: gives up what is worse than others after as many evaluations.
         jobs: trials at once, each in a process of its own with one thread.
+        engine: what runs trials; "ray" is Ray Tune, which can spread them over a cluster.
         progress: told how it goes; nothing is printed if it is not given.
 
     Raises:
         UsageError: optuna is missing, the space does not fit, or `out` holds another search.
         DataError, SchemaError, StorageError: as their names say.
     """
-    _check(trials=trials, timeout=timeout, jobs=jobs, sampler=sampler, pruner=pruner)
+    _check(trials=trials, timeout=timeout, jobs=jobs, sampler=sampler, pruner=pruner, engine=engine)
+    run = _engine(engine)
     found = asked_search(
         train, label=label, schema=schema, valid=valid, split=split, model=model, models=models,
         options=options, settings=settings, space=space, seed=seed,
@@ -130,7 +135,7 @@ def tune(
         deadline=float("inf") if timeout is None else time.monotonic() + timeout,
     )
     try:
-        search.run(jobs)
+        run(search, jobs)
     finally:
         tuned = tuned_of(folder, study, record, found.space, base.monitor)
         write_results(folder, tuned)
@@ -199,12 +204,22 @@ def _encoded(found: AskedSearch, folder: SearchFolder, told: FitProgress) -> dic
     return {"train": fitted.rows, "valid": judged.rows}
 
 
-def _check(*, trials: int | None, timeout: float | None, jobs: int, sampler: str, pruner: str) -> None:
+def _engine(engine: Engine) -> Callable[[Search, int], None]:
+    """Return what runs a search. Raises UsageError, before anything is written, if it is not installed."""
+    if engine == "local":
+        return Search.run
+    from clicksmith.tuning.ray_engine import run_with_ray
+
+    return run_with_ray
+
+
+def _check(*, trials: int | None, timeout: float | None, jobs: int, sampler: str, pruner: str, engine: str) -> None:
     for name, value in (("trials", trials), ("jobs", jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; it must be at least 1.")
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout is {timeout:g} seconds; it must be above 0.")
-    for name, value, known in (("sampler", sampler, get_args(Sampler)), ("pruner", pruner, get_args(Pruner))):
+    asked = (("sampler", sampler, Sampler), ("pruner", pruner, Pruner), ("engine", engine, Engine))
+    for name, value, known in ((name, value, get_args(kind)) for name, value, kind in asked):
         if value not in known:
             raise UsageError(unknown(value, known, name))

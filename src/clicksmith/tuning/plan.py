@@ -1,9 +1,9 @@
 """From the values of a trial to its effective configuration: the whole spec and the whole settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,6 +14,7 @@ from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.schema import Schema
 from clicksmith.train.settings import TrainSettings
+from clicksmith.trees.spec import Trees
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,31 @@ class Configuration:
     """Of the model's function."""
     changes: dict[str, Any]
     """Settings that are not chosen by data size."""
-    spec: ModelSpec
+    spec: ModelSpec | Trees
     settings: TrainSettings
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what is trained: two ways to write the same spec and settings are one configuration."""
         return digest([to_plain(self.spec), msgspec.to_builtins(self.settings)])
+
+
+class Resolves(Protocol):
+    """What a search asks of a plan."""
+
+    @property
+    def seed(self) -> int:
+        """Of proposals."""
+        ...
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """What makes a model of options; its defaults are the first trial."""
+        ...
+
+    def resolve(self, values: Mapping[str, Any]) -> Configuration:
+        """Return the configuration of values by `model.NAME` and `train.NAME`."""
+        ...
 
 
 @dataclass(frozen=True)

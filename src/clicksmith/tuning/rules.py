@@ -19,11 +19,10 @@ dict from option to a list of values or to `{"low": ..., "high": ..., "log": ...
 import inspect
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from clicksmith.errors import UsageError
-from clicksmith.models.register import ModelFunction
 from clicksmith.names import unknown
 from clicksmith.train.settings import TrainSettings
 from clicksmith.tuning.space import Choice, Dimension, Range, Space, space_of
@@ -32,7 +31,7 @@ SCALED = ("dim", "width", "rank", "heads", "experts", "reduction")
 TRAINED = ("learning_rate", "table_l2", "dense_l2", "batch_size")
 
 
-def proposed_space(function: ModelFunction, settings: TrainSettings) -> Space:
+def proposed_space(function: Callable[..., object], settings: TrainSettings) -> Space:
     """Return the space of a model's options and of training; `settings` are those without a search.
 
     Raises UsageError: `SPACE` in the model's file names no option of the function, or holds a value that does not fit.
@@ -56,7 +55,7 @@ def proposed_space(function: ModelFunction, settings: TrainSettings) -> Space:
     return space
 
 
-def hints_of(function: ModelFunction) -> dict[str, dict[str, Any]]:
+def hints_of(function: Callable[..., object]) -> dict[str, dict[str, Any]]:
     """Return the types of everything that can be searched, by prefix and name; the seed cannot."""
     hints = typing.get_type_hints(function)
     options = {name: hints.get(name, Any) for name in inspect.signature(function).parameters}

@@ -22,7 +22,7 @@ from clicksmith.files import locked
 from clicksmith.identity import digest
 from clicksmith.parts import to_plain
 from clicksmith.tuning.folder import SearchFolder
-from clicksmith.tuning.plan import Configuration, Plan
+from clicksmith.tuning.plan import Configuration, Resolves
 from clicksmith.tuning.space import Space, grid_of
 from clicksmith.tuning.study import (
     FrozenTrial,
@@ -63,7 +63,7 @@ class Search:
 
     folder: SearchFolder
     study: Study
-    plan: Plan
+    plan: Resolves
     space: Space
     sampler: Sampler
     trials: int | None
@@ -77,9 +77,9 @@ class Search:
     _workers: set[Worker] = field(default_factory=set["Worker"])
     _guard: Lock = field(default_factory=Lock)
 
-    def run(self, jobs: int) -> None:
-        """Run trials until there are enough: here, or each in a process of its own where `jobs` is more than 1."""
-        if jobs == 1:
+    def run(self, jobs: int, *, apart: bool = False) -> None:
+        """Run trials until there are enough: here, or each in a process of its own (where `jobs` is more than 1)."""
+        if jobs == 1 and not apart:
             self._go_on(self._here)
             return
         with ThreadPoolExecutor(jobs) as pool:
@@ -92,6 +92,11 @@ class Search:
             except BaseException:
                 self._stop()
                 raise
+
+    @property
+    def late(self) -> bool:
+        """Whether no trial begins any more."""
+        return time.monotonic() >= self.deadline
 
     def propose(self) -> Asked | None:
         """Return the next trial, or None if there are enough."""
@@ -122,7 +127,7 @@ class Search:
         self.say(_line(asked.trial.number, outcome))
 
     def _go_on(self, runs: Callable[[Asked], Outcome | None]) -> None:
-        while not self._stopping and time.monotonic() < self.deadline:
+        while not self._stopping and not self.late:
             asked = self.propose()
             if asked is None:
                 return
@@ -138,7 +143,7 @@ class Search:
                 self.finish(asked, outcome)
 
     def _here(self, asked: Asked) -> Outcome:
-        return run_trial(asked.task, self._pruning(asked.trial))
+        return run_trial(asked.task, self.pruning(asked.trial))
 
     def _there(self, asked: Asked) -> Outcome | None:
         with self._guard:
@@ -146,7 +151,7 @@ class Search:
                 return None
             worker = Worker(asked.task, asked.folder / "worker.log")
             self._workers.add(worker)
-        outcome = worker.wait(self._pruning(asked.trial))
+        outcome = worker.wait(self.pruning(asked.trial))
         with self._guard:
             self._workers.discard(worker)
         return outcome
@@ -157,7 +162,7 @@ class Search:
             for worker in self._workers:
                 worker.interrupt()
 
-    def _pruning(self, trial: Trial) -> Callable[[list[float]], bool]:
+    def pruning(self, trial: Trial) -> Callable[[list[float]], bool]:
         """Return what reports the best score so far after each evaluation, and asks whether to go on."""
         told = 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import torch
 
 from clicksmith.encode.store import Store
 from clicksmith.errors import ClicksmithError, StorageError
@@ -15,8 +16,11 @@ from clicksmith.fitting.told import Quiet
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import from_plain
 from clicksmith.train.monitor import score_of
+from clicksmith.train.result import TrainResult
 from clicksmith.train.settings import TrainSettings
-from clicksmith.train.trainer import train
+from clicksmith.train.trainer import Stop, train
+from clicksmith.trees.grow import Grown, grow
+from clicksmith.trees.spec import Trees
 
 Prune = Callable[[list[float]], bool]
 """Asked after each evaluation, with the scores of all so far (larger is better): whether to give the trial up."""
@@ -58,6 +62,18 @@ class _Silent(Quiet):
         """Say nothing."""
 
 
+def _trained(task: Task, rows: Store, judges: Store, stop: Stop) -> TrainResult | Grown:
+    spec, settings = from_plain(task.spec), task.settings
+    if isinstance(spec, Trees):
+        return grow(
+            spec, rows, judges, seed=settings.seed, monitor=settings.monitor, threads=torch.get_num_threads(),
+            progress=_Silent(), stop=stop,
+        )  # fmt: skip
+    assert isinstance(spec, ModelSpec)
+    model = new_model(spec, rows.layout, settings.seed)
+    return train(model, rows, judges, settings, run_dir=task.folder, progress=_Silent(), stop=stop)
+
+
 def run_trial(task: Task, prune: Prune) -> Outcome:
     """Train and judge; go on from a checkpoint if a killed trial left one.
 
@@ -71,10 +87,7 @@ def run_trial(task: Task, prune: Prune) -> Outcome:
     began = time.monotonic()
     try:
         rows, judges = Store.open(task.train), Store.open(task.valid)
-        spec = from_plain(task.spec)
-        assert isinstance(spec, ModelSpec)
-        model = new_model(spec, rows.layout, task.settings.seed)
-        result = train(model, rows, judges, task.settings, run_dir=task.folder, progress=_Silent(), stop=stop)
+        result = _trained(task, rows, judges, stop)
     except StorageError:
         raise  # a full disk is no fault of the configuration
     except (ClicksmithError, MemoryError, RuntimeError) as error:
@@ -88,7 +101,7 @@ def run_trial(task: Task, prune: Prune) -> Outcome:
             score=max(scores),
             valid=best["valid"],
             scores=scores,
-            epochs=result.epochs,
+            epochs=result.history[-1]["epoch"],
             seconds=result.history[-1]["seconds"],
         )
     shutil.rmtree(Path(task.folder), ignore_errors=True)

@@ -140,5 +140,9 @@ def held_out(options: OptInter) -> float:
 
 
 METHOD = Method(
-    "optinter", "what to do with each pair of fields: memorise, factorise or nothing", OptInter, run, held_out
+    "optinter",
+    "what to do with each pair of fields: memorise, factorise or nothing",
+    OptInter,
+    run,
+    knob_share=held_out,
 )

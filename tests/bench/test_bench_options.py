@@ -1,0 +1,136 @@
+"""What `bench run` takes beside a settings file: own models, training settings, a tuning budget for every model."""
+
+import msgspec
+import pytest
+from world import SETTINGS, bench, finished, make
+
+from clicksmith.bench.results import read_results
+from clicksmith.bench.row import read_row
+from clicksmith.bench.settings import contestants, settings_for
+from clicksmith.bench.tuned import search
+from clicksmith.cli.main import main
+from clicksmith.encode.store import Store
+from clicksmith.errors import UnknownNameError, UsageError
+
+OWN = """
+from clicksmith.embed.embedder import Embed
+from clicksmith.embed.shape import Hidden, HiddenShape
+from clicksmith.embed.sockets import Block
+from clicksmith.models.spec import ModelSpec
+from torch import nn
+
+class PlainSum(Block, frozen=True):
+    scale: float = 1.0
+    def out(self, shape):
+        return HiddenShape(shape.dim)
+    def build(self, shape):
+        return Summed(self.scale)
+
+class Summed(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+    def forward(self, fields):
+        return Hidden(self.scale * fields.vectors.sum(1), None)
+
+def summed(*, dim: int = 4) -> ModelSpec:
+    return ModelSpec(interact=PlainSum(), embed=Embed(dim=dim))
+
+def doubled(*, dim: int = 4) -> ModelSpec:
+    return ModelSpec(interact=PlainSum(scale=2.0), embed=Embed(dim=dim))
+"""
+
+
+def test_models_of_a_file_enter_like_backbones(tmp_path, capsys):
+    make(tmp_path)
+    own = tmp_path / "my_models.py"
+    own.write_text(OWN)
+    argv = ["bench", "run", f"{tmp_path}/shop.toml", "--settings", f"{tmp_path}/settings.toml", "--seeds", "1"]
+    argv += ["--results", f"{tmp_path}/results", "--cache", f"{tmp_path}/cache", "--jobs", "1"]
+    assert main([*argv, "--models", str(own), "summed", "LR"]) == 0
+    rows = read_results(tmp_path / "results").models("shop")
+    assert sorted(rows) == ["LR", "summed"]
+    assert rows["summed"][0].configuration.spec["interact"] == {"kind": "plain_sum", "scale": 1.0}
+    assert rows["summed"][0].made_by.code != rows["LR"][0].made_by.code  # the file is part of the code
+    verify = ["bench", "verify", f"{tmp_path}/results", "--row", "shop/summed/0", "--data", f"{tmp_path}/shop.toml"]
+    assert main([*verify, "--cache", f"{tmp_path}/cache", "--models", str(own)]) == 0
+    assert "every stored logit the same" in capsys.readouterr().out
+    assert [one.title for one in contestants(settings_for("shop"), [str(own)])] == ["doubled", "summed"]
+    with pytest.raises(UnknownNameError, match=r"no model named 'sumed'. Did you mean 'summed'\?"):
+        contestants(settings_for("shop"), [str(own), "sumed"])
+    with pytest.raises(UsageError, match="there is no file"):
+        contestants(settings_for("shop"), ["none.py"])
+
+
+def test_training_settings_of_the_command_line_win_over_those_of_the_file(tmp_path, capsys):
+    make(tmp_path)
+    argv = ["bench", "run", f"{tmp_path}/shop.toml", "--settings", f"{tmp_path}/settings.toml", "--seeds", "1"]
+    argv += ["--models", "LR", "--cache", f"{tmp_path}/cache", "--results"]
+    lazy = ["--train.table-update", "lazy", "--train.epochs=1", "--train.table-l2", "0"]
+    assert main([*argv, f"{tmp_path}/lazy", *lazy]) == 0
+    settings = read_row(tmp_path / "lazy" / "shop" / "LR" / "0.json").configuration.settings
+    assert (settings["table_update"], settings["epochs"], settings["table_l2"]) == ("lazy", 1, 0.0)
+    assert (settings["batch_size"], settings["learning_rate"]) == (128, 1e-2)
+    assert main([*argv, f"{tmp_path}/lazy"]) == 2
+    assert "epochs is 1, asked 2" in capsys.readouterr().err
+    assert main([*argv, f"{tmp_path}/other", "--train.epoch", "1"]) == 2
+    assert "no option named '--train.epoch'. Did you mean '--train.epochs'?" in capsys.readouterr().err
+    assert main([*argv, f"{tmp_path}/other", "--train.seed", "1"]) == 2  # seeds are those of the benchmark
+    assert main([*argv, f"{tmp_path}/other", "--train.epochs", "0"]) == 2
+    assert "epochs is 0; it must be at least 1" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+SMALL = SETTINGS + "\n[models.Trees]\nname = 'LightGBM'\noptions = { rounds = 10, few = 10, every = 5 }\n"
+
+
+def test_every_model_gets_the_same_trials_and_its_rows_say_what_was_found(tmp_path):
+    pytest.importorskip("lightgbm", reason="lightgbm is not installed")
+    make(tmp_path)
+    (tmp_path / "settings.toml").write_text(SMALL)
+    said: list[str] = []
+    report = bench(tmp_path, models=["FM", "Trees"], seeds=1, tune=3, said=said)
+    assert (report.finished, report.failed) == (2, [])
+    rows = {name: rows[0] for name, rows in read_results(tmp_path / "results").models("shop").items()}
+    for row in rows.values():
+        assert row.searched.trials == 3 and row.done.test_evaluations == 1
+        assert set(row.searched.values) == set(row.searched.space)
+        # given: dim, epochs, batch_size, learning_rate; not given: the L2 of a torch model
+        assert "train.epochs" not in row.searched.space and "train.learning_rate" not in row.searched.space
+    assert set(rows["FM"].searched.space) == {"train.table_l2", "train.dense_l2"}
+    assert rows["FM"].configuration.settings["table_l2"] == rows["FM"].searched.values["train.table_l2"]
+    assert rows["FM"].configuration.settings["seed"] == 0 and rows["FM"].configuration.settings["epochs"] == 2
+    assert rows["Trees"].configuration.spec["leaves"] == rows["Trees"].searched.values["model.leaves"]
+    assert rows["Trees"].configuration.spec["rounds"] == 10
+    again = bench(tmp_path, models=["FM", "Trees"], seeds=1, tune=3)
+    assert (again.finished, again.skipped) == (0, 2)
+    with pytest.raises(UsageError, match="--tune 0: at least 1 is needed"):
+        bench(tmp_path, tune=0)
+
+
+def test_a_search_opens_train_and_valid_only_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    from clicksmith.bench.data import prepare
+
+    make(tmp_path)
+    data = prepare(str(tmp_path / "shop.toml"), None, None, tmp_path / "cache", lambda _: None)
+    closed = dict(data.stores) | {"test": tmp_path / "nowhere"}
+    data = type(data)(**{name: getattr(data, name) for name in data.__slots__} | {"stores": closed})
+    (one,) = contestants(settings_for("shop"), ["lr"], train={"epochs": 1, "batch_size": 128})
+    said: list[str] = []
+    found = search(one, data, tmp_path / "out", 2, jobs=1, say=said.append)
+    assert found.settings.epochs == 1 and found.searched.trials == 2
+    assert sum(": complete" in text for text in said) == 2
+    said.clear()
+    more = search(one, data, tmp_path / "out", 3, jobs=1, say=said.append)
+    assert sum(": complete" in text for text in said) == 1 and more.searched.trials == 3
+    assert more.searched.score >= found.searched.score
+    (other,) = contestants(settings_for("shop"), ["lr"], train={"epochs": 2, "batch_size": 128})
+    with pytest.raises(UsageError, match=r"holds another search; it differs in settings \(epochs\)"):
+        search(other, data, tmp_path / "out", 2, jobs=1, say=said.append)
+    assert Store.open(data.stores["train"]).rows == 1500
+
+
+def test_rows_of_given_settings_are_sealed_as_before():
+    row = read_row(finished() / "results" / "shop" / "LR" / "0.json")
+    assert row.searched is msgspec.UNSET
+    assert "searched" not in msgspec.to_builtins(row)
