@@ -82,7 +82,7 @@ class Bilevel(Hook):
         self.stepper = stepper
         stepper.optimizers.rows.release(self.gate.store)
 
-    def after_step(self, step: int, rate: float) -> None:
+    def after_step(self, step: int, rate: float) -> None:  # noqa: ARG002
         loss = knob_loss(self.stepper, self.batches.batch(step - 1))
         unused = torch.zeros(2, requires_grad=True)
         gates, none = knob_gradients(loss, [self.gate.gates, unused])
