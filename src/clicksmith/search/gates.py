@@ -18,7 +18,7 @@ FROZEN = 300.0
 
 
 class FeatureGate(IdGate, frozen=True):
-    """A gate per id, in front of the main table, every view and every history."""
+    """A gate per id, in front of the main table, every view and every history. Paper: optfs, section 3.1."""
 
     start: float = 0.5
 
@@ -37,7 +37,8 @@ class FeatureGateModule(nn.Module):
 
     def __init__(self, slots: tuple[tuple[str, int], ...], start: float) -> None:
         super().__init__()
-        self.store = RowStore(slots, 1, group="gate")
+        with torch.random.fork_rng(devices=[]):  # so that the model draws the weights of the plain one
+            self.store = RowStore(slots, 1, group="gate")
         with torch.no_grad():
             self.store.weight.fill_(start)
         self.offsets = SlotOffsets(self.store)

@@ -108,12 +108,15 @@ def search(
         check_labels(rows, whole)
         check_monitor(whole.monitor, judged)
         apart = f" {knobs.rows:,} for the search's own parameters," if knobs is not None else ""
-        told.said(f"rows: {rows.rows:,} train,{apart} {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields")
+        told.said(
+            f"rows: {rows.rows:,} train,{apart} {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields"
+        )
         work = Asked(
             encoder=applied.encoder, train=rows, valid=judged, spec=spec_under(applied, spec), settings=whole,
             backbone=name or (backbone if isinstance(backbone, str) else "own"), seed=seed, data=data, folder=folder,
             progress=told, start=start_of(path), knobs=knobs,
         )  # fmt: skip
+        work.start.unlink(missing_ok=True)  # of an earlier Plan that was removed
         found = Plan(parts=chosen.run(work, wanted))
         found.save(path)
     return found
@@ -145,7 +148,7 @@ def options_of(method: Method, given: Options | Mapping[str, Any] | None) -> Opt
     try:
         return msgspec.convert(dict(given or {}), method.options)
     except msgspec.ValidationError as error:
-        raise UsageError(f"options of {method.name}: {error}.") from error
+        raise UsageError(f"options of {method.name}: {str(error).rstrip('.')}.") from error
 
 
 def _enter(folder: Path, record: SearchRecord, plan: Path) -> str:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from clicksmith.embed.rows import RowStore, row_stores
+from clicksmith.embed.rows import RowStore
+from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, DivergedError, UsageError
 from clicksmith.files import atomic_file
 from clicksmith.fitting.asked import new_model
@@ -36,7 +37,7 @@ GATE = "embedder.gate."
 
 
 class OptFS(Options, frozen=True):
-    """Options of `clicksmith search optfs`."""
+    """Options of `clicksmith search optfs`. Paper: optfs, section 3."""
 
     epochs: int = 5
     """Epochs of the search; the temperature reaches its end in the last."""
@@ -69,7 +70,10 @@ class OptFS(Options, frozen=True):
 
 
 class GateHook(Hook):
-    """Moves the gates by an optimiser of their own, without weight decay, and raises the temperature by the epoch."""
+    """Moves the gates by an optimiser of their own, without weight decay, and raises the temperature by the epoch.
+
+    Paper: optfs, section 3.2.
+    """
 
     def __init__(self, options: OptFS, gate: FeatureGateModule, rewind: Path) -> None:
         self.options, self.gate, self.rewind = options, gate, rewind
@@ -155,13 +159,16 @@ def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
 
 
 def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
-    """Search, and keep the features whose gate is open at the end.
+    """Search, and keep the features whose gate is open at the end. Paper: optfs.
 
     Raises UsageError: no feature is kept. DivergedError: the loss or a gate is not finite.
     """
     model, gate = gated(asked, options)
-    if options.rewind is not None and not all(set(s.slots) <= set(gate.slots) for s in row_stores(model)):
-        raise CompositionError(f"rewinding needs a row per id, which {asked.spec.embed.table} does not have.")
+    for table in (asked.spec.embed.table, asked.spec.embed.view_table):
+        if options.rewind is not None and not isinstance(table, Plain):
+            raise CompositionError(
+                f"rewinding needs a table with a row per id, which {table} is not; leave rewind out."
+            )
     settings = msgspec.structs.replace(
         asked.settings, epochs=options.epochs, steps=None, patience=None, plateau_factor=1.0, restore_best=False
     )
@@ -202,7 +209,9 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
 
 
 @torch.no_grad()
-def rewound(compact: CTRModel, weights: dict[str, Tensor], kept: dict[str, NDArray[np.bool_]], scale: float) -> CTRModel:
+def rewound(
+    compact: CTRModel, weights: dict[str, Tensor], kept: dict[str, NDArray[np.bool_]], scale: float
+) -> CTRModel:
     """Return the compact model with the weights of a whole one, of tables the rows that are kept.
 
     Their vectors are multiplied by `scale`, the gate of a feature that is kept: the paper's refit keeps it as a factor.
@@ -211,11 +220,18 @@ def rewound(compact: CTRModel, weights: dict[str, Tensor], kept: dict[str, NDArr
     for name, into in weights_of(compact).items():
         found = weights[name]
         if name in stores:
-            masks = [torch.from_numpy(kept[slot]) if slot in kept else torch.ones(n).bool() for slot, n in stores[name].slots]
-            factor = torch.cat([torch.full((int(m.sum()), 1), scale if slot in kept else 1.0) for (slot, _), m in zip(stores[name].slots, masks, strict=True)])
-            found = found[torch.cat(masks)] * factor
+            pieces: list[Tensor] = []
+            for (slot, count), piece in zip(stores[name].slots, found.split(_sizes(stores[name], kept)), strict=True):
+                pieces.append(piece[torch.from_numpy(kept[slot])] * scale if slot in kept else piece)
+                assert len(pieces[-1]) == count
+            found = torch.cat(pieces)
         into.copy_(found)
     return compact
+
+
+def _sizes(store: RowStore, kept: dict[str, NDArray[np.bool_]]) -> list[int]:
+    """Return how many rows the slots of a compact store had before."""
+    return [len(kept[slot]) if slot in kept else rows for slot, rows in store.slots]
 
 
 METHOD = Method("optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run)

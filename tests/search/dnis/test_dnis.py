@@ -208,7 +208,7 @@ def test_the_cut_is_nested_keeps_within_its_size_and_never_keeps_zeros():
         assert seen is None or now <= seen
         seen = now
     assert kept_values(kept_columns(BANDS, sizes, 0.0)) == 12 * 5 - 6
-    with pytest.raises(UsageError, match="nothing is left at share=0.99"):
+    with pytest.raises(UsageError, match=r"nothing is left at share=0\.99"):
         kept_columns(BANDS, sizes, 0.99)
     with pytest.raises(UsageError, match="every value is 0"):
         kept_columns(BANDS, torch.zeros(3, 5), 0.0)

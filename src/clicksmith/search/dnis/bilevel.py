@@ -94,7 +94,7 @@ def moved(by: Gradient, length: float) -> Iterator[None]:
 
 
 def second_order(train: Loss, knobs: Loss, model: nn.Module, alpha: Tensor, xi: float) -> Tensor:
-    """Return the gradient for alpha with the term of the mixed derivative, by central difference."""
+    """Return the gradient for alpha with the term of the mixed derivative, by central difference. Paper: dnis."""
     step, _ = weight_gradient(train, model, alpha)
     with moved(step, -xi):
         outer, direct = weight_gradient(knobs, model, alpha)
@@ -115,7 +115,7 @@ def move(alpha: Tensor, grad: Tensor, *, rate: float, l1: float) -> None:
 
     Blocks without a gradient stay: there L1 alone, normalised, would pull them to 0 (the released code's collapse).
 
-    Raises DivergedError: the gradient is not finite; alpha is left as it was.
+    Paper: dnis, section 4.2. Raises DivergedError: the gradient is not finite; alpha is left as it was.
     """
     if not bool(grad.isfinite().all()):
         raise DivergedError("the gradient of the selection layer is not finite. Use a lower learning rate.")
