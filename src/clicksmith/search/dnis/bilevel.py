@@ -7,9 +7,10 @@ Paper: dnis, section 4.2. With Theta' = Theta - xi dL_train/dTheta the gradient 
 "first" takes xi = 0; "second" finds the product with the mixed derivative by a central difference (two more passes).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def weight_gradient(loss: Loss, model: nn.Module, alpha: Tensor) -> tuple[Gradie
         store.sink = sink
     try:
         inputs = [alpha, *dense, *(s.weight for s in stores if s.weight.requires_grad)]
-        found = torch.autograd.grad(loss(), inputs, allow_unused=True)
+        found = cast("tuple[Tensor | None, ...]", torch.autograd.grad(loss(), inputs, allow_unused=True))
     finally:
         for store, sink in zip(stores, sinks, strict=True):
             store.sink = sink.real
@@ -75,7 +76,7 @@ def weight_gradient(loss: Loss, model: nn.Module, alpha: Tensor) -> tuple[Gradie
 
 
 @contextmanager
-def moved(by: Gradient, length: float) -> Iterator[None]:
+def moved(by: Gradient, length: float) -> Generator[None]:
     """Move the weights by `length` times a gradient, and put the same bits back afterwards."""
     kept = [w.clone() if rows is None else w[rows] for w, rows, _ in by]
     try:
