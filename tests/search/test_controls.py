@@ -45,7 +45,7 @@ def test_chance_keeps_as_many_by_the_seed(tmp_path):
     assert {int(mask.sum()) for mask in masks} == {round(0.3 * len(masks[0]))}
     np.testing.assert_array_equal(masks[0], masks[1])
     assert (masks[0] != masks[2]).any()
-    with pytest.raises(UsageError, match="it must be above 0"):
+    with pytest.raises(UsageError, match=r"share is 0\.0; it must be above 0"):
         search("random", ROWS, options={"share": 0}, out=tmp_path / "none.json", **ASKED)
 
 

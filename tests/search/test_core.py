@@ -1,5 +1,7 @@
 """The core of the searches: rows kept apart, batches of the search's own rows, start files."""
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,16 @@ from clicksmith.encode.picked import Picked
 from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.fitting.asked import new_model
 from clicksmith.models import model_spec
+from clicksmith.search.gates import FeatureGateModule
 from clicksmith.search.job import divided
-from clicksmith.search.knobs import KnobBatches
+from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
+from clicksmith.search.optfs import gated_spec
 from clicksmith.train.checkpoint import weights_of
+from clicksmith.train.hook import Hook
+from clicksmith.train.settings import TrainSettings
 from clicksmith.train.start import load_start, save_start
+from clicksmith.train.step import Stepper
+from clicksmith.train.trainer import train as train_model
 from train.worlds import LAYOUT, clicks
 
 
@@ -62,3 +70,40 @@ def test_a_start_file_fits_its_model_and_no_other(tmp_path):
     path.write_bytes(b"none")
     with pytest.raises(ArtifactError, match="cannot read the start file"):
         load_start(two, path)
+
+
+class Bilevel(Hook):
+    """Takes the gradient of the gates on rows of their own, and looks at what it left elsewhere."""
+
+    def __init__(self, gate: FeatureGateModule, batches: KnobBatches) -> None:
+        self.gate, self.batches, self.found = gate, batches, list[torch.Tensor]()
+
+    def attach(self, stepper: Stepper) -> None:
+        self.stepper = stepper
+        stepper.optimizers.rows.release(self.gate.store)
+
+    def after_step(self, step: int, rate: float) -> None:  # noqa: ARG002
+        loss = knob_loss(self.stepper, self.batches.batch(step - 1))
+        unused = torch.zeros(2, requires_grad=True)
+        gates, none = knob_gradients(loss, [self.gate.gates, unused])
+        assert not none.any()
+        optimizers = self.stepper.optimizers
+        assert optimizers.rows.square_sum() == 0
+        assert all(p.grad is None for p in optimizers.weights)
+        self.found.append(gates)
+
+
+def test_gradients_of_the_knobs_leave_the_weights_alone():
+    train, knobs = divided(clicks(200), 0.25, 0)
+    assert knobs is not None
+    plain, model = (new_model(gated_spec(model_spec("fm", dim=4), 0.5), LAYOUT, 0) for _ in range(2))
+    hook = Bilevel(cast("FeatureGateModule", model.embedder.gate), KnobBatches(knobs, 32, seed=0))
+    settings = TrainSettings(epochs=1, batch_size=50, learning_rate=0.1)
+    train_model(model, train, None, settings, hook=hook)
+    assert len(hook.found) == 3
+    assert all(bool(found.any()) for found in hook.found)
+    quiet = Bilevel(cast("FeatureGateModule", plain.embedder.gate), hook.batches)
+    quiet.after_step = lambda step, rate: None
+    train_model(plain, train, None, settings, hook=quiet)
+    for name, tensor in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(model)[name], tensor, rtol=0, atol=0)

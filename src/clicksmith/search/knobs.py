@@ -1,6 +1,7 @@
 """Steps of the search's own parameters on rows that the weights never see (bilevel searches)."""
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -38,5 +39,5 @@ def knob_loss(stepper: Stepper, batch: Batch) -> Tensor:
 
 def knob_gradients(loss: Tensor, knobs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return the gradients for the knobs and for nothing else: tables collect none; zeros where a knob is not used."""
-    found = torch.autograd.grad(loss, list(knobs), allow_unused=True)
+    found = cast("Sequence[Tensor | None]", torch.autograd.grad(loss, list(knobs), allow_unused=True))
     return tuple(torch.zeros_like(k) if g is None else g for k, g in zip(knobs, found, strict=True))

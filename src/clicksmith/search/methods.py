@@ -1,6 +1,7 @@
 """The search methods by name."""
 
 from clicksmith.search import controls, graphhash, optfs
+from clicksmith.search.dnis import controls as columns
 from clicksmith.search.dnis import method as dnis
 from clicksmith.search.method import Method
 from clicksmith.search.optinter import method as optinter
@@ -13,6 +14,8 @@ _ALL: tuple[Method, ...] = (
     controls.RANDOM,
     controls.FREQUENT,
     controls.WARM,
+    columns.SIZE,
+    columns.RANDOM,
 )
 
 SEARCHES: dict[str, Method] = {method.name: method for method in _ALL}

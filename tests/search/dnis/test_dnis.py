@@ -208,7 +208,7 @@ def test_the_cut_is_nested_keeps_within_its_size_and_never_keeps_zeros():
         assert seen is None or now <= seen
         seen = now
     assert kept_values(kept_columns(BANDS, sizes, 0.0)) == 12 * 5 - 6
-    with pytest.raises(UsageError, match="nothing is left at share="):
+    with pytest.raises(UsageError, match=r"nothing is left at share=0\.99"):
         kept_columns(BANDS, sizes, 0.99)
     with pytest.raises(UsageError, match="every value is 0"):
         kept_columns(BANDS, torch.zeros(3, 5), 0.0)
@@ -290,3 +290,24 @@ def test_a_refit_begins_with_the_weights_found(found, tmp_path):
 def test_a_backbone_without_vectors_is_refused(tmp_path):
     with pytest.raises(CompositionError, match="dnis gives vectors their columns"):
         search("dnis", planted(300), valid=planted(100, 1), out=tmp_path / "p.json", backbone="lr", schema=SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("dnis", {"order": "second", "update": "all", "epochs": 1, "start": "fresh"}),
+        ("columns_size", {}),
+        ("columns_random", {}),
+    ],
+)
+def test_other_ways_and_controls_give_plans_of_the_size_asked(tmp_path, method, options):
+    out = tmp_path / "plan.json"
+    plan = search(
+        method, planted(1_000), valid=planted(400, 1), out=out, backbone="deepfm", schema=SCHEMA, seed=0,
+        model_options={"dim": 4, "units": (8,)}, settings={**QUICK, "epochs": 1}, options=options,
+    )  # fmt: skip
+    (part,) = plan.parts
+    assert isinstance(part, Columns)
+    features = sum(own[-1].last - 2 for own in part.slots.values())
+    assert 0.3 * features * 4 <= kept_values(part.slots) <= 0.5 * features * 4
+    assert not out.with_name(out.name + ".start.safetensors").exists()

@@ -7,9 +7,10 @@ Paper: dnis, section 4.2. With Theta' = Theta - xi dL_train/dTheta the gradient 
 "first" takes xi = 0; "second" finds the product with the mixed derivative by a central difference (two more passes).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def weight_gradient(loss: Loss, model: nn.Module, alpha: Tensor) -> tuple[Gradie
         store.sink = sink
     try:
         inputs = [alpha, *dense, *(s.weight for s in stores if s.weight.requires_grad)]
-        found = torch.autograd.grad(loss(), inputs, allow_unused=True)
+        found = cast("tuple[Tensor | None, ...]", torch.autograd.grad(loss(), inputs, allow_unused=True))
     finally:
         for store, sink in zip(stores, sinks, strict=True):
             store.sink = sink.real
@@ -75,7 +76,7 @@ def weight_gradient(loss: Loss, model: nn.Module, alpha: Tensor) -> tuple[Gradie
 
 
 @contextmanager
-def moved(by: Gradient, length: float) -> Iterator[None]:
+def moved(by: Gradient, length: float) -> Generator[None]:
     """Move the weights by `length` times a gradient, and put the same bits back afterwards."""
     kept = [w.clone() if rows is None else w[rows] for w, rows, _ in by]
     try:
@@ -94,7 +95,7 @@ def moved(by: Gradient, length: float) -> Iterator[None]:
 
 
 def second_order(train: Loss, knobs: Loss, model: nn.Module, alpha: Tensor, xi: float) -> Tensor:
-    """Return the gradient for alpha with the term of the mixed derivative, by central difference."""
+    """Return the gradient for alpha with the term of the mixed derivative, by central difference. Paper: dnis."""
     step, _ = weight_gradient(train, model, alpha)
     with moved(step, -xi):
         outer, direct = weight_gradient(knobs, model, alpha)
@@ -115,7 +116,7 @@ def move(alpha: Tensor, grad: Tensor, *, rate: float, l1: float) -> None:
 
     Blocks without a gradient stay: there L1 alone, normalised, would pull them to 0 (the released code's collapse).
 
-    Raises DivergedError: the gradient is not finite; alpha is left as it was.
+    Paper: dnis, section 4.2. Raises DivergedError: the gradient is not finite; alpha is left as it was.
     """
     if not bool(grad.isfinite().all()):
         raise DivergedError("the gradient of the selection layer is not finite. Use a lower learning rate.")

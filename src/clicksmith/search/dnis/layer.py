@@ -24,7 +24,7 @@ class SoftBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Soft(Table, frozen=True):
-    """`E[id] * alpha[block of id]`; ids in no block (padding, unseen) are not weighed."""
+    """`E[id] * alpha[block of id]`; ids in no block (padding, unseen) are not weighed. Paper: dnis, equation 4."""
 
     blocks: tuple[SoftBlock, ...]
     """In rising order within each slot, without gaps from the first one on."""

@@ -33,7 +33,7 @@ TABLE = "embedder.columns.table."
 
 
 class DNIS(Options, frozen=True):
-    """Options of `clicksmith search dnis`."""
+    """Options of `clicksmith search dnis`. Paper: dnis."""
 
     share: float = 0.5
     """The share of the table's values that is cut, at least."""
@@ -127,7 +127,7 @@ def softened(asked: Asked, bands: list[Band]) -> tuple[CTRModel, SoftTable]:
 
 
 def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
-    """Search, and cut the columns of the smallest products.
+    """Search, and cut the columns of the smallest products. Paper: dnis, section 4.
 
     Raises UsageError: nothing would be left. CompositionError: the backbone has no vectors. DivergedError: a loss or a
     gradient is not finite.
