@@ -1,0 +1,1 @@
+"""Searches: rows and a backbone to a Plan."""
