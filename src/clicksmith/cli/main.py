@@ -18,6 +18,7 @@ VERBS = {
     "describe": "look at a file: proposed schema with reasons, suspects, profile",
     "fit": "train a model from raw rows and save it",
     "tune": "search options and settings on validation rows",
+    "search": "find what a model should look at: a Plan",
     "plan": "look at what searches found, and merge it",
     "evaluate": "measure a trained model on raw rows",
     "predict": "score raw rows",
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 141
     except KeyboardInterrupt:
-        resumable = arguments[:1] in (["fit"], ["tune"]) or arguments[:2] == ["bench", "run"]
+        resumable = arguments[:1] in (["fit"], ["tune"], ["search"]) or arguments[:2] == ["bench", "run"]
         again = f" resume with: clicksmith {shlex.join(arguments)}" if resumable else ""
         print(f"\ninterrupted.{again}", file=sys.stderr)
         return 130

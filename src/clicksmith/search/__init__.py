@@ -1,1 +1,1 @@
-"""Searches: rows and a backbone to a Plan."""
+"""Searches: what should the model look at? Each finds a Plan, under which `fit` trains any backbone."""

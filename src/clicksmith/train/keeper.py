@@ -8,14 +8,17 @@ from torch import Tensor
 
 from clicksmith.train.checkpoint import Checkpoints, load_weights, weights_of
 from clicksmith.train.course import Course
+from clicksmith.train.hook import Hook
 from clicksmith.train.step import Stepper
 
 
 class Keeper:
     """Saves and brings back what `stepper` and `course` hold; `minutes` is how often at least."""
 
-    def __init__(self, checkpoints: Checkpoints | None, stepper: Stepper, course: Course, *, minutes: float) -> None:
-        self.checkpoints, self.stepper, self.course = checkpoints, stepper, course
+    def __init__(
+        self, checkpoints: Checkpoints | None, stepper: Stepper, course: Course, hook: Hook, *, minutes: float
+    ) -> None:
+        self.checkpoints, self.stepper, self.course, self.hook = checkpoints, stepper, course, hook
         self.seconds, self.saved = 60 * minutes, time.monotonic()
         self.best: dict[str, Tensor] | None = None
 
@@ -36,6 +39,7 @@ class Keeper:
         state: dict[str, Any] = {
             **self.course.state(), "watch": stepper.watch.state(), "random": random,
             "optimizers": stepper.optimizers.state_dict(), "loss": dict(stepper.loss.state_dict()),
+            "hook": self.hook.state(),
         }  # fmt: skip
         self.checkpoints.save(stepper.model, state, best=best)
         self.saved = time.monotonic()
@@ -55,6 +59,7 @@ class Keeper:
         stepper.watch.load(state["watch"])
         stepper.optimizers.load_state_dict(state["optimizers"])
         stepper.loss.load_state_dict(state["loss"])
+        self.hook.load(state["hook"])
         torch.set_rng_state(state["random"]["cpu"])
         if "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], stepper.device)

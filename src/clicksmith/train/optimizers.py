@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clicksmith.embed.rows import row_stores
+from clicksmith.embed.rows import Knobs, row_stores
 from clicksmith.encode.store import Store
 from clicksmith.train.counts import id_counts
 from clicksmith.train.rows import RowAdam, Update, row_optimizers
@@ -17,7 +17,7 @@ _DENSE = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad, "sgd": torch
 
 
 class Optimizers:
-    """What moves the weights of `modules` (the model, and the loss if it has weights)."""
+    """What moves the weights of `modules` (the model, the loss if it has weights). `Knobs` are a search's to move."""
 
     def __init__(self, modules: Sequence[nn.Module], settings: TrainSettings, train: Store) -> None:
         self.settings = settings
@@ -30,7 +30,8 @@ class Optimizers:
             counts=id_counts(train) if settings.l2_mode == "batch" else None,
         )
         tables = {id(store.weight) for store in row_stores(model)}
-        self.weights = [p for m in modules for p in m.parameters() if p.requires_grad and id(p) not in tables]
+        apart = tables | {id(p) for m in model.modules() if isinstance(m, Knobs) for p in m.parameters()}
+        self.weights = [p for m in modules for p in m.parameters() if p.requires_grad and id(p) not in apart]
         self.dense: torch.optim.Optimizer | None = None
         if self.weights:
             kind: Any = _DENSE[settings.optimizer]

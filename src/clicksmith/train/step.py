@@ -1,6 +1,7 @@
 """One step: a batch forward and backward, and both optimisers; and the watch over its loss."""
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -112,6 +113,8 @@ class Stepper:
         self.device, self.low = device, low
         self.pieces = optimizers.settings.accumulate
         self.watch = Watch(model, device)
+        self.before_update: Callable[[int, float], None] | None = None
+        """Called with step and learning rate when the gradients are there."""
 
     def step(self, rows: RowNumbers, rate: float, step: int) -> None:
         """Train on the rows of those numbers with learning rate `rate`; `step` counts from 1."""
@@ -122,6 +125,8 @@ class Stepper:
             value.backward()
             total = value.detach() if total is None else total + value.detach()
         self.watch.see(cast("Tensor", total), len(rows), step, rate)
+        if self.before_update is not None:
+            self.before_update(step, rate)
         self.optimizers.step(rate)
 
     def _forward(self, rows: RowNumbers) -> Tensor:

@@ -24,6 +24,7 @@ from clicksmith.train.checkpoint import Checkpoints
 from clicksmith.train.checks import check
 from clicksmith.train.course import Course
 from clicksmith.train.devices import device_of, precision_of
+from clicksmith.train.hook import Hook
 from clicksmith.train.interrupt import interruptible
 from clicksmith.train.keeper import Keeper
 from clicksmith.train.log import Log
@@ -52,6 +53,7 @@ def train(
     loss: Loss | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    hook: Hook | None = None,
 ) -> TrainResult:
     """Train a model in place.
 
@@ -63,6 +65,7 @@ def train(
         loss: cross-entropy by default, times the weight of the row where rows have one.
         progress: told what happens; see `clicksmith.train.progress`.
         stop: ends training early for a reason of its own, which becomes the result's; a search prunes with it.
+        hook: what a search does beside training, see `clicksmith.train.hook`.
 
     Raises:
         DataError: there is nothing to learn from (no rows, no labels, labels of one class), or rows have another layout
@@ -78,7 +81,7 @@ def train(
     native.tune_allocator()
     folder = None if run_dir is None else Path(run_dir)
     with nullcontext() if folder is None else locked(folder), torch.random.fork_rng(enabled=True):
-        return _Training(model, train, valid, settings, folder, loss, progress or Silent(), stop).run()
+        return _Training(model, train, valid, settings, folder, loss, progress or Silent(), stop, hook or Hook()).run()
 
 
 class _Training:
@@ -94,8 +97,9 @@ class _Training:
         loss: Loss,
         progress: Progress,
         stop: Stop | None,
+        hook: Hook,
     ) -> None:
-        self.settings, self.valid, self.progress, self.stop = settings, valid, progress, stop
+        self.settings, self.valid, self.progress, self.stop, self.hook = settings, valid, progress, stop, hook
         self.home = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.device = device_of(settings.device)
         self.precision = precision_of(settings.precision, self.device)
@@ -107,6 +111,8 @@ class _Training:
         self.stepper = Stepper(
             model, module, self.optimizers, self.loader, device=self.device, low=self.precision == "bf16"
         )
+        hook.attach(self.stepper)
+        self.stepper.before_update = hook.before_update
         self.total = int(min(settings.epochs * self.loader.steps, settings.steps or math.inf))
         self.offset = math.log(settings.negative_rate / settings.pos_weight)
         asked = {
@@ -114,11 +120,12 @@ class _Training:
             "train": train.digest,
             "valid": None if valid is None else valid.digest,
             "loss": to_plain(loss),
+            "hook": hook.asked(),
             **msgspec.to_builtins(msgspec.structs.replace(settings, checkpoint_minutes=0)),
         }
         checkpoints = None if folder is None else Checkpoints(folder, asked)
         self.course, self.log, self.told = Course(Judge(settings)), Log(folder), 0.0
-        self.keeper = Keeper(checkpoints, self.stepper, self.course, minutes=settings.checkpoint_minutes)
+        self.keeper = Keeper(checkpoints, self.stepper, self.course, hook, minutes=settings.checkpoint_minutes)
 
     def run(self) -> TrainResult:
         """Go through the steps that are left."""
@@ -155,12 +162,14 @@ class _Training:
         """Train from the current step to the end of its epoch, or to the end of training."""
         course = self.course
         epoch, start = divmod(course.step, self.loader.steps)
+        self.hook.begin_epoch(epoch)
         self.model.train()
         course.pace.start()
         for rows in self.loader.order(epoch, start):
             rate = learning_rate(self.settings, course.step, self.total, course.judge.decay)
             self.stepper.step(rows, rate, course.step + 1)
             course.step += 1
+            self.hook.after_step(course.step, rate)
             course.pace.rows += len(rows)
             self._tell(epoch + 1, rate)
             if self._due():

@@ -1,0 +1,113 @@
+"""`clicksmith search METHOD TRAIN`: find a Plan."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional
+
+from clicksmith.cli.options import option_hints, option_lines, take_dotted, typed
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.errors import UsageError
+
+ABOUT = """Find out what a model should look at: features, columns, pairs, shared rows. The answer is a Plan, a JSON
+file, under which `clicksmith fit --plan` trains any backbone. Test rows are not opened.
+
+examples:
+  clicksmith search optfs train.csv --valid valid.csv --label click --backbone deepfm --out plan.json
+  clicksmith search optfs clicks.csv --label click --backbone dcnv2 --out plan.json --search.penalty 1e-5
+  clicksmith fit train.csv --valid valid.csv --label click --model deepfm --plan plan.json
+
+An interrupted search goes on when the same command is given again."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb."""
+    rest, own = take_dotted(argv, "search")
+    rest, model = take_dotted(rest, "model")
+    rest, train = take_dotted(rest, "train")
+    about = ABOUT + _more_help(rest) if {"-h", "--help"} & set(rest) else ABOUT
+    return call(search, rest, verb="search", about=about, given={"dotted": (own, model, train)})
+
+
+def search(
+    method: Annotated[str, Positional, option("METHOD", "how to search, see below", default="required")],
+    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs", default="required")],
+    /,
+    *,
+    dotted: tuple[dict[str, str], dict[str, str], dict[str, str]],
+    backbone: Annotated[str | None, option("NAME", "the model that is searched with", default="required")] = None,
+    out: Annotated[str | None, option("FILE", "the Plan, as JSON", default="required")] = None,
+    label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
+    schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None,
+    valid: Annotated[str | None, option("FILE", "rows that select", default="split off, and test left alone")] = None,
+    split: Annotated[
+        Literal["auto", "random", "time", "group"],
+        option("HOW", "by time, by chance, or whole groups", default="by time where there is one"),
+    ] = "auto",
+    plan: Annotated[tuple[str, ...], option("FILES", "search under Plans found before")] = (),
+    models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
+    epochs: Annotated[int | None, option("N", "as in fit; a method may have its own", default="by data size")] = None,
+    seed: Annotated[int | None, option("N", "makes the search repeatable", default="0")] = None,
+    columns: Columns = None,
+    delimiter: Delimiter = None,
+    quiet: Annotated[bool, flag("no progress")] = False,
+) -> int:
+    """Search, print what was found, and say how to train under it."""
+    for value, name in ((train, "TRAIN"), (out, "--out FILE"), (backbone, "--backbone NAME")):
+        if not value:
+            raise UsageError(f"{name} is missing; see `clicksmith search --help`.")
+    assert out is not None and backbone is not None
+    from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.progress import ShownProgress
+    from clicksmith.cli.rows import opened
+    from clicksmith.cli.show import note
+    from clicksmith.models import MODELS
+    from clicksmith.names import lookup
+    from clicksmith.search.job import search as run
+    from clicksmith.search.methods import SEARCHES
+    from clicksmith.train.settings import TrainSettings
+
+    chosen = lookup(SEARCHES, method, "search method")
+    function = lookup({**MODELS, **load_models(models)}, backbone, "model")
+    own, model, settings = dotted
+    given: dict[str, Any] = typed(settings, option_hints(TrainSettings), "--train.")
+    with ShownProgress(quiet=quiet) as progress:
+        found = run(
+            method,
+            opened(train, columns, delimiter),
+            out=out,
+            backbone=function(**typed(model, option_hints(function), "--model.")) if models else backbone,
+            name=backbone,
+            label=label,
+            schema=schema,
+            valid=None if valid is None else opened([valid], columns, delimiter),
+            split=split,
+            model_options=None if models else typed(model, option_hints(function), "--model."),
+            settings={**given, **({} if epochs is None else {"epochs": epochs})},
+            options=typed(own, option_hints(chosen.options), "--search."),
+            plan=plan,
+            seed=seed,
+            progress=progress,
+        )
+    for line in found.summary():
+        print(line)
+    words = [*train, "--model", backbone, *(f"--{prefix}.{name.replace('_', '-')}={text}" for prefix, texts in (
+        ("model", model), ("train", settings)) for name, text in texts.items())]  # fmt: skip
+    for name, value in (("label", label), ("schema", schema), ("valid", valid), ("seed", seed)):
+        words += [] if value is None else [f"--{name}", str(value)]
+    words += [] if split == "auto" else ["--split", split]
+    words += ["--models", *models] if models else []
+    note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
+    note(f"next:  clicksmith fit {shlex.join(words)} --plan {shlex.join([*plan, out])}")
+    return 0
+
+
+def _more_help(argv: Sequence[str]) -> str:
+    from clicksmith.search.methods import SEARCHES
+
+    lines = ["", "", "methods:", *(f"  {name:<10} {one.about}" for name, one in SEARCHES.items())]
+    for name, one in SEARCHES.items():
+        if name in argv or len(SEARCHES) == 1:
+            lines += ["", f"options of {name}:", *option_lines(one.options, "--search.")]
+    return "\n".join([*lines, "", "(`clicksmith search METHOD --help` shows a method's options)"])

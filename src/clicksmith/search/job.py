@@ -1,0 +1,156 @@
+"""`search`: raw rows, a method and a backbone to a Plan. No test rows are opened."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clicksmith.batch.store import cached_encode, cached_fit_encode
+from clicksmith.encode.store import Store
+from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.files import locked
+from clicksmith.fitting.asked import AskedSchema, plan_for, schema_for, seed_of, settings_for, spec_for
+from clicksmith.fitting.split import How, parts_of
+from clicksmith.fitting.told import FitProgress, Quiet
+from clicksmith.models.planned import spec_under
+from clicksmith.models.spec import ModelSpec
+from clicksmith.names import lookup, unknown
+from clicksmith.parts import to_plain
+from clicksmith.plan import Plan
+from clicksmith.plan.apply import apply_plan, schema_under
+from clicksmith.run import write_json
+from clicksmith.schema import Schema
+from clicksmith.search.method import Asked, Method, Options
+from clicksmith.search.methods import SEARCHES
+from clicksmith.train.checks import check_labels
+from clicksmith.train.monitor import check_monitor
+from clicksmith.train.settings import TrainSettings
+
+
+class SearchRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a search was asked: its folder answers one question."""
+
+    method: str
+    options: dict[str, Any]
+    spec: dict[str, Any]
+    settings: dict[str, Any]
+    schema: str
+    data: dict[str, str]
+    split: str
+    plan: str
+    seed: int
+
+
+def search(
+    method: str,
+    train: Any,
+    *,
+    out: str | Path,
+    backbone: str | ModelSpec,
+    label: str | None = None,
+    schema: AskedSchema | Schema | str | Path | None = None,
+    valid: Any = None,
+    split: How = "auto",
+    model_options: Mapping[str, Any] | None = None,
+    settings: TrainSettings | Mapping[str, Any] | None = None,
+    options: Options | Mapping[str, Any] | None = None,
+    plan: Plan | str | Path | Sequence[Plan | str | Path] = (),
+    seed: int | None = None,
+    name: str | None = None,
+    progress: FitProgress | None = None,
+) -> Plan:
+    """Search and write the Plan to `out`; an interrupted search goes on when it is called again.
+
+    Args:
+        method: a name of `SEARCHES`.
+        train, valid, label, schema, split, settings, seed: as in `fit`: valid and test rows are taken off as `fit` does
+            it, and the test rows are left alone.
+        backbone: a name or a spec; `model_options` are its options.
+        options: of the method, see its struct.
+        plan: Plans that were found before; the search works under them, and what it finds is to be merged after them.
+        out: the file of the Plan. The search's own folder is `out` + ".search".
+        name: of the backbone, where it is a spec.
+
+    Raises:
+        UsageError, UnknownNameError, DataError, SchemaError, CompositionError, DivergedError: as their names say.
+    """
+    chosen = lookup(SEARCHES, method, "search method")
+    wanted = options_of(chosen, options)
+    asked = schema_for(train, label, schema)
+    seed = seed_of(settings) if seed is None else seed
+    before = plan_for(plan)
+    under = schema_under(before, asked.schema)
+    parts = parts_of(train, valid, None, schema=under, how=split, seed=seed)
+    spec = spec_for(backbone, model_options, under)
+    whole = settings_for(settings, parts.train.rows_hint, epochs=None, seed=seed)
+    told, path = progress or Quiet(), Path(out)
+    data = {"train": parts.train.fingerprint(), "valid": parts.valid.fingerprint()} | asked.side_fingerprints()
+    record = SearchRecord(
+        method=method, options=msgspec.to_builtins(wanted), spec=to_plain(spec), settings=msgspec.to_builtins(whole),
+        schema=asked.schema.digest, data=data, split=parts.how, plan=before.digest if before.parts else "", seed=seed,
+    )  # fmt: skip
+    folder = path.with_name(path.name + ".search")
+    with locked(folder):
+        if _enter(folder, record, path) == "done":
+            told.said(f"'{path}' is there already, nothing was searched; remove it to search again.")
+            return Plan.load(path)
+        told.said(f"split: {parts.how}")
+        home = folder / "encoded"
+        fitted = cached_fit_encode(under, parts.train, home, root=asked.root, progress=partial(told.encoding, "train"))
+        applied = apply_plan(before, fitted.encoder)
+        rows: Store = fitted.store
+        if applied.encoder is not fitted.encoder:
+            rows = cached_encode(applied.encoder, parts.train, home, progress=partial(told.encoding, "train")).store
+        judged = cached_encode(applied.encoder, parts.valid, home, progress=partial(told.encoding, "valid")).store
+        check_labels(rows, whole)
+        check_monitor(whole.monitor, judged)
+        told.said(f"rows: {rows.rows:,} train, {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields")
+        work = Asked(
+            encoder=applied.encoder, train=rows, valid=judged, spec=spec_under(applied, spec), settings=whole,
+            backbone=name or (backbone if isinstance(backbone, str) else "own"), seed=seed, data=data, folder=folder,
+            progress=told,
+        )  # fmt: skip
+        found = Plan(parts=chosen.run(work, wanted))
+        found.save(path)
+    return found
+
+
+def options_of(method: Method, given: Options | Mapping[str, Any] | None) -> Options:
+    """Return the options of a method. Raises UsageError naming the one that is unknown or does not fit."""
+    if isinstance(given, Options):
+        return given
+    names = method.options.__struct_fields__
+    for key in given or {}:
+        if key not in names:
+            raise UsageError(unknown(key, names, f"option of {method.name}"))
+    try:
+        return msgspec.convert(dict(given or {}), method.options)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"options of {method.name}: {error}.") from error
+
+
+def _enter(folder: Path, record: SearchRecord, plan: Path) -> str:
+    """Enter what is asked; return "done" if the same question is answered, else "open".
+
+    Raises UsageError: another search lies there.
+    """
+    path = folder / "search.json"
+    asked = msgspec.to_builtins(record)
+    if path.exists():
+        try:
+            held = msgspec.to_builtins(msgspec.json.decode(path.read_bytes(), type=SearchRecord))
+        except msgspec.DecodeError as error:
+            raise ArtifactError(f"'{path}' is damaged ({error}); remove '{folder}' and search again.") from error
+        other = [name for name in asked if asked[name] != held[name]]
+        if other:
+            raise UsageError(
+                f"'{folder}' holds another search (it differs in: {', '.join(other)}); choose another --out, "
+                "or remove it."
+            )
+        return "done" if plan.exists() else "open"
+    if plan.exists():
+        raise UsageError(f"'{plan}' is there already, and of no search that is known here; choose another --out.")
+    write_json(path, record)
+    return "open"

@@ -1,0 +1,74 @@
+"""What a search method is: options as a value, and a function from encoded rows to parts of a Plan."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.layout import Layout
+from clicksmith.encode.store import Store
+from clicksmith.errors import UsageError
+from clicksmith.fitting.told import FitProgress
+from clicksmith.plan.parts import AnyPart, FoundBy
+
+if TYPE_CHECKING:
+    from clicksmith.models.spec import ModelSpec
+    from clicksmith.train.settings import TrainSettings
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a method's options; `__post_init__` checks them."""
+
+    def at_least(self, **least: float) -> None:
+        """Raise UsageError naming the option that is below its bound, or not finite."""
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and not bound <= value < float("inf"):
+                raise UsageError(f"{name} is {value}; it must be at least {bound:g}, and finite.")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a method works on. Test rows are not among it."""
+
+    encoder: Encoder
+    train: Store
+    valid: Store
+    """Rows that select: between candidates, and when to stop."""
+    spec: "ModelSpec"
+    """The backbone."""
+    settings: "TrainSettings"
+    """How the backbone is trained."""
+    backbone: str
+    seed: int
+    data: dict[str, str]
+    """Content checksums of the rows."""
+    folder: Path
+    """Of the search: checkpoints lie here, so that an interrupted search goes on."""
+    progress: FitProgress
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the rows."""
+        return self.encoder.layout
+
+    def found_by(self, method: str, options: Options, **scores: float) -> FoundBy:
+        """Return the origin of a part."""
+        plain: dict[str, Any] = msgspec.to_builtins(options)
+        return FoundBy(
+            method=method, seed=self.seed, backbone=self.backbone, settings=plain, data=self.data, scores=scores
+        )
+
+
+@dataclass(frozen=True)
+class Method:
+    """A search: `run(asked, options)` gives parts of a Plan."""
+
+    name: str
+    about: str
+    """One line."""
+    options: type[Options]
+    run: Callable[[Asked, Any], tuple[AnyPart, ...]]

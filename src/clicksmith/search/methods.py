@@ -1,0 +1,6 @@
+"""The search methods by name."""
+
+from clicksmith.search import optfs
+from clicksmith.search.method import Method
+
+SEARCHES: dict[str, Method] = {method.name: method for method in (optfs.METHOD,)}
