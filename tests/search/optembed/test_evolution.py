@@ -63,7 +63,10 @@ def test_every_width_is_reached_and_crossover_mixes():
     pure = {one.widths for one in parents}
     different = [m for m in mixed if m not in pure]
     assert different  # the point lies within the fields
-    assert all(any(m[:k] == a.widths[:k] and m[k:] == b.widths[k:] for k in range(1, 9) for a in parents for b in parents) for m in mixed)
+    assert all(
+        any(m[:k] == a.widths[:k] and m[k:] == b.widths[k:] for k in range(1, 9) for a in parents for b in parents)
+        for m in mixed
+    )
 
 
 @pytest.mark.parametrize(("genes", "mutations", "crossovers"), [(1, 1, 0), (1, 0, 1), (1, 10, 10), (5, 1, 0)])
@@ -79,7 +82,12 @@ def test_the_front_is_what_nothing_beats():
     front = search.front()
     every = list(search.scored.values())
     for one in every:
-        beaten = any(o.score >= one.score and o.parameters <= one.parameters and (o.score, -o.parameters) != (one.score, -one.parameters) for o in every)
+        beaten = any(
+            o.score >= one.score
+            and o.parameters <= one.parameters
+            and (o.score, -o.parameters) != (one.score, -one.parameters)
+            for o in every
+        )
         same = any(f.score == one.score and f.parameters == one.parameters for f in front)
         assert same != beaten
     assert smallest_within(front, 0.0) == front[-1]

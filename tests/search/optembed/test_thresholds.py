@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from ranked_world import ranked
 
 from clicksmith.embed.rows import row_stores
 from clicksmith.errors import CompositionError, DivergedError, UsageError
@@ -19,7 +20,6 @@ from clicksmith.search.optembed.step import long_tail, step
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
-from ranked_world import ranked
 
 SMALL = ranked(800, 0)
 
@@ -59,8 +59,9 @@ def test_gradients_of_thresholds_and_vectors_equal_the_loops(mode):
     wanted_t, wanted_e = torch.zeros_like(before), torch.zeros_like(table.store.weight)
     for b in range(len(ids)):
         for c, slot in enumerate(slots):
-            row, place = table.store.starts[slot] + int(ids[b, c]), layout.slots.index(
-                next(s for s in layout.slots if s.name == slot)
+            row, place = (
+                table.store.starts[slot] + int(ids[b, c]),
+                layout.slots.index(next(s for s in layout.slots if s.name == slot)),
             )
             if ids[b, c] < 2:
                 continue
@@ -126,7 +127,7 @@ def test_closed_to_nothing_and_whole_it_trains_as_the_plain_model(name):
 
 def test_evidence_weighs_rare_ids_down():
     layout = LAYOUTS["ids"]
-    model, gate = watched(layout=layout)
+    _, gate = watched(layout=layout)
     counts = {s.name: torch.arange(s.rows) for s in layout.slots}
     ids, slots = torch.full((1, 4), 3, dtype=torch.int32), tuple(c.slot for c in layout.ids)
     plain = gate.sizes(ids, slots)
@@ -139,12 +140,10 @@ def test_errors_say_what_to_do():
         Thresholds(alpha=-1)
     settings = TrainSettings(epochs=1, batch_size=128, device="cpu")
     with pytest.raises(UsageError, match=r"prune every one of 280 ids .*lower alpha"):
-        search_optembed(
-            model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(alpha=1e6, threshold_rate=1e6)
-        )
+        search_optembed(model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(alpha=1e6, threshold_rate=1e6))
     with pytest.raises(CompositionError, match="a gate on its ids already"):
         supernet(supernet(model_spec("fm"), OptEmbed(), SMALL.layout), OptEmbed(), SMALL.layout)
-    model, gate = watched()
+    _, gate = watched()
     gate.thresholds[0] = float("nan")
     with pytest.raises(DivergedError, match="not finite after 0 steps"):
         gate.kept()

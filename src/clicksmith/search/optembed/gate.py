@@ -86,6 +86,7 @@ class ThresholdGate(nn.Module):
         self.offsets = _starts(self.starts)
         self.places = self.offsets if self.by_id else _starts({name: i for i, (name, _) in enumerate(slots)})
         self.tables: tuple[nn.Module, ...] = ()
+        self.used: set[str] = set()
 
     def watch(self, embedder: Embedder) -> None:
         """Let the sizes be those of the main vectors, whole; where a model has none, those of its views' rows."""
@@ -93,8 +94,8 @@ class ThresholdGate(nn.Module):
             held: list[Columns] = [embedder.columns]
         else:
             held = [view.columns for view in embedder.views if isinstance(view, ColumnView)]
-            needed = {name for name, _ in self.slots}
-            held = [columns for columns in held if needed <= set(columns.slots)]
+        self.used = {slot for columns in held for slot in _slots(columns)}
+        held = [columns for columns in held if self.used <= _slots(columns)]
         tables = [columns.table for columns in held if columns.table is not None]
         if not tables:
             raise CompositionError(
@@ -157,7 +158,7 @@ class ThresholdGate(nn.Module):
         with torch.no_grad():
             for place, (name, rows) in enumerate(self.slots):
                 passes = np.ones(rows, np.bool_)
-                for start in range(UNSEEN + 1, rows, PIECE):
+                for start in range(UNSEEN + 1, rows if name in self.used else 0, PIECE):
                     ids = torch.arange(start, min(rows, start + PIECE), dtype=torch.int32).unsqueeze(1)
                     ids = ids.to(self.thresholds.device)
                     own = self.thresholds[ids + self.starts[name]] if self.by_id else self.thresholds[place]
@@ -171,7 +172,7 @@ class ThresholdGate(nn.Module):
             self.clock += 1
             self.due.fill_(value=False)
             if not self.by_id:
-                self.thresholds += self.part.rate * self.part.alpha * (-self.thresholds).exp()
+                self.thresholds += self.part.rate * self.part.alpha * (-self.thresholds).clamp(max=80).exp()
 
     def _make_up(self, places: Tensor) -> None:
         """Bring thresholds of ids up to the clock."""
@@ -205,6 +206,11 @@ class _Moves(torch.autograd.Function):
         places, free = ctx.saved_tensors
         ctx.gate.moved(places, -grads[0].masked_fill(free, 0.0))
         return grads[0], None, None, None
+
+
+def _slots(columns: Columns) -> set[str]:
+    """Return the vocabularies of a table's columns."""
+    return {*columns.slots, *(slot for slots in columns.history_slots.values() for slot in slots)}
 
 
 def _starts(numbers: dict[str, int]) -> SlotOffsets:

@@ -18,8 +18,10 @@ from clicksmith.errors import CompositionError, UsageError
 from clicksmith.files import write_bytes
 from clicksmith.identity import digest
 from clicksmith.models.spec import CTRModel, ModelSpec, shapes_of
+from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, Block, Columns, FoundBy, KeptFeatures
+from clicksmith.search.method import Asked, Method
 from clicksmith.search.optembed.evolution import Evolution, Scored, Widths, smallest_within
 from clicksmith.search.optembed.gate import ThresholdGate, Thresholds
 from clicksmith.search.optembed.options import OptEmbed
@@ -27,6 +29,8 @@ from clicksmith.search.optembed.probe import first, probes
 from clicksmith.search.optembed.score import Scorer, chosen
 from clicksmith.search.optembed.widths import Sampled, SampledTable, grid
 from clicksmith.train.counts import id_counts
+from clicksmith.train.monitor import check_monitor
+from clicksmith.train.progress import Progress
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train as train_model
 
@@ -86,6 +90,7 @@ def search_optembed(
     options: OptEmbed,
     *,
     folder: Path | None = None,
+    progress: Progress | None = None,
     said: Callable[[str], None] = lambda _: None,
 ) -> Found:
     """Search on encoded rows; with `folder` an interrupted search goes on, to the same result.
@@ -105,13 +110,15 @@ def search_optembed(
     with torch.random.fork_rng(enabled=True):
         torch.manual_seed(settings.seed)
         model = CTRModel(whole, train.layout)
+    if not train.layout.slots:
+        raise UsageError("optembed chooses among values of fields, and the data has only numbers.")
     full = sum(store.weight.numel() for store in row_stores(model))
     gate = cast("ThresholdGate", model.embedder.gate)
     gate.watch(model.embedder)
     if options.evidence:
         gate.weigh(id_counts(train), options.evidence)
     patient = msgspec.structs.replace(settings, patience=1, accumulate=1)
-    train_model(model, train, stop, patient, run_dir=None if folder is None else folder / "supernet")
+    train_model(model, train, stop, patient, run_dir=None if folder is None else folder / "training", progress=progress)
     kept = gate.kept()
     notes = _told(gate, kept, settings)
     for note in notes:
@@ -234,14 +241,37 @@ def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]
     t = f"thresholds {float(gate.thresholds.min()):.4g} to {float(gate.thresholds.max()):.4g}"
     if stay == 0:
         raise UsageError(
-            f"OptEmbed would prune every one of {known:,} ids ({t}): lower alpha ({gate.part.alpha:g}), the thresholds' "
-            f"rate ({gate.part.rate:g}) or table_l2 ({settings.table_l2:g})."
+            f"OptEmbed would prune every one of {known:,} ids ({t}): lower alpha ({gate.part.alpha:g}), the "
+            f"thresholds' rate ({gate.part.rate:g}) or table_l2 ({settings.table_l2:g})."
         )
     notes = [f"{stay:,} of {known:,} ids kept ({t})"]
     notes += [f"'{slot}': all {total:,} ids pruned" for slot, (count, total) in sizes.items() if total and not count]
     if stay == known:
         notes.append(
-            f"nothing was pruned ({t}; table_l2 {settings.table_l2:g}): ids shrink below their threshold by L2 on all rows; "
-            "use table_l2 with l2_mode='dense', or raise alpha."
+            f"nothing was pruned ({t}; table_l2 {settings.table_l2:g}): ids shrink below their threshold by L2 on "
+            "all rows; use table_l2 with l2_mode='dense', or raise alpha."
         )
     return notes
+
+
+def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
+    """Search on half of the selection rows, while the other half ends the training of the supernet."""
+    order = np.random.default_rng([asked.seed, 0x0E]).permutation(asked.valid.rows)
+    half = asked.valid.rows // 2
+    stop, select = (Store.of(asked.valid.take(np.sort(rows)), asked.layout) for rows in (order[:half], order[half:]))
+    check_monitor(asked.settings.monitor, stop)
+    settings = msgspec.structs.replace(asked.settings, seed=asked.seed)
+    found = search_optembed(
+        asked.spec, asked.train, stop, select, settings, options, folder=asked.folder, progress=asked.progress,
+        said=asked.progress.said,
+    )  # fmt: skip
+    scores = {"parameters": float(found.parameters)}
+    if found.front:
+        scores["score"] = next(one.score for one in found.front if one.parameters == found.parameters)
+    parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
+    if not parts:
+        asked.progress.said("note: nothing is pruned and nothing cut; the Plan is empty. Give --search.max_ratio.")
+    return parts
+
+
+METHOD = Method("optembed", "which ids keep vectors, and how wide the vectors of each vocabulary are", OptEmbed, run)

@@ -1,15 +1,13 @@
 """The options of `search optembed`."""
 
-import math
 from typing import Literal
 
-import msgspec
-
 from clicksmith.errors import UsageError
+from clicksmith.search.method import Options
 
 
-class OptEmbed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which ids keep vectors, and how wide the vectors of each vocabulary are."""
+class OptEmbed(Options, frozen=True):
+    """Options of `clicksmith search optembed`: which ids keep vectors, and how wide those are."""
 
     mode: Literal["field", "feature"] = "field"
     """A threshold per vocabulary, or per id."""
@@ -52,14 +50,10 @@ class OptEmbed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         """Check every number."""
-        least = {
-            "threshold_rate": 0, "alpha": 0, "evidence": 0, "slack": 0, "generations": 1, "mutations": 0,
-            "crossovers": 0, "parents": 1, "patience": 1, "score_rows": 1, "norm_rows": 2, "max_parameters": 1,
-        }  # fmt: skip
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value < math.inf:
-                raise UsageError(f"{name} is {value}; it must be at least {low}, and finite.")
+        self.at_least(
+            threshold_rate=0, alpha=0, evidence=0, slack=0, generations=1, mutations=0, crossovers=0, parents=1,
+            patience=1, score_rows=1, norm_rows=2, max_parameters=1,
+        )  # fmt: skip
         if self.mutations + self.crossovers < 1:
             raise UsageError("mutations and crossovers are both 0; a generation needs a child.")
         if not 0 < self.mutate <= 1:
