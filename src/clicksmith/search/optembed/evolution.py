@@ -5,7 +5,7 @@ recorded by another's score (only one of two lists is sorted), crosses over beyo
 width 1, and counts one column too few. Paper: optembed, section 3.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -139,7 +139,8 @@ class Evolution:
         parent = pool[self.random.integers(len(pool))].widths
         anew = self.random.random(len(parent)) < self.settings.mutate
         anew[self.random.integers(len(parent))] = True
-        return tuple(new if a else old for a, new, old in zip(anew, self._any(), parent, strict=True))
+        child = [new if a else old for a, new, old in zip(anew, self._any(), parent, strict=True)]
+        return self._fitted(child, [i for i, a in enumerate(anew) if not a])
 
     def _crossed(self, pool: list[Scored]) -> Widths:
         one, two = (pool[i].widths for i in self.random.integers(len(pool), size=2))
@@ -151,10 +152,15 @@ class Evolution:
     def _fits(self, widths: Widths) -> bool:
         return self.budget is None or self.parameters(widths) <= self.budget
 
-    def _fitted(self, widths: list[int]) -> Widths:
-        """Lower widths of vocabularies drawn at random until the candidate fits."""
+    def _fitted(self, widths: list[int], first: Sequence[int] = ()) -> Widths:
+        """Lower widths of vocabularies drawn at random, of those in `first` before others, until the candidate fits.
+
+        Under a tight budget a mutant that widens one vocabulary is thus an exchange: drawing again would let through
+        those that narrow, and only those.
+        """
         while not self._fits(tuple(widths)):
-            high = [i for i, width in enumerate(widths) if width > self.grid[0]]
+            high = [i for i in first if widths[i] > self.grid[0]]
+            high = high or [i for i, width in enumerate(widths) if width > self.grid[0]]
             i = high[self.random.integers(len(high))]
             widths[i] = max(width for width in self.grid if width < widths[i])
         return tuple(widths)

@@ -1,0 +1,143 @@
+"""The whole search: planted truth, the same Plan after an interruption, refit with another backbone."""
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import spearmanr
+
+from clicksmith.cli.main import main
+from clicksmith.errors import UsageError
+from clicksmith.fitting.job import fit
+from clicksmith.models import model_spec
+from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
+from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.search.job import search
+from clicksmith.search.optembed.method import search_optembed
+from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.serve.artifact import load
+from clicksmith.train.settings import TrainSettings
+from ranked_world import RANKS, ranked
+
+SETTINGS = TrainSettings(epochs=2, batch_size=256, learning_rate=1e-2, device="cpu")
+SMALL = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.5, generations=4, mutations=4, crossovers=4, probe=False)
+
+
+class Stopped(Exception):
+    """Where a test interrupts a search."""
+
+
+def found(folder=None, said=lambda _: None, options=SMALL, seed=0):
+    settings = msgspec.structs.replace(SETTINGS, seed=seed)
+    return search_optembed(
+        model_spec("fm", dim=4), ranked(3000, 1), None, ranked(1000, 2), settings, options, folder=folder, said=said
+    )
+
+
+def test_an_interrupted_search_goes_on_to_the_same_result(tmp_path):
+    whole = found()
+    assert whole.parameters <= 0.5 * 5 * 298 + 1
+    told = []
+
+    def interrupt(line):
+        told.append(line)
+        if line.startswith("generation 2"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        found(tmp_path, interrupt)
+    told.clear()
+    again = found(tmp_path, told.append)
+    assert [line.split(":")[0] for line in told if line.startswith("generation")] == ["generation 3", "generation 4"]
+    assert (again.widths, again.front, again.parameters) == (whole.widths, whole.front, whole.parameters)
+    assert found(seed=1).front != whole.front
+
+
+def test_the_plan_is_kept_features_and_prefixes():
+    kept = {"a": np.array([True, True, True, False]), "b": np.ones(5, bool)}
+    result = found()
+    result = type(result)(kept, {"a": 3, "b": 4}, 0, (), ())
+    by = FoundBy(method="optembed")
+    features, columns = result.parts(4, {"a": "x", "b": "y"}, by)
+    assert isinstance(features, KeptFeatures) and list(features.slots) == ["a"]
+    assert isinstance(columns, Columns) and columns.slots["a"][0].columns == (0, 1, 2) and "b" not in columns.slots
+    again = Plan(parts=(features, columns))
+    again.parts[0].check()
+    assert again.digest == Plan(parts=(features, columns)).digest
+
+
+def test_budgets_that_cannot_be_met_are_refused():
+    with pytest.raises(UsageError, match=r"the budget is 14 parameters, and the smallest candidate"):
+        found(options=msgspec.structs.replace(SMALL, max_ratio=0.01))
+
+
+@pytest.mark.slow
+def test_richer_fields_get_more_columns():
+    options = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.55, patience=15)
+    settings = msgspec.structs.replace(SETTINGS, epochs=4)
+    rows, select = ranked(40_000, 1, scale=2.0), ranked(10_000, 2, scale=2.0)
+    result = search_optembed(model_spec("fm", dim=8), rows, None, select, settings, options)
+    widths = [result.widths[f"rank{rank}"] for rank in RANKS]
+    assert spearmanr(RANKS, widths).statistic >= 0.8
+
+
+NAMES = tuple(f"f{i}" for i in range(6))
+SCHEMA = Schema(fields=tuple(Categorical(name) for name in NAMES), label=Label("click"))
+
+
+def planted(rows, seed=0, values=100):
+    """Fields 0-2: the even values say something, the odd ones nothing; fields 3-5 are noise. Zipf-like counts."""
+    truth, random = np.random.default_rng(7), np.random.default_rng(seed)
+    weights = 1.0 / np.arange(1, values + 1) ** 0.7
+    ids = np.stack([random.choice(values, rows, p=weights / weights.sum()) for _ in NAMES], 1)
+    effects = truth.choice([-1.2, 1.2], (3, values)) * (np.arange(values) % 2 == 0)
+    logit = sum(effects[f][ids[:, f]] for f in range(3))
+    click = random.random(rows) < 1 / (1 + np.exp(-logit))
+    return pl.DataFrame(
+        {name: [f"v{x:03}" for x in ids[:, i]] for i, name in enumerate(NAMES)} | {"click": click.astype(int)}
+    )
+
+
+def test_noise_is_pruned_before_what_is_useful_and_another_backbone_is_refitted(tmp_path):
+    rows, valid = planted(20_000), planted(6000, 1)
+    asked = {"batch_size": 512, "learning_rate": 5e-3, "table_l2": 1e-3, "l2_mode": "dense", "monitor": "auc"}
+    plan = search(
+        "optembed", rows, valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="dnn",
+        model_options={"dim": 8, "units": (16,), "dropout": 0.0}, settings=asked | {"epochs": 8},
+        options={"max_ratio": 0.5, "generations": 2, "widths": (2, 4, 8)},
+    )  # fmt: skip
+    features = next(part for part in plan.parts if isinstance(part, KeptFeatures))
+    run = fit(
+        rows, valid=valid, schema=SCHEMA, model="fm", options={"dim": 8}, plan=tmp_path / "plan.json",
+        settings=asked | {"table_l2": 0.0, "l2_mode": "auto"}, epochs=1, out=tmp_path / "run",
+    )  # fmt: skip
+    artifact = load(run.path)
+    useful, noise = [], []
+    for f, name in enumerate(NAMES):
+        vocabulary = fit_vocabulary(rows, name)
+        kept = features.slots[name].values[2:] if name in features.slots else np.ones(len(vocabulary), bool)
+        for value, stays in zip(vocabulary, kept, strict=True):
+            (useful if f < 3 and int(value[1:]) % 2 == 0 else noise).append(stays)
+    assert np.mean(useful) - np.mean(noise) >= 0.4
+    main_table = artifact.model.embedder.columns.table
+    assert sum(p.numel() for p in main_table.parameters()) < 0.5 * 8 * 6 * 102
+
+
+def fit_vocabulary(rows, name):
+    """Return the values of a field in the order of their ids."""
+    from clicksmith.encode.encoder import Encoder
+
+    encoder = Encoder.fit(SCHEMA, rows)
+    vocabulary = encoder.fitted.vocabularies[name]
+    return [vocabulary.values[i] for i in range(len(vocabulary.counts))]
+
+
+def test_the_command(tmp_path, capsys):
+    planted(1500).write_csv(tmp_path / "rows.csv")
+    line = [
+        "search", "optembed", str(tmp_path / "rows.csv"), "--label", "click", "--backbone", "fm", "--out",
+        str(tmp_path / "plan.json"), "--search.max_ratio", "0.5", "--search.generations", "1", "--model.dim", "4",
+        "--train.epochs", "1",
+    ]  # fmt: skip
+    assert main(line) == 0, capsys.readouterr().err
+    assert "columns" in "\n".join(Plan.load(tmp_path / "plan.json").summary())
