@@ -44,6 +44,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     calibration: Literal["platt", "isotonic", "none"] = "platt"
     plan: str = ""
     """Digest of the Plan that the model is built under."""
+    start: str = ""
+    """Checksum of the file whose weights training begins with."""
     packages: dict[str, str] = {}
     done: bool = False
 

@@ -66,6 +66,7 @@ class RunOptions:
     plan: Annotated[
         tuple[tuple[str, ...], ...], UseAppendAction, option("FILES", "build the model under Plans, merged in order")
     ] = ()
+    start: Annotated[str | None, option("FILE", "begin with the weights that a search left beside its Plan")] = None
     overwrite: Annotated[bool, flag("replace another run in RUN_DIR")] = False
     resume: Annotated[bool, flag("insist that RUN_DIR holds this run unfinished")] = False
     quiet: Annotated[bool, flag("no progress")] = False
@@ -126,6 +127,7 @@ def fit(
             epochs=epochs,
             calibration=run.calibration,
             plan=[file for files in run.plan for file in files],
+            start=run.start,
             cache=data.cache,
             overwrite=run.overwrite,
             resume=run.resume,

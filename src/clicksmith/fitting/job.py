@@ -3,13 +3,12 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from clicksmith.batch.store import Store, cached_encode, cached_fit_encode
+from clicksmith.batch.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate.calibrator import Calibrator, fit_calibrator
 from clicksmith.evaluate.predictions import Predictions
@@ -25,6 +24,7 @@ from clicksmith.fitting.asked import (
     spec_for,
     undo_weights,
 )
+from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
@@ -32,7 +32,7 @@ from clicksmith.models.planned import spec_under
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.plan import Plan
-from clicksmith.plan.apply import Applied, apply_plan, schema_under
+from clicksmith.plan.apply import schema_under
 from clicksmith.run import Run, RunFolder, RunRecord, begin, claimed, write_json
 from clicksmith.schema import Schema
 from clicksmith.serve.artifact import Artifact, save
@@ -41,6 +41,7 @@ from clicksmith.serve.predictor import Predictor
 from clicksmith.serve.scoring import measure, plain, predictions_of
 from clicksmith.train.result import TrainResult
 from clicksmith.train.settings import TrainSettings
+from clicksmith.train.start import load_start, start_digest
 from clicksmith.train.trainer import train as train_model
 
 Calibration = Literal["platt", "isotonic", "none"]
@@ -63,6 +64,7 @@ def fit(
     out: str | Path | None = None,
     calibration: Calibration = "platt",
     plan: Plan | str | Path | Sequence[Plan | str | Path] = (),
+    start: str | Path | None = None,
     cache: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -87,6 +89,7 @@ def fit(
         calibration: the map fitted on the validation rows.
         cache: a folder in which encoded rows are kept for further runs on the same data.
         plan: what searches found, merged in order; Plans or their files. The model is built under it.
+        start: weights to begin with instead of drawn ones: the start file that a search wrote beside its Plan.
         overwrite: replace another run in `out`.
         resume: insist that `out` holds this run half done.
         progress: told how it goes; nothing is printed if it is not given.
@@ -115,6 +118,7 @@ def fit(
         split=parts.how,
         calibration=calibration,
         plan=whole_plan.digest if whole_plan.parts else "",
+        start="" if start is None else start_digest(start),
     )
     path = Path(out) if out is not None else default_out(parts, record)
     with claimed(path, overwrite=overwrite) as folder:
@@ -124,7 +128,8 @@ def fit(
             (progress or Quiet()).said(f"'{path}' is already finished, nothing was trained; --overwrite trains anew.")
             return Run.open(path)
         kept = None if cache is None else Path(cache)
-        job = _Job(folder, record, asked, parts, spec, whole, whole_plan, kept, progress or Quiet())
+        begin_with = None if start is None else Path(start)
+        job = _Job(folder, record, asked, parts, spec, whole, whole_plan, begin_with, kept, progress or Quiet())
         job.run()
     return Run.open(path)
 
@@ -146,6 +151,7 @@ class _Job:
     spec: ModelSpec
     settings: TrainSettings
     plan: Plan
+    start: Path | None
     cache: Path | None
     progress: FitProgress
 
@@ -158,7 +164,8 @@ class _Job:
         for suspect in self.asked.suspects:
             self.progress.said(f"suspect: {suspect}")
         self.progress.said(f"split: {self.parts.how}")
-        applied, stores = self._encoded()
+        home = self.folder.encoded if self.cache is None else self.cache
+        applied, stores = encoded(self.asked, self.parts, self.plan, home, self.progress)
         encoder = applied.encoder
         spec = spec_under(applied, self.spec)
         sizes = ", ".join(f"{store.rows:,} {name}" for name, store in stores.items())
@@ -166,6 +173,8 @@ class _Job:
         for line in self.plan.summary():
             self.progress.said(f"plan: {line}")
         model = new_model(spec, encoder.layout, self.record.seed)
+        if self.start is not None:
+            load_start(model, self.start)
         result = train_model(
             model, stores["train"], stores["valid"], self.settings, run_dir=self.folder.training, progress=self.progress
         )
@@ -180,23 +189,6 @@ class _Job:
         )
         write_bytes(self.folder.log, (self.folder.training / "log.jsonl").read_bytes())
         self._finish(artifact, stores, result)
-
-    def _encoded(self) -> tuple[Applied, dict[str, Store]]:
-        """Encode every part, or open what an earlier run of the same content left."""
-        home = self.folder.encoded if self.cache is None else self.cache
-        told = self.progress.encoding
-        fitted = cached_fit_encode(
-            self.asked.schema, self.parts.train, home, root=self.asked.root, progress=partial(told, "train")
-        )
-        applied = apply_plan(self.plan, fitted.encoder)
-        stores = {"train": fitted.store}
-        if applied.encoder is not fitted.encoder:
-            train = cached_encode(applied.encoder, self.parts.train, home, progress=partial(told, "train"))
-            stores["train"] = train.store
-        for name, source in (("valid", self.parts.valid), ("test", self.parts.test)):
-            if source is not None:
-                stores[name] = cached_encode(applied.encoder, source, home, progress=partial(told, name)).store
-        return applied, stores
 
     def _finish(self, artifact: Artifact, stores: dict[str, Store], result: TrainResult) -> None:
         """Calibrate on valid, measure valid and test, write everything; the record says last that the run is done."""

@@ -1,17 +1,19 @@
 """`search`: raw rows, a method and a backbone to a Plan. No test rows are opened."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from clicksmith.batch.store import cached_encode, cached_fit_encode
+from clicksmith.batch.split import split_random
+from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
-from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.files import locked
 from clicksmith.fitting.asked import AskedSchema, plan_for, schema_for, seed_of, settings_for, spec_for
+from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.split import How, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
 from clicksmith.models.planned import spec_under
@@ -19,7 +21,7 @@ from clicksmith.models.spec import ModelSpec
 from clicksmith.names import lookup, unknown
 from clicksmith.parts import to_plain
 from clicksmith.plan import Plan
-from clicksmith.plan.apply import apply_plan, schema_under
+from clicksmith.plan.apply import schema_under
 from clicksmith.run import write_json
 from clicksmith.schema import Schema
 from clicksmith.search.method import Asked, Method, Options
@@ -27,6 +29,9 @@ from clicksmith.search.methods import SEARCHES
 from clicksmith.train.checks import check_labels
 from clicksmith.train.monitor import check_monitor
 from clicksmith.train.settings import TrainSettings
+
+KNOB_SEED = 0x5EA
+"""Mixed into the seed, so that these rows are drawn otherwise than a split of the same seed."""
 
 
 class SearchRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,7 +87,7 @@ def search(
     seed = seed_of(settings) if seed is None else seed
     before = plan_for(plan)
     under = schema_under(before, asked.schema)
-    parts = parts_of(train, valid, None, schema=under, how=split, seed=seed)
+    parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
     spec = spec_for(backbone, model_options, under)
     whole = settings_for(settings, parts.train.rows_hint, epochs=None, seed=seed)
     told, path = progress or Quiet(), Path(out)
@@ -97,24 +102,36 @@ def search(
             told.said(f"'{path}' is there already, nothing was searched; remove it to search again.")
             return Plan.load(path)
         told.said(f"split: {parts.how}")
-        home = folder / "encoded"
-        fitted = cached_fit_encode(under, parts.train, home, root=asked.root, progress=partial(told.encoding, "train"))
-        applied = apply_plan(before, fitted.encoder)
-        rows: Store = fitted.store
-        if applied.encoder is not fitted.encoder:
-            rows = cached_encode(applied.encoder, parts.train, home, progress=partial(told.encoding, "train")).store
-        judged = cached_encode(applied.encoder, parts.valid, home, progress=partial(told.encoding, "valid")).store
+        applied, stores = encoded(replace(asked, schema=under), parts, before, folder / "encoded", told)
+        rows, knobs = divided(stores["train"], chosen.knob_share(wanted), seed)
+        judged = stores["valid"]
         check_labels(rows, whole)
         check_monitor(whole.monitor, judged)
-        told.said(f"rows: {rows.rows:,} train, {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields")
+        apart = f" {knobs.rows:,} for the search's own parameters," if knobs is not None else ""
+        told.said(f"rows: {rows.rows:,} train,{apart} {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields")
         work = Asked(
             encoder=applied.encoder, train=rows, valid=judged, spec=spec_under(applied, spec), settings=whole,
             backbone=name or (backbone if isinstance(backbone, str) else "own"), seed=seed, data=data, folder=folder,
-            progress=told,
+            progress=told, start=start_of(path), knobs=knobs,
         )  # fmt: skip
         found = Plan(parts=chosen.run(work, wanted))
         found.save(path)
     return found
+
+
+def start_of(out: Path) -> Path:
+    """Return where the start file of the Plan at `out` lies, if its method leaves one."""
+    return out.with_name(out.name + ".start.safetensors")
+
+
+def divided(store: Store, share: float, seed: int) -> tuple[Store, Store | None]:
+    """Take rows for the search's own parameters off the training rows. Raises DataError: there are too few."""
+    if share == 0:
+        return store, None
+    parts = split_random(store.rows, shares={"train": 1 - share, "knobs": share}, seed=seed ^ KNOB_SEED)
+    if min(len(parts["train"]), len(parts["knobs"])) < 2:
+        raise DataError(f"{share:.0%} of {store.rows} training rows are too few to train on; give more rows.")
+    return Picked(store, parts["train"]), Picked(store, parts["knobs"])
 
 
 def options_of(method: Method, given: Options | Mapping[str, Any] | None) -> Options:

@@ -11,11 +11,15 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.store import Store
 from clicksmith.errors import UsageError
+from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.told import FitProgress
+from clicksmith.models.planned import spec_under
+from clicksmith.plan import Plan
+from clicksmith.plan.apply import apply_plan
 from clicksmith.plan.parts import AnyPart, FoundBy
 
 if TYPE_CHECKING:
-    from clicksmith.models.spec import ModelSpec
+    from clicksmith.models.spec import CTRModel, ModelSpec
     from clicksmith.train.settings import TrainSettings
 
 
@@ -49,11 +53,20 @@ class Asked:
     folder: Path
     """Of the search: checkpoints lie here, so that an interrupted search goes on."""
     progress: FitProgress
+    start: Path
+    """Where a method may leave weights for a refit to begin with; see `compact`."""
+    knobs: Store | None = None
+    """Rows that train the search's own parameters, taken off the training rows; for methods that ask for them."""
 
     @property
     def layout(self) -> Layout:
         """The layout of the rows."""
         return self.encoder.layout
+
+    def compact(self, parts: tuple[AnyPart, ...]) -> "CTRModel":
+        """Return a new model under what was found, as `fit` builds it: `save_start` writes its weights."""
+        applied = apply_plan(Plan(parts=parts), self.encoder)
+        return new_model(spec_under(applied, self.spec), applied.encoder.layout, self.seed)
 
     def found_by(self, method: str, options: Options, **scores: float) -> FoundBy:
         """Return the origin of a part."""
@@ -72,3 +85,5 @@ class Method:
     """One line."""
     options: type[Options]
     run: Callable[[Asked, Any], tuple[AnyPart, ...]]
+    knob_share: Callable[[Any], float] = lambda _: 0.0
+    """From the options to the share of the training rows that train the search's own parameters instead."""

@@ -24,6 +24,9 @@ class Hook:
     def after_step(self, step: int, rate: float) -> None:
         """Act between two steps."""
 
+    def evaluated(self, entry: dict[str, Any]) -> None:
+        """See an evaluation, of which `entry` is the line of the log, and add to it what belongs there."""
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides the model: tensors and plain values, nested as you like."""
         return {}

@@ -245,6 +245,11 @@ class RowOptimizers:
         for optimizer in self.optimizers:
             optimizer.store.sink = None
 
+    def release(self, store: RowStore) -> None:
+        """Let one store go to another optimiser."""
+        self.optimizers = tuple(o for o in self.optimizers if o.store is not store)
+        store.sink = None
+
     def state_dict(self) -> dict[str, Any]:
         """Return the states in the order of `row_stores(model)`, under "0", "1", ..."""
         return {str(i): optimizer.state_dict() for i, optimizer in enumerate(self.optimizers)}

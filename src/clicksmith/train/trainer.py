@@ -209,6 +209,7 @@ class _Training:
         }  # fmt: skip
         watch.restart()
         best = self.valid is None or self._measure(self.valid, entry)
+        self.hook.evaluated(entry)
         course.history.append(entry)
         if course.step >= self.total:
             course.reason = "epochs" if self.total == self.settings.epochs * self.loader.steps else "steps"

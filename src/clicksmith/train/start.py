@@ -1,0 +1,50 @@
+"""Start files: weights that training begins with instead of drawn ones. A search writes one beside its Plan.
+
+Safetensors with the weights of the model *as `fit` builds it under the Plan* (compact: dropped features have no row),
+and that model's digest, so that they fit only the same backbone with the same options on the same ids.
+"""
+
+import hashlib
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.files import atomic_file
+from clicksmith.models.spec import CTRModel
+from clicksmith.train.checkpoint import load_weights, weights_of
+
+
+def save_start(model: CTRModel, path: Path) -> None:
+    """Write the weights of a model under a Plan."""
+    with atomic_file(path) as beside:
+        weights = {name: tensor.contiguous() for name, tensor in weights_of(model).items()}
+        save_file(weights, beside, metadata={"model": model.digest})
+
+
+def load_start(model: CTRModel, path: Path) -> None:
+    """Put the weights of a start file into a model that was built under the same Plan.
+
+    Raises ArtifactError: the file is none. UsageError: it belongs to another model.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            told = (file.metadata() or {}).get("model", "")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"cannot read the start file '{path}': {error}. Search again, or leave --start out.") from error
+    if told != model.digest:
+        raise UsageError(
+            f"the start file '{path}' has the weights of another model: it goes with the Plan of its search, the same "
+            "backbone and the same options, and no other Plan. Leave --start out to begin with drawn weights."
+        )
+    load_weights(model, weights)
+
+
+def start_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a start file. Raises ArtifactError: there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"cannot read the start file '{path}': {error.strerror}.") from error
