@@ -108,7 +108,9 @@ def search(
         check_labels(rows, whole)
         check_monitor(whole.monitor, judged)
         apart = f" {knobs.rows:,} for the search's own parameters," if knobs is not None else ""
-        told.said(f"rows: {rows.rows:,} train,{apart} {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields")
+        told.said(
+            f"rows: {rows.rows:,} train,{apart} {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields"
+        )
         work = Asked(
             encoder=applied.encoder, train=rows, valid=judged, spec=spec_under(applied, spec), settings=whole,
             backbone=name or (backbone if isinstance(backbone, str) else "own"), seed=seed, data=data, folder=folder,

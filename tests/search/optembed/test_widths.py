@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from ranked_world import ranked
 from scipy.stats import chisquare
 from torch import nn
 
@@ -21,7 +22,6 @@ from clicksmith.search.optembed.widths import Sampled, grid
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 from clicksmith.testing.subject import Subject, require_close
 from clicksmith.train.rows import row_optimizers
-from ranked_world import ranked
 
 SHAPE = TableShape((("a", 30), ("b", 20)), 8)
 
@@ -69,7 +69,7 @@ def test_impossible_widths_are_refused():
     for widths in ((0, 2), (4, 2), (2, 9)):
         with pytest.raises(UsageError, match=r"must rise, from 1 to at most the embedding's dim 8"):
             grid(widths, 8)
-    with pytest.raises(UsageError, match="dim is 1; .* must be 2 or more"):
+    with pytest.raises(UsageError, match=r"dim is 1; .* must be 2 or more"):
         grid((), 1)
 
 

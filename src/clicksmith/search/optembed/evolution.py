@@ -31,6 +31,8 @@ class Scored(msgspec.Struct, frozen=True):
 class Evolution:
     """The population. `ask` for children, score them, `tell` the scores; repeat until `ask` gives none.
 
+    Paper: optembed, section 3.3.
+
     Args:
         genes: how many vocabularies there are.
         price: the parameters of a candidate; they grow with every width.

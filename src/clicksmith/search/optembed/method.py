@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.table import Plain
 from clicksmith.encode.layout import UNSEEN
+from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
 from clicksmith.errors import CompositionError, UsageError
 from clicksmith.files import write_bytes
@@ -94,6 +95,10 @@ def search_optembed(
     said: Callable[[str], None] = lambda _: None,
 ) -> Found:
     """Search on encoded rows; with `folder` an interrupted search goes on, to the same result.
+
+    Differs from the paper: candidates come from probes first, not from chance; a budget; batch normalisation is
+    measured anew for each candidate; what ends the supernet's training does not choose widths.
+    Paper: optembed, section 3.
 
     Args:
         train: rows that train weights and thresholds.
@@ -228,8 +233,8 @@ def pricing(model: CTRModel, kept: Kept, table: SampledTable | None) -> Callable
 def _check_budget(budget: int | None, parameters: int) -> None:
     if budget is not None and parameters > budget:
         raise UsageError(
-            f"the budget is {budget:,} parameters, and the pruned model has {parameters:,}; raise the budget, or alpha, "
-            "so that more ids are pruned."
+            f"the budget is {budget:,} parameters, and the pruned model has {parameters:,}; raise the budget, or "
+            "alpha, so that more ids are pruned."
         )
 
 
@@ -258,7 +263,7 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     """Search on half of the selection rows, while the other half ends the training of the supernet."""
     order = np.random.default_rng([asked.seed, 0x0E]).permutation(asked.valid.rows)
     half = asked.valid.rows // 2
-    stop, select = (Store.of(asked.valid.take(np.sort(rows)), asked.layout) for rows in (order[:half], order[half:]))
+    stop, select = (Picked(asked.valid, np.sort(rows)) for rows in (order[:half], order[half:]))
     check_monitor(asked.settings.monitor, stop)
     settings = msgspec.structs.replace(asked.settings, seed=asked.seed)
     found = search_optembed(
