@@ -29,7 +29,9 @@ def probes(genes: int, grid: Widths) -> list[Widths]:
     return [whole] + [(*whole[:i], width, *whole[i + 1 :]) for i in range(genes) for width in probed_widths(grid)]
 
 
-def first(scores: list[float], genes: int, grid: Widths, price: Callable[[Widths], int], budget: int | None) -> tuple:
+def first(
+    scores: list[float], genes: int, grid: Widths, price: Callable[[Widths], int], budget: int | None
+) -> tuple[Widths, ...]:
     """Return candidates along the cheapest way down: at each step the narrowing of least harm per parameter saved."""
     points, whole = probed_widths(grid), scores[0]
     harms: list[dict[int, float]] = []

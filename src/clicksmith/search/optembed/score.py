@@ -1,7 +1,7 @@
 """Scores of many candidates in one pass over the rows."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 from clicksmith.batch.batch import Batch, batch_of, to_device
 from clicksmith.embed.activation import Dice
 from clicksmith.encode.store import Store
-from clicksmith.errors import DataError
 from clicksmith.evaluate.auc import auc
 from clicksmith.models.spec import CTRModel
 from clicksmith.search.optembed.widths import SampledTable
@@ -52,8 +51,6 @@ class Scorer:
         logits: list[list[NDArray[np.float32]]] = [[] for _ in candidates]
         labels: list[NDArray[np.float32]] = []
         for batch in self._batches(self.select, rows):
-            if batch.targets.labels is None:
-                raise DataError("the selection rows have no labels; widths are chosen by them.")
             labels.append(batch.targets.labels.cpu().numpy())
             for candidate, known, found in zip(candidates, statistics, logits, strict=True):
                 self._put(known)
@@ -105,7 +102,7 @@ def chosen(total: int, rows: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng([seed, 0x0E]).choice(total, rows, replace=False))
 
 
-def _score(labels: NDArray[np.float32], logits: NDArray[np.float32], metric: str | Literal["auc", "logloss"]) -> float:
+def _score(labels: NDArray[np.float32], logits: NDArray[np.float32], metric: str) -> float:
     """Return the mean over outputs; higher is better."""
     if metric == "auc":
         return float(np.mean([auc(labels[:, i], logits[:, i]) for i in range(labels.shape[1])]))
