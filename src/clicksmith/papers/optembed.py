@@ -14,8 +14,7 @@ PAPER = Paper(
     venue="CIKM",
     year=2022,
     url="https://arxiv.org/abs/2208.04482",
-    claims=(),
+    note="its tables could not be obtained; it claims a smaller embedding table at an AUC that is no lower",
 )
-"""Its tables could not be obtained; the direction it claims is a smaller table at an AUC that is no lower."""
 
 PIECES = (Thresholds, Step, Sampled, Evolution, search_optembed)

@@ -116,6 +116,7 @@ def search(
             backbone=name or (backbone if isinstance(backbone, str) else "own"), seed=seed, data=data, folder=folder,
             progress=told, start=start_of(path), knobs=knobs,
         )  # fmt: skip
+        work.start.unlink(missing_ok=True)  # of an earlier Plan that was removed
         found = Plan(parts=chosen.run(work, wanted))
         found.save(path)
     return found
