@@ -4,21 +4,26 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from ranked_world import RANKS, ranked
 from scipy.stats import spearmanr
 
 from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import UsageError
+from clicksmith.fitting.asked import new_model, spec_for
 from clicksmith.fitting.job import fit
 from clicksmith.models import model_spec
+from clicksmith.models.planned import spec_under
 from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
+from clicksmith.plan.apply import apply_plan
 from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.job import search
 from clicksmith.search.optembed.method import search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.serve.artifact import load
 from clicksmith.train.settings import TrainSettings
+from clicksmith.train.start import load_start
 
 SETTINGS = TrainSettings(epochs=2, batch_size=256, learning_rate=1e-2, device="cpu")
 SMALL = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.5, generations=4, mutations=4, crossovers=4, probe=False)
@@ -57,7 +62,7 @@ def test_an_interrupted_search_goes_on_to_the_same_result(tmp_path):
 def test_the_plan_is_kept_features_and_prefixes():
     kept = {"a": np.array([True, True, True, False]), "b": np.ones(5, bool)}
     result = found()
-    result = type(result)(kept, {"a": 3, "b": 4}, 0, (), ())
+    result = type(result)(kept, {"a": 3, "b": 4}, 0, (), (), result.model)
     by = FoundBy(method="optembed")
     features, columns = result.parts(4, {"a": "x", "b": "y"}, by)
     assert isinstance(features, KeptFeatures) and list(features.slots) == ["a"]
@@ -74,7 +79,7 @@ def test_budgets_that_cannot_be_met_are_refused():
 
 @pytest.mark.slow
 def test_richer_fields_get_more_columns():
-    options = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.55, patience=10)
+    options = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.55, generations=30)
     settings = msgspec.structs.replace(SETTINGS, epochs=4)
     rows, select = ranked(40_000, 1, scale=2.0), ranked(10_000, 2, scale=2.0)
     result = search_optembed(model_spec("fm", dim=8), rows, None, select, settings, options)
@@ -126,6 +131,38 @@ def test_noise_is_pruned_before_what_is_useful_and_another_backbone_is_refitted(
     size = sum(p.numel() for p in table.parameters())
     assert size <= 0.5 * whole
     assert size == features.found_by.scores["parameters"]  # what was priced is what is there
+
+
+@pytest.mark.parametrize("widths", [(2, 3), (4,)])
+def test_the_start_file_holds_the_supernets_kept_rows_and_columns(widths, tmp_path):
+    rows, valid = planted(3000), planted(1000, 1)
+    search(
+        "optembed", rows, valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="deepfm",
+        model_options={"dim": 4, "units": (4,), "dropout": 0.0}, settings={"batch_size": 256, "epochs": 2},
+        options={"start": "first", "generations": 1, "widths": widths},
+    )  # fmt: skip
+    plan = Plan.load(tmp_path / "plan.json")
+    encoder = Encoder.fit(SCHEMA, rows)
+    applied = apply_plan(plan, encoder)
+    spec = spec_for("deepfm", {"dim": 4, "units": (4,), "dropout": 0.0}, SCHEMA)
+    compact = new_model(spec_under(applied, spec), applied.encoder.layout, 5)
+    load_start(compact, tmp_path / "plan.json.start.safetensors")
+    plain = new_model(spec, encoder.layout, 0)  # the supernet draws as the plain model does
+    assert plan.parts
+    features = {s: a.values for part in plan.parts if isinstance(part, KeptFeatures) for s, a in part.slots.items()}
+    cut = {s: b[0].columns for part in plan.parts if isinstance(part, Columns) for s, b in part.slots.items()}
+    for slot, count in encoder.layout.rows.items():
+        mask = features.get(slot, np.ones(count, bool))
+        old = torch.arange(2, count, dtype=torch.int32)[torch.from_numpy(mask[2:])].unsqueeze(1)
+        new = torch.arange(2, 2 + len(old), dtype=torch.int32).unsqueeze(1)
+        wanted = plain.embedder.columns.table(old, (slot,))
+        if slot in cut:
+            wanted = wanted * (torch.arange(4) < len(cut[slot]))
+        assert torch.equal(compact.embedder.columns.table(new, (slot,)), wanted)
+        views = (plain.embedder.views[0].columns, compact.embedder.views[0].columns)
+        assert torch.equal(views[1].table(new, (slot,)), views[0].table(old, (slot,)))
+    dense = {n: p for n, p in plain.named_parameters() if n.startswith(("block", "head"))}
+    assert all(torch.equal(p, dense[n]) for n, p in compact.named_parameters() if n in dense)
 
 
 def test_the_command(tmp_path, capsys):

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from clicksmith.embed.rows import row_stores
@@ -17,6 +16,7 @@ from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
 from clicksmith.errors import CompositionError, UsageError
 from clicksmith.files import write_bytes
+from clicksmith.fitting.asked import new_model
 from clicksmith.identity import digest
 from clicksmith.models.spec import CTRModel, ModelSpec, shapes_of
 from clicksmith.plan.apply import numbering
@@ -28,11 +28,13 @@ from clicksmith.search.optembed.gate import ThresholdGate, Thresholds
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.probe import first, probes
 from clicksmith.search.optembed.score import Scorer, chosen
+from clicksmith.search.optembed.start import started
 from clicksmith.search.optembed.widths import Sampled, SampledTable, grid
 from clicksmith.train.counts import id_counts
 from clicksmith.train.monitor import check_monitor
 from clicksmith.train.progress import Progress
 from clicksmith.train.settings import TrainSettings
+from clicksmith.train.start import save_start
 from clicksmith.train.trainer import train as train_model
 
 Kept = dict[str, NDArray[np.bool_]]
@@ -52,6 +54,8 @@ class Found:
     """The Pareto front of what was scored, smallest first; widths in the order of `widths`."""
     notes: tuple[str, ...]
     """What a person should know."""
+    model: CTRModel
+    """The supernet, trained."""
 
     def parts(self, dim: int, numbering: dict[str, str], by: FoundBy) -> tuple[AnyPart, ...]:
         """Return the Plan's parts: kept features where some are dropped, prefix columns where vectors are cut."""
@@ -111,10 +115,7 @@ def search_optembed(
         CompositionError: the backbone has no vectors to prune by.
         DataError, DivergedError: as `train` says, or nothing would be kept.
     """
-    whole = supernet(spec, options, train.layout)
-    with torch.random.fork_rng(enabled=True):
-        torch.manual_seed(settings.seed)
-        model = CTRModel(whole, train.layout)
+    model = new_model(supernet(spec, options, train.layout), train.layout, settings.seed)
     if not train.layout.slots:
         raise UsageError("optembed chooses among values of fields, and the data has only numbers.")
     full = sum(store.weight.numel() for store in row_stores(model))
@@ -137,12 +138,12 @@ def search_optembed(
     if sampled is None:
         _check_budget(budget, price(()))
         notes.append("the backbone has no main table of its own vectors: ids were pruned, and no widths chosen.")
-        return Found(kept, {}, price(()), (), tuple(notes))
+        return Found(kept, {}, price(()), (), tuple(notes), model)
     asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed])
     search = _WidthSearch(model, sampled, train, select, options, price, budget, settings.seed, folder, asked, said)
     best, front = search.run()
     widths = dict(zip(sampled.slots, best.widths, strict=True))
-    return Found(kept, widths, best.parameters, front, tuple(notes))
+    return Found(kept, widths, best.parameters, front, tuple(notes), model)
 
 
 class _WidthSearch:
@@ -276,6 +277,11 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
     if not parts:
         asked.progress.said("note: nothing is pruned and nothing cut; the Plan is empty. Give --search.max_ratio.")
+    elif options.start != "none":
+        whole = found.model
+        if options.start == "first":
+            whole = new_model(supernet(asked.spec, options, asked.layout), asked.layout, asked.seed)
+        save_start(started(asked.compact(parts), whole, found.kept), asked.start)
     return parts
 
 

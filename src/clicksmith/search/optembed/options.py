@@ -27,7 +27,10 @@ class OptEmbed(Options, frozen=True):
     slack: float = 0.0
     """The smallest candidate within this of the best score is taken."""
 
-    generations: int = 30
+    start: Literal["none", "first", "supernet"] = "none"
+    """Leave a start file for the refit: with the weights that the supernet had at first, or in the end."""
+
+    generations: int = 20
     mutations: int = 10
     """Children per generation that are mutants of one parent."""
     crossovers: int = 10
@@ -43,9 +46,9 @@ class OptEmbed(Options, frozen=True):
 
     metric: Literal["auc", "logloss"] = "auc"
     """What a candidate is scored by."""
-    score_rows: int = 20_000
+    score_rows: int = 10_000
     """Selection rows that score candidates, the same for all; the last front is scored on all rows."""
-    norm_rows: int = 8_192
+    norm_rows: int = 4_096
     """Training rows that batch normalisation measures anew for each candidate."""
 
     def __post_init__(self) -> None:
