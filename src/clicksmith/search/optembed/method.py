@@ -101,12 +101,13 @@ def search_optembed(
     """Search on encoded rows; with `folder` an interrupted search goes on, to the same result.
 
     Differs from the paper: candidates come from probes first, not from chance; a budget; batch normalisation is
-    measured anew for each candidate; what ends the supernet's training does not choose widths.
+    measured anew for each candidate; what ends the supernet's training does not choose widths,
+    and it ends as the plain model's does (at the first evaluation without a rise, it often ends before it has learned).
     Paper: optembed, section 3.
 
     Args:
         train: rows that train weights and thresholds.
-        stop: rows that end the training of the supernet at the first evaluation without a rise; None: after its epochs.
+        stop: rows that end the training of the supernet, as `settings` say; None: after its epochs.
         select: rows that choose widths.
         said: told the lines for people.
 
@@ -123,8 +124,8 @@ def search_optembed(
     gate.watch(model.embedder)
     if options.evidence:
         gate.weigh(id_counts(train), options.evidence)
-    patient = msgspec.structs.replace(settings, patience=1, accumulate=1)
-    train_model(model, train, stop, patient, run_dir=None if folder is None else folder / "training", progress=progress)
+    once = msgspec.structs.replace(settings, accumulate=1)
+    train_model(model, train, stop, once, run_dir=None if folder is None else folder / "training", progress=progress)
     kept = gate.kept()
     notes = _told(gate, kept, settings)
     for note in notes:
