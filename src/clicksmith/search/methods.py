@@ -4,11 +4,13 @@ from clicksmith.search import controls, graphhash, optfs
 from clicksmith.search.dnis import controls as columns
 from clicksmith.search.dnis import method as dnis
 from clicksmith.search.method import Method
+from clicksmith.search.optembed import method as optembed
 from clicksmith.search.optinter import method as optinter
 
 _ALL: tuple[Method, ...] = (
     graphhash.METHOD,
     optfs.METHOD,
+    optembed.METHOD,
     optinter.METHOD,
     dnis.METHOD,
     controls.RANDOM,

@@ -1,0 +1,218 @@
+"""`Thresholds`: an id keeps its vectors while the size of its main vector exceeds a learned threshold."""
+
+from types import SimpleNamespace
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from clicksmith.embed.columns import Columns
+from clicksmith.embed.embedder import Embedder
+from clicksmith.embed.rows import SlotOffsets
+from clicksmith.embed.sockets import IdGate
+from clicksmith.embed.views import ColumnView
+from clicksmith.encode.layout import UNSEEN
+from clicksmith.errors import CompositionError, DivergedError, UsageError
+from clicksmith.search.optembed.step import step
+from clicksmith.search.optembed.widths import SampledTable
+
+PIECE = 1 << 16
+"""Rows whose sizes are computed at a time."""
+
+
+class Thresholds(IdGate, frozen=True):
+    """Multiply every vector of an id by `step(|E_id|_1 * evidence - t)`.
+
+    The thresholds rise by the regulariser `alpha * sum exp(-t)` and move with the gradient of the loss, by plain SGD.
+    Fields that share a vocabulary share a threshold. Padding and unseen ids always pass.
+    Paper: optembed, section 3.1.
+    """
+
+    mode: Literal["field", "feature"] = "field"
+    """A threshold per vocabulary, or per id."""
+    rate: float = 0.01
+    """Learning rate of the thresholds."""
+    alpha: float = 0.1
+    """Weight of the regulariser, which raises thresholds."""
+    initial: float = 0.0
+    """Thresholds at the start."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("rate", "alpha"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UsageError(
+                    f"{name} of the thresholds is {getattr(self, name)}; it must be 0 or more, and finite."
+                )
+
+    def build(self, slots: tuple[tuple[str, int], ...]) -> nn.Module:
+        """Return the module; `watch` tells it whose sizes count."""
+        return ThresholdGate(self, slots)
+
+
+class ThresholdGate(nn.Module):
+    """The masks of looked-up ids, and the SGD of the thresholds: both cost what the batch holds.
+
+    The gradient of a threshold is applied in the backward pass (SGD is additive), the regulariser at the next forward
+    pass. Per id it is made up for when the id is looked up: n steps without it take t to ln(exp(t) + n alpha rate).
+
+    Shape:
+        forward: ids [..., columns] -> [..., columns, 1]
+        thresholds: [slots] or [ids of all slots]
+    """
+
+    thresholds: Tensor
+    seen: Tensor
+    clock: Tensor
+    due: Tensor
+    evidence: Tensor | None
+    fixed: Tensor | None
+
+    def __init__(self, part: Thresholds, slots: tuple[tuple[str, int], ...]) -> None:
+        super().__init__()
+        self.part, self.slots = part, slots
+        ends = np.cumsum([0, *(rows for _, rows in slots)]).tolist()
+        self.starts = {name: int(start) for (name, _), start in zip(slots, ends, strict=False)}
+        self.by_id = part.mode == "feature"
+        count = ends[-1] if self.by_id else len(slots)
+        self.register_buffer("thresholds", torch.full((count,), part.initial))
+        self.register_buffer("seen", torch.zeros(count if self.by_id else 0, dtype=torch.int64))
+        self.register_buffer("clock", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("due", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("evidence", None, persistent=False)
+        self.register_buffer("fixed", None, persistent=False)
+        self.offsets = _starts(self.starts)
+        self.places = self.offsets if self.by_id else _starts({name: i for i, (name, _) in enumerate(slots)})
+        self.tables: tuple[nn.Module, ...] = ()
+        self.used: set[str] = set()
+
+    def watch(self, embedder: Embedder) -> None:
+        """Let the sizes be those of the main vectors, whole; where a model has none, those of its views' rows."""
+        if embedder.columns is not None:
+            held: list[Columns] = [embedder.columns]
+        else:
+            held = [view.columns for view in embedder.views if isinstance(view, ColumnView)]
+        self.used = {slot for columns in held for slot in _slots(columns)}
+        held = [columns for columns in held if self.used <= _slots(columns)]
+        tables = [columns.table for columns in held if columns.table is not None]
+        if not tables:
+            raise CompositionError(
+                "OptEmbed prunes ids by the size of their vectors, and no table of this model holds all vocabularies; "
+                "use a backbone that reads field vectors."
+            )
+        # a tuple, so that the tables do not become this module's own
+        self.tables = tuple(table.inner if isinstance(table, SampledTable) else table for table in tables)
+
+    def weigh(self, counts: dict[str, Tensor], evidence: float) -> None:
+        """Count n / (n + evidence) of the size of an id that training saw n times."""
+        seen = torch.cat([counts[name] for name, _ in self.slots]).to(self.thresholds)
+        self.evidence = seen / (seen + evidence)
+
+    def fix(self, kept: dict[str, NDArray[np.bool_]]) -> None:
+        """Let these ids pass from now on, and no others."""
+        self.fixed = torch.from_numpy(np.concatenate([kept[name] for name, _ in self.slots]))
+
+    def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
+        """Return the mask of ids [..., columns]."""
+        if self.fixed is not None:
+            return self.fixed[ids + self.offsets(slots, ids.device)].unsqueeze(-1).to(self.thresholds.dtype)
+        if self.training and bool(self.due):
+            self._raise()
+        places = self.places(slots, ids.device)
+        places = ids + places if self.by_id else places.expand(ids.shape)
+        free = ids <= UNSEEN
+        if self.training and self.by_id:
+            self._make_up(places)
+        s = self.sizes(ids, slots) - self.thresholds[places]
+        s = (
+            s
+            if not (self.training and torch.is_grad_enabled())
+            else cast("Tensor", _Moves.apply(s, self, places, free))
+        )
+        return step(s).masked_fill(free, 1.0).unsqueeze(-1)
+
+    def sizes(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
+        """Return the L1 norms of ids [..., columns], weighed by the evidence: same shape."""
+        dtype = self.thresholds.dtype
+        found = [table(ids, slots).abs().sum(-1, dtype=dtype) for table in self.tables]
+        total = found[0] if len(found) == 1 else torch.stack(found).sum(0)
+        return total if self.evidence is None else total * self.evidence[ids + self.offsets(slots, ids.device)]
+
+    def kept(self) -> dict[str, NDArray[np.bool_]]:
+        """Return slot -> whether each id passes: the one pass over the whole vocabulary, after training.
+
+        Raises DivergedError: a threshold is not finite.
+        """
+        if bool(self.due):
+            self._raise()
+        if self.by_id:
+            self._make_up(torch.arange(len(self.thresholds), device=self.thresholds.device))
+        if not bool(self.thresholds.isfinite().all()):
+            raise DivergedError(
+                f"a threshold of OptEmbed is not finite after {int(self.clock)} steps; lower the rate of the "
+                f"thresholds ({self.part.rate:g})."
+            )
+        found: dict[str, NDArray[np.bool_]] = {}
+        with torch.no_grad():
+            for place, (name, rows) in enumerate(self.slots):
+                passes = np.ones(rows, np.bool_)
+                for start in range(UNSEEN + 1, rows if name in self.used else 0, PIECE):
+                    ids = torch.arange(start, min(rows, start + PIECE), dtype=torch.int32).unsqueeze(1)
+                    ids = ids.to(self.thresholds.device)
+                    own = self.thresholds[ids + self.starts[name]] if self.by_id else self.thresholds[place]
+                    passes[start : start + PIECE] = ((self.sizes(ids, (name,)) - own)[:, 0] > 0).cpu().numpy()
+                found[name] = passes
+        return found
+
+    def _raise(self) -> None:
+        """Take the regulariser's step."""
+        with torch.no_grad():
+            self.clock += 1
+            self.due.fill_(value=False)
+            if not self.by_id:
+                self.thresholds += self.part.rate * self.part.alpha * (-self.thresholds).clamp(max=80).exp()
+
+    def _make_up(self, places: Tensor) -> None:
+        """Bring thresholds of ids up to the clock."""
+        with torch.no_grad():
+            flat = places.flatten()
+            steps = (self.clock - self.seen[flat]).to(self.thresholds)
+            t = self.thresholds[flat]
+            # ln(exp(t) + n alpha rate), safe where exp(t) is nothing or everything
+            risen = t + torch.log1p(steps * self.part.rate * self.part.alpha * (-t).clamp(max=80).exp())
+            self.thresholds[flat] = torch.where(t > -80, risen, t)
+            self.seen[flat] = self.clock
+
+    def moved(self, places: Tensor, grad: Tensor) -> None:
+        """Take the SGD step of a gradient of thresholds; places and grad [...]."""
+        with torch.no_grad():
+            self.thresholds.index_add_(0, places.flatten(), -self.part.rate * grad.flatten().to(self.thresholds))
+            self.due.fill_(value=True)
+
+
+class _Moves(torch.autograd.Function):
+    """Passes s = size - t on; backward, t takes its step. Padding and unseen ids have none."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, gate: ThresholdGate, places: Tensor, free: Tensor) -> Tensor:
+        ctx.gate = gate
+        ctx.save_for_backward(places, free)
+        return s.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        places, free = ctx.saved_tensors
+        ctx.gate.moved(places, -grads[0].masked_fill(free, 0.0))
+        return grads[0], None, None, None
+
+
+def _slots(columns: Columns) -> set[str]:
+    """Return the vocabularies of a table's columns."""
+    return {*columns.slots, *(slot for slots in columns.history_slots.values() for slot in slots)}
+
+
+def _starts(numbers: dict[str, int]) -> SlotOffsets:
+    """Return what gives each column its slot's number."""
+    return SlotOffsets(cast("Any", SimpleNamespace(starts=numbers)))

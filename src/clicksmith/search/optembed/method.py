@@ -1,0 +1,289 @@
+"""OptEmbed's search: the supernet is trained, ids under the thresholds are pruned, widths are evolved."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.embed.rows import row_stores
+from clicksmith.embed.table import Plain
+from clicksmith.encode.layout import UNSEEN
+from clicksmith.encode.picked import Picked
+from clicksmith.encode.store import Store
+from clicksmith.errors import CompositionError, UsageError
+from clicksmith.files import write_bytes
+from clicksmith.fitting.asked import new_model
+from clicksmith.identity import digest
+from clicksmith.models.spec import CTRModel, ModelSpec, shapes_of
+from clicksmith.plan.apply import numbering
+from clicksmith.plan.arrays import Array
+from clicksmith.plan.parts import FIRST, AnyPart, Block, Columns, FoundBy, KeptFeatures
+from clicksmith.search.method import Asked, Method
+from clicksmith.search.optembed.evolution import Evolution, Scored, Widths, smallest_within
+from clicksmith.search.optembed.gate import ThresholdGate, Thresholds
+from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.search.optembed.probe import first, probes
+from clicksmith.search.optembed.score import Scorer, chosen
+from clicksmith.search.optembed.start import started
+from clicksmith.search.optembed.widths import Sampled, SampledTable, grid
+from clicksmith.train.counts import id_counts
+from clicksmith.train.monitor import check_monitor
+from clicksmith.train.progress import Progress
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.start import save_start
+from clicksmith.train.trainer import train as train_model
+
+Kept = dict[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found."""
+
+    kept: Kept
+    """Slot to whether each id keeps its vectors."""
+    widths: dict[str, int]
+    """Slot to the width of its vectors; empty for a backbone without a main table."""
+    parameters: int
+    """Row-indexed parameters of the model found."""
+    front: tuple[Scored, ...]
+    """The Pareto front of what was scored, smallest first; widths in the order of `widths`."""
+    notes: tuple[str, ...]
+    """What a person should know."""
+    model: CTRModel
+    """The supernet, trained."""
+
+    def parts(self, dim: int, numbering: dict[str, str], by: FoundBy) -> tuple[AnyPart, ...]:
+        """Return the Plan's parts: kept features where some are dropped, prefix columns where vectors are cut."""
+        dropped = {slot: Array(kept) for slot, kept in self.kept.items() if not kept.all()}
+        cut = {
+            slot: (Block(FIRST, len(self.kept[slot]), tuple(range(width))),)
+            for slot, width in self.widths.items()
+            if width < dim and len(self.kept[slot]) > FIRST
+        }
+        found: list[AnyPart] = []
+        if dropped:
+            found.append(KeptFeatures(slots=dropped, numbering={s: numbering[s] for s in dropped}, found_by=by))
+        if cut:
+            found.append(Columns(dim=dim, slots=cut, numbering={s: numbering[s] for s in cut}, found_by=by))
+        return tuple(found)
+
+
+def supernet(spec: ModelSpec, options: OptEmbed, layout: Any) -> ModelSpec:
+    """Return the backbone with thresholds on every id, and drawn widths where it has a main table to cut."""
+    embed = spec.embed
+    if embed.ids is not None:
+        raise CompositionError(f"the backbone has a gate on its ids already ({embed.ids}); search without it.")
+    gate = Thresholds(mode=options.mode, rate=options.threshold_rate, alpha=options.alpha)
+    table = embed.table
+    if "vectors" in shapes_of(spec, layout).reads and isinstance(table, Plain):
+        grid(options.widths, embed.dim)
+        table = Sampled(inner=table, widths=options.widths)
+    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, ids=gate, table=table))
+
+
+def search_optembed(
+    spec: ModelSpec,
+    train: Store,
+    stop: Store | None,
+    select: Store,
+    settings: TrainSettings,
+    options: OptEmbed,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    said: Callable[[str], None] = lambda _: None,
+) -> Found:
+    """Search on encoded rows; with `folder` an interrupted search goes on, to the same result.
+
+    Differs from the paper: candidates come from probes first, not from chance; a budget; batch normalisation is
+    measured anew for each candidate; what ends the supernet's training does not choose widths,
+    and it ends as the plain model's does (at the first evaluation without a rise, it often ends before it has learned).
+    Paper: optembed, section 3.
+
+    Args:
+        train: rows that train weights and thresholds.
+        stop: rows that end the training of the supernet, as `settings` say; None: after its epochs.
+        select: rows that choose widths.
+        said: told the lines for people.
+
+    Raises:
+        UsageError: options that contradict each other, or a budget that no candidate meets.
+        CompositionError: the backbone has no vectors to prune by.
+        DataError, DivergedError: as `train` says, or nothing would be kept.
+    """
+    model = new_model(supernet(spec, options, train.layout), train.layout, settings.seed)
+    if not train.layout.slots:
+        raise UsageError("optembed chooses among values of fields, and the data has only numbers.")
+    full = sum(store.weight.numel() for store in row_stores(model))
+    gate = cast("ThresholdGate", model.embedder.gate)
+    gate.watch(model.embedder)
+    if options.evidence:
+        gate.weigh(id_counts(train), options.evidence)
+    once = msgspec.structs.replace(settings, accumulate=1)
+    train_model(model, train, stop, once, run_dir=None if folder is None else folder / "training", progress=progress)
+    kept = gate.kept()
+    notes = _told(gate, kept, settings)
+    for note in notes:
+        said(note)
+    gate.fix(kept)
+    table = None if model.embedder.columns is None else model.embedder.columns.table
+    sampled = table if isinstance(table, SampledTable) else None
+    price = pricing(model, kept, sampled)
+    budget = options.max_parameters
+    budget = int(full * options.max_ratio) if options.max_ratio is not None else budget
+    if sampled is None:
+        _check_budget(budget, price(()))
+        notes.append("the backbone has no main table of its own vectors: ids were pruned, and no widths chosen.")
+        return Found(kept, {}, price(()), (), tuple(notes), model)
+    asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed])
+    search = _WidthSearch(model, sampled, train, select, options, price, budget, settings.seed, folder, asked, said)
+    best, front = search.run()
+    widths = dict(zip(sampled.slots, best.widths, strict=True))
+    return Found(kept, widths, best.parameters, front, tuple(notes), model)
+
+
+class _WidthSearch:
+    """The evolution, its scores and its file."""
+
+    def __init__(
+        self,
+        model: CTRModel,
+        table: SampledTable,
+        train: Store,
+        select: Store,
+        options: OptEmbed,
+        price: Callable[[Widths], int],
+        budget: int | None,
+        seed: int,
+        folder: Path | None,
+        asked: str,
+        said: Callable[[str], None],
+    ) -> None:
+        self.slots, self.options, self.price, self.budget, self.said = table.slots, options, price, budget, said
+        self.file, self.asked, self.rows_in_all = (
+            None if folder is None else folder / "evolution.json",
+            asked,
+            select.rows,
+        )
+        self.scorer = Scorer(model, table, train, select, norm_rows=options.norm_rows, metric=options.metric, seed=seed)
+        self.rows = chosen(select.rows, options.score_rows, seed)
+        self.grid = tuple(int(w) for w in table.grid)
+        self.evolution = Evolution(len(table.slots), self.grid, options, price=price, budget=budget, seed=seed)
+
+    def run(self) -> tuple[Scored, tuple[Scored, ...]]:
+        """Return the chosen candidate and the front."""
+        evolution, genes = self.evolution, len(self.slots)
+        if not self._resumed() and self.options.probe:
+            asked = probes(genes, self.grid)
+            evolution.start(first(self._scores(asked, self.rows), genes, self.grid, self.price, self.budget))
+        while children := evolution.ask():
+            evolution.tell(children, self._scores(children, self.rows))
+            self._save()
+            best = evolution.best()
+            self.said(f"generation {evolution.generation}: best {best.score:.6f} with {best.parameters:,} parameters")
+        front = evolution.front()
+        if len(self.rows) < self.rows_in_all:  # the few that are left are worth all rows
+            scores = self._scores([one.widths for one in front], np.arange(self.rows_in_all))
+            front = [Scored(o.widths, score, o.parameters) for o, score in zip(front, scores, strict=True)]
+        return smallest_within(front, self.options.slack), tuple(front)
+
+    def _scores(self, candidates: list[Widths], rows: NDArray[np.int64]) -> list[float]:
+        return self.scorer([dict(zip(self.slots, widths, strict=True)) for widths in candidates], rows)
+
+    def _resumed(self) -> bool:
+        if self.file is None or not self.file.exists():
+            return False
+        saved = msgspec.json.decode(self.file.read_bytes())
+        if saved["asked"] != self.asked:
+            return False
+        self.evolution.load(saved["state"])
+        return True
+
+    def _save(self) -> None:
+        if self.file is not None:
+            write_bytes(self.file, msgspec.json.encode({"asked": self.asked, "state": self.evolution.state()}))
+
+
+def pricing(model: CTRModel, kept: Kept, table: SampledTable | None) -> Callable[[Widths], int]:
+    """Return the function from widths to the row-indexed parameters of the model under the Plan."""
+    stays = {slot: int(mask[UNSEEN + 1 :].sum()) for slot, mask in kept.items()}
+    mine = {id(store) for store in row_stores(table)} if table is not None else set[int]()
+    fixed = 0
+    for store in row_stores(model):
+        if id(store) not in mine:
+            fixed += store.dim * sum(FIRST + stays[slot] if slot in stays else rows for slot, rows in store.slots)
+    dim = 0 if table is None else len(table.columns)
+    counts = [] if table is None else [stays[slot] for slot in table.slots]
+
+    def price(widths: Widths) -> int:
+        total = fixed
+        for count, width in zip(counts, widths, strict=True):
+            if count == 0 or width == dim:
+                total += (FIRST + count) * dim
+            else:  # unseen keeps a whole vector; each store has a row of padding
+                total += (1 + count) * width + FIRST * dim
+        return total
+
+    return price
+
+
+def _check_budget(budget: int | None, parameters: int) -> None:
+    if budget is not None and parameters > budget:
+        raise UsageError(
+            f"the budget is {budget:,} parameters, and the pruned model has {parameters:,}; raise the budget, or "
+            "alpha, so that more ids are pruned."
+        )
+
+
+def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]:
+    """Return notes on what was pruned. Raises UsageError if nothing is kept."""
+    sizes = {slot: (int(mask[FIRST:].sum()), len(mask) - FIRST) for slot, mask in kept.items()}
+    known = sum(total for _, total in sizes.values())
+    stay = sum(count for count, _ in sizes.values())
+    t = f"thresholds {float(gate.thresholds.min()):.4g} to {float(gate.thresholds.max()):.4g}"
+    if stay == 0:
+        raise UsageError(
+            f"OptEmbed would prune every one of {known:,} ids ({t}): lower alpha ({gate.part.alpha:g}), the "
+            f"thresholds' rate ({gate.part.rate:g}) or table_l2 ({settings.table_l2:g})."
+        )
+    notes = [f"{stay:,} of {known:,} ids kept ({t})"]
+    notes += [f"'{slot}': all {total:,} ids pruned" for slot, (count, total) in sizes.items() if total and not count]
+    if stay == known:
+        notes.append(
+            f"nothing was pruned ({t}; table_l2 {settings.table_l2:g}): ids shrink below their threshold by L2 on "
+            "all rows; use table_l2 with l2_mode='dense', or raise alpha."
+        )
+    return notes
+
+
+def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
+    """Search on half of the selection rows, while the other half ends the training of the supernet."""
+    order = np.random.default_rng([asked.seed, 0x0E]).permutation(asked.valid.rows)
+    half = asked.valid.rows // 2
+    stop, select = (Picked(asked.valid, np.sort(rows)) for rows in (order[:half], order[half:]))
+    check_monitor(asked.settings.monitor, stop)
+    settings = msgspec.structs.replace(asked.settings, seed=asked.seed)
+    found = search_optembed(
+        asked.spec, asked.train, stop, select, settings, options, folder=asked.folder, progress=asked.progress,
+        said=asked.progress.said,
+    )  # fmt: skip
+    scores = {"parameters": float(found.parameters)}
+    if found.front:
+        scores["score"] = next(one.score for one in found.front if one.parameters == found.parameters)
+    parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
+    if not parts:
+        asked.progress.said("note: nothing is pruned and nothing cut; the Plan is empty. Give --search.max_ratio.")
+    elif options.start != "none":
+        whole = found.model
+        if options.start == "first":
+            whole = new_model(supernet(asked.spec, options, asked.layout), asked.layout, asked.seed)
+        save_start(started(asked.compact(parts), whole, found.kept), asked.start)
+    return parts
+
+
+METHOD = Method("optembed", "which ids keep vectors, and how wide the vectors of each vocabulary are", OptEmbed, run)

@@ -1,0 +1,67 @@
+"""The options of `search optembed`."""
+
+from typing import Literal
+
+from clicksmith.errors import UsageError
+from clicksmith.search.method import Options
+
+
+class OptEmbed(Options, frozen=True):
+    """Options of `clicksmith search optembed`: which ids keep vectors, and how wide those are."""
+
+    mode: Literal["field", "feature"] = "field"
+    """A threshold per vocabulary, or per id."""
+    threshold_rate: float = 0.01
+    """Learning rate of the thresholds (plain SGD)."""
+    alpha: float = 0.1
+    """Weight of exp(-threshold) in the loss: thresholds rise to about ln(1 + alpha threshold_rate steps)."""
+    evidence: float = 0.0
+    """An id seen n times counts n / (n + evidence) of its size; 0 is the paper's, above it rare ids go first."""
+
+    widths: tuple[int, ...] = ()
+    """Widths to choose from; () means 1 to dim, as in the paper. Multiples of 4 are looked up fastest."""
+    max_parameters: int | None = None
+    """The row-indexed parameters of the model found are at most these."""
+    max_ratio: float | None = None
+    """The same as a share of the backbone's."""
+    slack: float = 0.0
+    """The smallest candidate within this of the best score is taken."""
+
+    start: Literal["none", "first", "supernet"] = "none"
+    """Leave a start file for the refit: with the weights that the supernet had at first, or in the end."""
+
+    generations: int = 20
+    mutations: int = 10
+    """Children per generation that are mutants of one parent."""
+    crossovers: int = 10
+    """Children per generation that are crossed from two."""
+    mutate: float = 0.1
+    """Chance of each vocabulary of a mutant to be drawn anew."""
+    parents: int = 15
+    """The best candidates so far, from which children come."""
+    patience: int = 10
+    """Stop after this many generations without a better candidate."""
+    probe: bool = True
+    """Start from candidates that give each width where narrowing each vocabulary alone did harm; else from chance."""
+
+    metric: Literal["auc", "logloss"] = "auc"
+    """What a candidate is scored by."""
+    score_rows: int = 10_000
+    """Selection rows that score candidates, the same for all; the last front is scored on all rows."""
+    norm_rows: int = 4_096
+    """Training rows that batch normalisation measures anew for each candidate."""
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        self.at_least(
+            threshold_rate=0, alpha=0, evidence=0, slack=0, generations=1, mutations=0, crossovers=0, parents=1,
+            patience=1, score_rows=1, norm_rows=2, max_parameters=1,
+        )  # fmt: skip
+        if self.mutations + self.crossovers < 1:
+            raise UsageError("mutations and crossovers are both 0; a generation needs a child.")
+        if not 0 < self.mutate <= 1:
+            raise UsageError(f"mutate is {self.mutate}; it must be above 0 and at most 1.")
+        if self.max_ratio is not None and not 0 < self.max_ratio <= 1:
+            raise UsageError(f"max_ratio is {self.max_ratio}; it must be above 0 and at most 1.")
+        if self.max_ratio is not None and self.max_parameters is not None:
+            raise UsageError(f"max_ratio={self.max_ratio} and max_parameters={self.max_parameters} both; give one.")

@@ -1,0 +1,110 @@
+"""Scores of many candidates in one pass over the rows."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+
+from clicksmith.batch.batch import Batch, batch_of, to_device
+from clicksmith.embed.activation import Dice
+from clicksmith.encode.store import Store
+from clicksmith.evaluate.auc import auc
+from clicksmith.models.spec import CTRModel
+from clicksmith.search.optembed.widths import SampledTable
+
+BATCH = 4096
+Statistics = list[dict[str, Tensor]]
+
+
+class Scorer:
+    """Scores widths per slot under a trained supernet.
+
+    Each batch of rows is read once for all candidates. Statistics of batch normalisation (and of Dice) were averaged
+    over random widths in training: they are measured anew for every candidate, on the same training rows.
+    """
+
+    def __init__(
+        self,
+        model: CTRModel,
+        table: SampledTable,
+        train: Store,
+        select: Store,
+        *,
+        norm_rows: int,
+        metric: str,
+        seed: int,
+    ) -> None:
+        self.model, self.table, self.train, self.select, self.metric = model, table, train, select, metric
+        self.norms: list[Any] = [m for m in model.modules() if isinstance(m, (_BatchNorm, Dice))]
+        self.rows = chosen(train.rows, norm_rows, seed) if self.norms else np.zeros(0, np.int64)
+        self.device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def __call__(self, candidates: Sequence[dict[str, int] | None], rows: NDArray[np.int64]) -> list[float]:
+        """Return a score per candidate on rows of the selection part; None is the full width."""
+        self.model.eval()
+        statistics = self._measured(candidates)
+        logits: list[list[NDArray[np.float32]]] = [[] for _ in candidates]
+        labels: list[NDArray[np.float32]] = []
+        for batch in self._batches(self.select, rows):
+            labels.append(batch.targets.labels.cpu().numpy())
+            for candidate, known, found in zip(candidates, statistics, logits, strict=True):
+                self._put(known)
+                self.table.choose(candidate)
+                found.append(self.model(batch.inputs).logits.float().cpu().numpy())
+        self.table.choose(None)
+        truth = np.concatenate(labels)
+        return [_score(truth, np.concatenate(found), self.metric) for found in logits]
+
+    def _measured(self, candidates: Sequence[dict[str, int] | None]) -> list[Statistics]:
+        """Return the statistics of each candidate: the mean over the batches, each as in training."""
+        found = [self._copied() for _ in candidates]
+        before = [norm.momentum for norm in self.norms]
+        for norm in self.norms:
+            norm.train()
+        for number, batch in enumerate(self._batches(self.train, self.rows)):
+            for i, candidate in enumerate(candidates):
+                self._put(found[i])
+                self.table.choose(candidate)
+                for norm in self.norms:
+                    norm.momentum = 1 / (number + 1)
+                self.model(batch.inputs)
+                found[i] = self._copied()
+        for norm, momentum in zip(self.norms, before, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+        return found
+
+    def _copied(self) -> Statistics:
+        return [{name: b.clone() for name, b in norm.named_buffers()} for norm in self.norms]
+
+    def _put(self, statistics: Statistics) -> None:
+        for norm, known in zip(self.norms, statistics, strict=True):
+            for name, buffer in norm.named_buffers():
+                buffer.copy_(known[name])
+
+    def _batches(self, store: Store, rows: NDArray[np.int64]) -> Iterator[Batch]:
+        for start in range(0, len(rows), BATCH):
+            piece = rows[start : start + BATCH]
+            if store is not self.train or len(piece) > 1:  # batch normalisation cannot take a single row
+                batch = batch_of(store.take(piece))
+                yield batch if self.device.type == "cpu" else to_device(batch, self.device)
+
+
+def chosen(total: int, rows: int, seed: int) -> NDArray[np.int64]:
+    """Return the numbers of at most `rows` rows, drawn by seed, in order."""
+    if rows >= total:
+        return np.arange(total)
+    return np.sort(np.random.default_rng([seed, 0x0E]).choice(total, rows, replace=False))
+
+
+def _score(labels: NDArray[np.float32], logits: NDArray[np.float32], metric: str) -> float:
+    """Return the mean over outputs; higher is better."""
+    if metric == "auc":
+        return float(np.mean([auc(labels[:, i], logits[:, i]) for i in range(labels.shape[1])]))
+    x = logits.astype(np.float64)
+    return -float(np.mean(np.logaddexp(0, x) - labels * x))

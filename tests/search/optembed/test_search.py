@@ -1,0 +1,176 @@
+"""The whole search: planted truth, the same Plan after an interruption, refit with another backbone."""
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from ranked_world import RANKS, ranked
+from scipy.stats import spearmanr
+
+from clicksmith.cli.main import main
+from clicksmith.encode.encoder import Encoder
+from clicksmith.errors import UsageError
+from clicksmith.fitting.asked import new_model, spec_for
+from clicksmith.fitting.job import fit
+from clicksmith.models import model_spec
+from clicksmith.models.planned import spec_under
+from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
+from clicksmith.plan.apply import apply_plan
+from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.search.job import search
+from clicksmith.search.optembed.method import search_optembed
+from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.serve.artifact import load
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.start import load_start
+
+SETTINGS = TrainSettings(epochs=2, batch_size=256, learning_rate=1e-2, device="cpu")
+SMALL = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.5, generations=4, mutations=4, crossovers=4, probe=False)
+
+
+class Stopped(Exception):
+    """Where a test interrupts a search."""
+
+
+def found(folder=None, said=lambda _: None, options=SMALL, seed=0):
+    settings = msgspec.structs.replace(SETTINGS, seed=seed)
+    return search_optembed(
+        model_spec("fm", dim=4), ranked(3000, 1), None, ranked(1000, 2), settings, options, folder=folder, said=said
+    )
+
+
+def test_an_interrupted_search_goes_on_to_the_same_result(tmp_path):
+    whole = found()
+    assert whole.parameters <= 0.5 * 5 * 298 + 1
+    told = []
+
+    def interrupt(line):
+        told.append(line)
+        if line.startswith("generation 2"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        found(tmp_path, interrupt)
+    told.clear()
+    again = found(tmp_path, told.append)
+    assert [line.split(":")[0] for line in told if line.startswith("generation")] == ["generation 3", "generation 4"]
+    assert (again.widths, again.front, again.parameters) == (whole.widths, whole.front, whole.parameters)
+    assert found(seed=1).front != whole.front
+
+
+def test_the_plan_is_kept_features_and_prefixes():
+    kept = {"a": np.array([True, True, True, False]), "b": np.ones(5, bool)}
+    result = found()
+    result = type(result)(kept, {"a": 3, "b": 4}, 0, (), (), result.model)
+    by = FoundBy(method="optembed")
+    features, columns = result.parts(4, {"a": "x", "b": "y"}, by)
+    assert isinstance(features, KeptFeatures) and list(features.slots) == ["a"]
+    assert isinstance(columns, Columns) and columns.slots["a"][0].columns == (0, 1, 2) and "b" not in columns.slots
+    again = Plan(parts=(features, columns))
+    again.parts[0].check()
+    assert again.digest == Plan(parts=(features, columns)).digest
+
+
+def test_budgets_that_cannot_be_met_are_refused():
+    with pytest.raises(UsageError, match=r"the budget is 14 parameters, and the smallest candidate"):
+        found(options=msgspec.structs.replace(SMALL, max_ratio=0.01))
+
+
+@pytest.mark.slow
+def test_richer_fields_get_more_columns():
+    options = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.55, generations=30)
+    settings = msgspec.structs.replace(SETTINGS, epochs=4)
+    rows, select = ranked(40_000, 1, scale=2.0), ranked(10_000, 2, scale=2.0)
+    result = search_optembed(model_spec("fm", dim=8), rows, None, select, settings, options)
+    widths = [result.widths[f"rank{rank}"] for rank in RANKS]
+    assert spearmanr(RANKS, widths).statistic >= 0.8
+
+
+NAMES = tuple(f"f{i}" for i in range(6))
+SCHEMA = Schema(fields=tuple(Categorical(name) for name in NAMES), label=Label("click"))
+
+
+def planted(rows, seed=0, values=100):
+    """Fields 0-2: the even values say something, the odd ones nothing; fields 3-5 are noise. Zipf-like counts."""
+    truth, random = np.random.default_rng(7), np.random.default_rng(seed)
+    weights = 1.0 / np.arange(1, values + 1) ** 0.7
+    ids = np.stack([random.choice(values, rows, p=weights / weights.sum()) for _ in NAMES], 1)
+    effects = truth.choice([-1.2, 1.2], (3, values)) * (np.arange(values) % 2 == 0)
+    logit = sum(effects[f][ids[:, f]] for f in range(3))
+    click = random.random(rows) < 1 / (1 + np.exp(-logit))
+    return pl.DataFrame(
+        {name: [f"v{x:03}" for x in ids[:, i]] for i, name in enumerate(NAMES)} | {"click": click.astype(int)}
+    )
+
+
+def test_noise_is_pruned_before_what_is_useful_and_another_backbone_is_refitted(tmp_path):
+    rows, valid = planted(20_000), planted(6000, 1)
+    asked = {"batch_size": 512, "learning_rate": 5e-3, "table_l2": 1e-3, "l2_mode": "dense", "monitor": "auc"}
+    plan = search(
+        "optembed", rows, valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="dnn",
+        model_options={"dim": 8, "units": (16,), "dropout": 0.0}, settings=asked | {"epochs": 8},
+        options={"max_ratio": 0.5, "generations": 2, "widths": (2, 4, 8), "threshold_rate": 0.05},
+    )  # fmt: skip
+    features = next(part for part in plan.parts if isinstance(part, KeptFeatures))
+    run = fit(
+        rows, valid=valid, schema=SCHEMA, model="fm", options={"dim": 8}, plan=tmp_path / "plan.json",
+        settings=asked | {"table_l2": 0.0, "l2_mode": "auto"}, epochs=1, out=tmp_path / "run",
+    )  # fmt: skip
+    artifact = load(run.path)
+    vocabularies = Encoder.fit(SCHEMA, rows).fitted.vocabularies
+    useful, noise = [], []
+    for f, name in enumerate(NAMES):
+        vocabulary = vocabularies[name].values.to_list()
+        kept = features.slots[name].values[2:] if name in features.slots else np.ones(len(vocabulary), bool)
+        for value, stays in zip(vocabulary, kept, strict=True):
+            (useful if f < 3 and int(value[1:]) % 2 == 0 else noise).append(stays)
+    assert np.mean(useful) - np.mean(noise) >= 0.4
+    whole = sum(8 * (2 + len(vocabularies[name].counts)) for name in NAMES)
+    table = artifact.model.embedder.columns.table
+    size = sum(p.numel() for p in table.parameters())
+    assert size <= 0.5 * whole
+    assert size == features.found_by.scores["parameters"]  # what was priced is what is there
+
+
+@pytest.mark.parametrize("widths", [(2, 3), (4,)])
+def test_the_start_file_holds_the_supernets_kept_rows_and_columns(widths, tmp_path):
+    rows, valid = planted(3000), planted(1000, 1)
+    search(
+        "optembed", rows, valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="deepfm",
+        model_options={"dim": 4, "units": (4,), "dropout": 0.0}, settings={"batch_size": 256, "epochs": 2},
+        options={"start": "first", "generations": 1, "widths": widths},
+    )  # fmt: skip
+    plan = Plan.load(tmp_path / "plan.json")
+    encoder = Encoder.fit(SCHEMA, rows)
+    applied = apply_plan(plan, encoder)
+    spec = spec_for("deepfm", {"dim": 4, "units": (4,), "dropout": 0.0}, SCHEMA)
+    compact = new_model(spec_under(applied, spec), applied.encoder.layout, 5)
+    load_start(compact, tmp_path / "plan.json.start.safetensors")
+    plain = new_model(spec, encoder.layout, 0)  # the supernet draws as the plain model does
+    assert plan.parts
+    features = {s: a.values for part in plan.parts if isinstance(part, KeptFeatures) for s, a in part.slots.items()}
+    cut = {s: b[0].columns for part in plan.parts if isinstance(part, Columns) for s, b in part.slots.items()}
+    for slot, count in encoder.layout.rows.items():
+        mask = features.get(slot, np.ones(count, bool))
+        old = torch.arange(2, count, dtype=torch.int32)[torch.from_numpy(mask[2:])].unsqueeze(1)
+        new = torch.arange(2, 2 + len(old), dtype=torch.int32).unsqueeze(1)
+        wanted = plain.embedder.columns.table(old, (slot,))
+        if slot in cut:
+            wanted = wanted * (torch.arange(4) < len(cut[slot]))
+        assert torch.equal(compact.embedder.columns.table(new, (slot,)), wanted)
+        views = (plain.embedder.views[0].columns, compact.embedder.views[0].columns)
+        assert torch.equal(views[1].table(new, (slot,)), views[0].table(old, (slot,)))
+    dense = {n: p for n, p in plain.named_parameters() if n.startswith(("block", "head"))}
+    assert all(torch.equal(p, dense[n]) for n, p in compact.named_parameters() if n in dense)
+
+
+def test_the_command(tmp_path, capsys):
+    planted(1500).write_csv(tmp_path / "rows.csv")
+    line = [
+        "search", "optembed", str(tmp_path / "rows.csv"), "--label", "click", "--backbone", "fm", "--out",
+        str(tmp_path / "plan.json"), "--search.max_ratio", "0.5", "--search.generations", "1", "--model.dim", "4",
+        "--train.epochs", "1",
+    ]  # fmt: skip
+    assert main(line) == 0, capsys.readouterr().err
+    assert "columns" in "\n".join(Plan.load(tmp_path / "plan.json").summary())

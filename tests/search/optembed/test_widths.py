@@ -1,0 +1,166 @@
+"""Drawn widths, chosen widths against the compact table for every backbone, and the scores of many candidates."""
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from ranked_world import ranked
+from scipy.stats import chisquare
+from torch import nn
+
+from clicksmith.embed.mixed import Mixed, MixedBlock
+from clicksmith.embed.rows import row_stores
+from clicksmith.embed.sockets import TableShape
+from clicksmith.embed.table import Plain
+from clicksmith.errors import UsageError
+from clicksmith.models import MODELS, model_spec
+from clicksmith.models.spec import CTRModel, shapes_of
+from clicksmith.search.optembed.method import pricing, supernet
+from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.search.optembed.score import Scorer, chosen
+from clicksmith.search.optembed.widths import Sampled, grid
+from clicksmith.testing.layouts import LAYOUTS, random_batch
+from clicksmith.testing.subject import Subject, require_close
+from clicksmith.train.rows import row_optimizers
+
+SHAPE = TableShape((("a", 30), ("b", 20)), 8)
+
+
+def table(widths=()):
+    module = Sampled(widths=widths).build(SHAPE)
+    module.inner.store.reset(1.0)
+    return module.train()
+
+
+def test_widths_are_prefixes_drawn_uniformly_for_each_row_and_vocabulary():
+    module = table()
+    masks = module.masks(torch.full((20_000, 2), 5, dtype=torch.int32), ("a", "b"))
+    assert (masks.long().diff(dim=-1) <= 0).all()
+    width = masks.sum(-1)
+    assert width.min() == 1
+    for c in range(2):
+        assert chisquare(torch.bincount(width[:, c], minlength=9)[1:].numpy()).pvalue > 1e-3
+        share = masks[:, c].double().mean(0).tolist()  # column j is trained with chance (d - j) / d
+        assert share == pytest.approx([(8 - j) / 8 for j in range(8)], abs=0.02)
+    assert abs(np.corrcoef(width.T.numpy())[0, 1]) < 0.03
+    assert (width[1:] != width[:-1]).any()
+
+
+def test_fields_and_positions_of_one_vocabulary_share_a_rows_draw():
+    masks = table().masks(torch.full((50, 7, 3), 5, dtype=torch.int32), ("a", "b", "a"))
+    width = masks.sum(-1).expand(50, 7, 3)
+    assert torch.equal(width[..., 0], width[..., 2])
+    assert (width == width[:, :1]).all()
+
+
+def test_unseen_and_padding_are_whole_and_evaluation_is_full_width():
+    module = table((2, 4))
+    ids = torch.tensor([[0, 1], [1, 0], [5, 6]], dtype=torch.int32)
+    whole = module.inner(ids, ("a", "b"))
+    out = module(ids, ("a", "b"))
+    assert torch.equal(out[:2], whole[:2])
+    assert (out[2, :, 4:] == 0).all() and torch.equal(out[2, :, :2], whole[2, :, :2])
+    assert torch.equal(module.eval()(ids, ("a", "b")), whole)
+    module.choose({"a": 4, "b": 2})
+    assert [(row != 0).sum().item() for row in module(ids, ("a", "b"))[2]] == [4, 2]
+
+
+def test_impossible_widths_are_refused():
+    for widths in ((0, 2), (4, 2), (2, 9)):
+        with pytest.raises(UsageError, match=r"must rise, from 1 to at most the embedding's dim 8"):
+            grid(widths, 8)
+    with pytest.raises(UsageError, match=r"dim is 1; .* must be 2 or more"):
+        grid((), 1)
+
+
+def both(name, layout=LAYOUTS["everything"]):
+    """Return a model whose vectors are masked to widths, and one that stores them at their size, equal weights."""
+    spec = MODELS[name]()
+    if "vectors" not in shapes_of(spec, layout).reads or not isinstance(spec.embed.table, Plain):
+        return None
+    dim = spec.embed.dim
+    widths = {slot.name: 1 + (3 * i + 1) % dim for i, slot in enumerate(layout.slots)}
+    blocks = tuple(
+        MixedBlock(s.name, 2, s.rows, tuple(range(widths[s.name]))) for s in layout.slots if widths[s.name] < dim
+    )
+    embed = msgspec.structs.replace(spec.embed, table=Sampled())
+    masked = Subject(MODELS[name], spec, layout).model(spec=msgspec.structs.replace(spec, embed=embed))
+    embed = msgspec.structs.replace(spec.embed, table=Mixed(blocks=blocks))
+    compact = Subject(MODELS[name], spec, layout).model(spec=msgspec.structs.replace(spec, embed=embed))
+    masked.embedder.columns.table.choose({slot: widths[slot] for slot in masked.embedder.columns.table.slots})
+    state = {k: v for k, v in masked.state_dict().items() if "columns.table" not in k or "views" in k}
+    compact.load_state_dict(state, strict=False)
+    source, target = masked.embedder.columns.table.inner.store, compact.embedder.columns.table
+    with torch.no_grad():
+        for columns, pieces, store in zip(target.kinds, target.pieces, target.stores, strict=True):
+            for slot, found in pieces.items():
+                for piece in found:
+                    rows = source.weight[source.starts[slot] + piece.first : source.starts[slot] + piece.last]
+                    at = store.starts[slot] + piece.start
+                    store.weight[at : at + len(rows)] = rows[:, list(columns)]
+    return masked, compact
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_masked_equals_compact_with_every_backbone(name):
+    models = both(name)
+    if models is None:
+        return
+    inputs = random_batch(LAYOUTS["everything"], 16).inputs
+    require_close(models[1](inputs).logits, models[0](inputs).logits, "widths")
+
+
+def test_masked_and_compact_train_alike():
+    masked, compact = both("fm", LAYOUTS["history"])
+    batches = [random_batch(LAYOUTS["history"], 32, seed=i) for i in range(50)]
+    for model in (masked, compact):
+        optimizer = row_optimizers(model, update="dense")
+        for batch in batches:
+            nn.functional.binary_cross_entropy_with_logits(model(batch.inputs).logits, batch.targets.labels).backward()
+            optimizer.step(1e-2)
+        optimizer.detach()
+    require_close(compact(batches[0].inputs).logits, masked(batches[0].inputs).logits, "after 50 steps")
+
+
+@pytest.mark.parametrize("name", ["fm", "fgcnn", "afn_plus"])
+def test_the_price_is_what_the_compact_model_holds(name):
+    masked, compact = both(name)
+    kept = {slot.name: np.ones(slot.rows, bool) for slot in LAYOUTS["everything"].slots}
+    module = masked.embedder.columns.table
+    priced = pricing(masked, kept, module)(tuple(module.chosen.tolist()))
+    assert priced == sum(store.weight.numel() for store in row_stores(compact))
+
+
+TRAIN, SELECT = ranked(3000, 1), ranked(1500, 2)
+
+
+def scorer(name, **options):
+    spec = supernet(model_spec(name, dim=8, **options), OptEmbed(), TRAIN.layout)
+    spec = msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, ids=None))
+    torch.manual_seed(0)
+    model = CTRModel(spec, TRAIN.layout)
+    for store in row_stores(model):
+        store.reset(0.5)
+    module = model.embedder.columns.table
+    return Scorer(model, module, TRAIN, SELECT, norm_rows=1000, metric="auc", seed=0), model, module
+
+
+def test_many_candidates_score_as_one_by_one_each_with_statistics_of_its_own():
+    score, model, module = scorer("dnn", units=(8, 4))
+    candidates = [{slot: 1 + (i + j) % 8 for j, slot in enumerate(module.slots)} for i in (0, 3, 5)]
+    rows = chosen(SELECT.rows, 1200, 0)
+    assert len(rows) == len(set(rows)) == 1200
+    together = score(candidates, rows)
+    assert together == [score([one], rows)[0] for one in candidates]
+    assert len(set(together)) == 3
+    # the statistics of the last candidate are those of its first layer's products
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+    linear = next(m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 8)
+    seen = []
+    hook = linear.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
+    with torch.no_grad():
+        score([candidates[2]], rows)
+    hook.remove()
+    assert torch.allclose(norms[0].running_mean, seen[0].mean(0), atol=1e-6)
+    assert torch.allclose(norms[0].running_var, seen[0].var(0), atol=1e-5)
+    assert norms[0].momentum == 0.1
