@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from clicksmith.batch.batch import History
 from clicksmith.embed.embedder import Embed
 from clicksmith.embed.rows import RowStore
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
@@ -196,6 +197,17 @@ def test_unseen_ids_without_a_vector_are_found(monkeypatch):
 def test_copies_that_share_are_found(monkeypatch):
     monkeypatch.setattr(ToyBrokenModule, "__deepcopy__", lambda self, memo: self, raising=False)
     assert finds("copies are equal and apart", broken(""))
+
+
+def test_dropped_features_that_leave_a_history_are_found(monkeypatch):
+    monkeypatch.setattr(History, "of", staticmethod(lambda ids: History(ids, ids[..., 0] > 0)))
+    assert finds("dropped features take no row and change nothing else", broken(""))
+
+
+def test_vectors_that_depend_on_the_number_of_an_id_are_found(monkeypatch):
+    lookup = RowStore.forward
+    monkeypatch.setattr(RowStore, "forward", lambda self, ids, at: lookup(self, ids, at) + 0.1 * ids.unsqueeze(-1))
+    assert finds("forgotten features take no row and read as unseen", broken(""))
 
 
 def test_every_check_has_a_fault_above():

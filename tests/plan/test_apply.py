@@ -135,6 +135,21 @@ def test_a_part_found_under_another_one_follows_it(encoder):
         apply_plan(Plan(parts=(second,)), encoder)
 
 
+def test_what_was_found_beside_may_come_before_or_after_what_follows(encoder):
+    first = mapping(encoder, "item", [2, 3, 2, 4])
+    second = features(apply_plan(Plan(parts=(first,)), encoder).encoder, "item", "101")
+    beside = features(encoder, "item", "1011", "unseen")
+    orders = ((first, second, beside), (first, beside, second), (beside, first, second))
+    found = [apply_plan(Plan(parts=parts), encoder) for parts in orders]
+    for applied in found:
+        assert ids_of(applied.encoder, "item") == [{"a": 2, "b": 1, "c": 2, "d": 3}[c] for c in frame()["item"]]
+    assert len({applied.encoder.digest for applied in found}) == 1
+    third = features(found[0].encoder, "item", "01")
+    for parts in orders:
+        under = apply_plan(Plan(parts=(*parts, third)), encoder).encoder
+        assert ids_of(under, "item") == [{"a": ZERO, "b": 1, "c": ZERO, "d": 2}[c] for c in frame()["item"]]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.booleans(), min_size=4, max_size=4), st.lists(st.integers(0, 2), min_size=4, max_size=4))
 def test_any_mask_and_map_keep_what_both_keep(bits, groups):

@@ -10,7 +10,7 @@ from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.merge import merge
 
-AT = {"a": "n1", "b": "n2"}
+AT = {"a": "n1", "b": "n2", "c": "n3"}
 
 
 def by(method: str) -> FoundBy:
@@ -41,7 +41,10 @@ def pair(op: str) -> Plan:
 
 
 PLANS = st.lists(
-    st.sampled_from([kept(1, 0), kept(0, 1), dropped("x"), columns(3), kept(1, 0, slot="b"), pair("memorise")]),
+    st.sampled_from([
+        kept(1, 0), kept(0, 1), dropped("x"), columns(3), kept(1, 0, slot="b"), pair("memorise"),
+        kept(1, 0, slot="c"), shared("c"), dropped("c"),
+    ]),
     min_size=3, max_size=3,
 )  # fmt: skip
 
@@ -71,9 +74,8 @@ def test_a_part_found_under_another_one_follows_it():
     [
         (columns(2), columns(3, method="optembed"), "both give the vocabulary 'b' its columns"),
         (shared(), shared(method="hash"), None),
-        (dropped("a"), kept(1, 0), "drops the field 'a'"),
-        (kept(1, 0), dropped("a"), "drops the field 'a'"),
-        (dropped("b"), pair("memorise"), "drops the field 'b'"),
+        (dropped("b"), pair("memorise"), "drops the field 'b', the second makes the pair a x b"),
+        (pair("memorise"), dropped("b"), "drops the field 'b', the second makes the pair a x b"),
         (pair("memorise"), pair("factorise"), "lets a x b memorise, the second factorise"),
     ],
 )
@@ -87,6 +89,14 @@ def test_contradictions_name_both_sides(one, two, words):
         assert f"found by {part.found_by.method}" in str(caught.value)
 
 
+def test_what_is_said_of_a_dropped_field_falls_away():
+    both = Array(np.array([1, 1, 1, 0], bool))
+    features = KeptFeatures(slots={"a": both, "c": both}, numbering={**AT}, found_by=by("optfs"))
+    whole = merge(Plan(parts=(features,)), columns(2, "c"), dropped("c"))
+    assert [type(part).__name__ for part in whole.parts] == ["KeptFields", "KeptFeatures"]
+    assert whole.parts[1].slots == {"a": both} and set(whole.parts[1].numbering) == {"a", "b"}
+
+
 def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
     bits = (np.random.default_rng(0).random(200_000) < 0.5).astype(int)
     plan = kept(*bits.tolist())
@@ -96,10 +106,10 @@ def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
     (side,) = (tmp_path / "plan.json.arrays").iterdir()
     content = side.read_bytes()
     side.write_bytes(content[:-1])
-    with pytest.raises(ArtifactError, match="25000 bytes instead of 25001"):
+    with pytest.raises(ArtifactError, match=f"{side.name}.*25000 bytes instead of 25001"):
         Plan.load(tmp_path / "plan.json")
     side.write_bytes(bytes([content[0] ^ 1]) + content[1:])
-    with pytest.raises(ArtifactError, match="checksum"):
+    with pytest.raises(ArtifactError, match=f"{side.name}.*checksum"):
         Plan.load(tmp_path / "plan.json")
     side.unlink()
     with pytest.raises(ArtifactError, match="together with its folder"):
@@ -108,7 +118,7 @@ def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "damaged"), ("[]", "no Plan"), ('{"version": 9, "parts": []}', "version 9"),
+    [("{", "damaged"), ("[" * 100_000, "damaged"), ("[]", "no Plan"), ('{"version": 9, "parts": []}', "version 9"),
      ('{"version": 1, "parts": [{"kind": "nope"}]}', "does not fit")],
 )  # fmt: skip
 def test_files_that_are_no_plan_are_refused(tmp_path, text, words):
@@ -117,3 +127,8 @@ def test_files_that_are_no_plan_are_refused(tmp_path, text, words):
         Plan.load(tmp_path / "plan.json")
     with pytest.raises(ArtifactError, match="cannot read"):
         Plan.load(tmp_path / "absent.json")
+
+
+def test_a_score_that_json_cannot_hold_is_refused():
+    with pytest.raises(UsageError, match="the score 'auc' of optfs is nan"):
+        FoundBy(method="optfs", scores={"auc": float("nan")})

@@ -17,6 +17,7 @@ file, under which `clicksmith fit --plan` trains any backbone. Test rows are not
 examples:
   clicksmith search optfs train.csv --valid valid.csv --label click --backbone deepfm --out plan.json
   clicksmith search optfs clicks.csv --label click --backbone dcnv2 --out plan.json --search.penalty 1e-5
+  clicksmith search graphhash clicks.csv --label click --out maps.json --search.left user --search.right item
   clicksmith fit train.csv --valid valid.csv --label click --model deepfm --plan plan.json
 
 An interrupted search goes on when the same command is given again."""
@@ -37,7 +38,9 @@ def search(
     /,
     *,
     dotted: tuple[dict[str, str], dict[str, str], dict[str, str]],
-    backbone: Annotated[str | None, option("NAME", "the model that is searched with", default="required")] = None,
+    backbone: Annotated[
+        str | None, option("NAME", "the model that is searched with", default="required, but for graphhash")
+    ] = None,
     out: Annotated[str | None, option("FILE", "the Plan, as JSON", default="required")] = None,
     label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
     schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None,
@@ -55,15 +58,15 @@ def search(
     quiet: Annotated[bool, flag("no progress")] = False,
 ) -> int:
     """Search, print what was found, and say how to train under it."""
-    for value, name in ((train, "TRAIN"), (out, "--out FILE"), (backbone, "--backbone NAME")):
+    for value, name in ((train, "TRAIN"), (out, "--out FILE")):
         if not value:
             raise UsageError(f"{name} is missing; see `clicksmith search --help`.")
-    assert out is not None and backbone is not None
+    assert out is not None
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.progress import ShownProgress
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
-    from clicksmith.fitting.asked import learn_unseen
+    from clicksmith.fitting.asked import DEFAULT_MODEL, learn_unseen
     from clicksmith.models import MODELS
     from clicksmith.names import lookup
     from clicksmith.search.job import search as run
@@ -72,7 +75,9 @@ def search(
     from clicksmith.train.settings import TrainSettings
 
     chosen = lookup(SEARCHES, method, "search method")
-    function = lookup({**MODELS, **load_models(models)}, backbone, "model")
+    if backbone is None and chosen.trains:
+        raise UsageError("--backbone NAME is missing; see `clicksmith search --help`.")
+    function = lookup({**MODELS, **load_models(models)}, backbone or DEFAULT_MODEL, "model")
     own, model, settings = dotted
     given: dict[str, Any] = typed(settings, option_hints(TrainSettings), "--train.")
     with ShownProgress(quiet=quiet) as progress:
@@ -94,8 +99,9 @@ def search(
         )
     for line in found.summary():
         print(line)
-    words = [*train, "--model", backbone, *(f"--{prefix}.{name.replace('_', '-')}={text}" for prefix, texts in (
-        ("model", model), ("train", settings)) for name, text in texts.items())]  # fmt: skip
+    words = [*train, "--model", backbone or DEFAULT_MODEL]
+    for prefix, texts in (("model", model), ("train", settings)):
+        words += [f"--{prefix}.{name.replace('_', '-')}={text}" for name, text in texts.items()]
     for name, value in (("label", label), ("schema", schema), ("valid", valid), ("seed", seed)):
         words += [] if value is None else [f"--{name}", str(value)]
     words += [] if split == "auto" else ["--split", split]

@@ -28,7 +28,7 @@ from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.page import rank_fields, write_page
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
-from clicksmith.models import spec_under
+from clicksmith.models.planned import fill_maps, spec_under
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.plan import Plan
@@ -173,6 +173,7 @@ class _Job:
         for line in self.plan.summary():
             self.progress.said(f"plan: {line}")
         model = new_model(spec, encoder.layout, self.record.seed)
+        fill_maps(applied, model)
         if self.start is not None:
             load_start(model, self.start)
         result = train_model(

@@ -3,21 +3,45 @@
 import msgspec
 
 from clicksmith.embed.mixed import Mixed, MixedBlock
+from clicksmith.embed.summed import Summed, SummedSlot, SummedTable
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, UsageError
-from clicksmith.models.spec import ModelSpec
+from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan.apply import Applied
 from clicksmith.plan.parts import Columns
 
 
 def spec_under(applied: Applied, spec: ModelSpec) -> ModelSpec:
-    """Return the spec with the Plan's columns: a main table whose vectors are stored at their size.
+    """Return the spec with the Plan's columns and double maps; `fill_maps` completes the model that is built from it.
 
-    Raises UsageError: columns were found for another dim, or the backbone's table has a form of its own.
+    Raises UsageError: columns were found for another dim. CompositionError: the backbone's table has its own form.
     """
     for part in applied.columns:
         spec = _mixed(part, spec)
-    return spec
+    return _summed(applied, spec) if applied.doubles else spec
+
+
+def fill_maps(applied: Applied, model: CTRModel) -> None:
+    """Copy the Plan's double maps into the model's tables."""
+    for module in model.modules():
+        if isinstance(module, SummedTable):
+            for slot, one in applied.doubles.items():
+                assert one.second is not None
+                module.fill(slot, one.ids.values, one.second.values)
+
+
+def _summed(applied: Applied, spec: ModelSpec) -> ModelSpec:
+    slots = tuple(SummedSlot(slot, one.rows) for slot, one in applied.doubles.items())
+    embed = spec.embed
+    for table in (embed.table, embed.view_table):
+        if not isinstance(table, Plain):
+            named = ", ".join(f"'{s.slot}'" for s in slots)
+            raise CompositionError(
+                f"the Plan maps the ids of {named} to sums of two rows, which needs a plain table, not {table}; "
+                "map to single rows instead, or leave the columns out."
+            )
+    table, view = (Summed(slots=slots, std=t.std) for t in (embed.table, embed.view_table) if isinstance(t, Plain))
+    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, table=table, view_table=view))
 
 
 def _mixed(part: Columns, spec: ModelSpec) -> ModelSpec:

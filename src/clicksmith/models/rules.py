@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clicksmith.embed.pooling import Mean
 from clicksmith.embed.shape import View
 from clicksmith.embed.sockets import Transform, reads_of, writes_of
+from clicksmith.embed.summed import Summed
 from clicksmith.embed.table import Plain
 from clicksmith.encode.layout import Layout
 from clicksmith.errors import CompositionError
@@ -78,7 +79,7 @@ def check_rules(spec: "ModelSpec", layout: Layout, reads_of_head: Reads) -> None
         for pool in {h.name: spec.embed.pool_of(h.name) for h in layout.histories}.values():
             if pool != Mean():
                 raise impossible("pool", pool, spec.interact)
-        if not isinstance(spec.embed.table, Plain):
+        if not isinstance(spec.embed.table, (Plain, Summed)):  # under a Plan it is set beside `view_table`
             raise impossible("table", spec.embed.table, spec.interact)
     if not layout.domains:
         readers = [(part, reads_of(part)) for part in (*spec.transforms, spec.interact)]

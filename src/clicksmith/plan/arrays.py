@@ -61,8 +61,12 @@ class Array:
 
 def array_of(plain: Any, folder: Path | None) -> Array:
     """Read what `Array.plain` wrote. Raises ArtifactError: its file is missing or damaged, or it is no array."""
-    where = f"an array of the Plan ({folder})" if folder else "an array of the Plan"
     told = cast("dict[str, Any]", plain) if isinstance(plain, dict) else {}
+    where = (
+        f"'{folder / str(told['file'])}', an array of the Plan,"
+        if folder and "file" in told
+        else "an array of the Plan"
+    )
     kind, length = told.get("kind"), told.get("length")
     if kind not in _KINDS or not isinstance(length, int) or length < 0:
         raise ArtifactError(f"{where} is damaged: it has no kind and length. Write the Plan again.")

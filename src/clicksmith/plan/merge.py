@@ -5,7 +5,7 @@ from itertools import combinations
 import msgspec
 
 from clicksmith.errors import UsageError
-from clicksmith.plan.parts import ORDER, AnyPart, Columns, IdMaps, KeptFields, Pairs, Part
+from clicksmith.plan.parts import ORDER, AnyPart, Columns, IdMaps, KeptFeatures, KeptFields, Pairs, Part
 from clicksmith.plan.plan import Plan
 
 
@@ -13,14 +13,17 @@ def merge(*plans: Plan) -> Plan:
     """Return one Plan with the parts of all, those of earlier ones first.
 
     Parts that were found side by side (on one numbering of every vocabulary) come in one order however the Plans are
-    given; a part that was found under another one must follow it. What is kept is what all keep.
+    given; a part that was found under another one must follow it. What is kept is what all keep; what one says of the
+    ids of a field that another drops falls away.
 
     Raises UsageError naming both parts: two give one vocabulary its columns or its map, a pair two operations, or one
-    drops a field that the other speaks of.
+    drops a field of which the other makes a pair.
     """
     parts: list[AnyPart] = []
     for plan in plans:
         parts += [part for part in plan.parts if not any(_same(part, other) for other in parts)]
+    dropped = {name for part in parts if isinstance(part, KeptFields) for name in part.drop}
+    parts = [part for whole in parts if (part := _without(whole, dropped)) is not None]
     for one, two in combinations(parts, 2):
         _check(one, two)
         _check(two, one)
@@ -37,12 +40,25 @@ def _same(one: AnyPart, two: AnyPart) -> bool:
     return type(one) is type(two) and Plan(parts=(one,)).digest == Plan(parts=(two,)).digest
 
 
+def _without(part: AnyPart, dropped: set[str]) -> AnyPart | None:
+    """Return the part without the ids of dropped fields; None if it says nothing else."""
+    numbering = {slot: at for slot, at in part.numbering.items() if slot not in dropped}
+    if len(numbering) == len(part.numbering):
+        return part
+    if not isinstance(part, (KeptFeatures, IdMaps, Columns)):
+        return msgspec.structs.replace(part, numbering=numbering)
+    slots = {slot: one for slot, one in part.slots.items() if slot not in dropped}
+    return msgspec.structs.replace(part, slots=slots, numbering=numbering) if slots else None
+
+
 def _check(one: AnyPart, two: AnyPart) -> None:
     """Raise UsageError if `two` cannot stand beside `one`."""
-    if isinstance(one, KeptFields):
-        for name in _speaks_of(two):
-            if name in one.drop:
-                raise _conflict(one, two, f"the first drops the field '{name}', of which the second speaks")
+    if isinstance(one, KeptFields) and isinstance(two, Pairs):
+        for pair in two.pairs:
+            for name in pair.fields:
+                if name in one.drop:
+                    both = " x ".join(pair.fields)
+                    raise _conflict(one, two, f"the first drops the field '{name}', the second makes the pair {both}")
     for kind, what in ((Columns, "columns"), (IdMaps, "map")):
         if isinstance(one, kind) and isinstance(two, kind):
             for slot in one.slots:
@@ -57,11 +73,6 @@ def _check(one: AnyPart, two: AnyPart) -> None:
                 raise _conflict(
                     one, two, f"the first lets {both} {other.op}, the second {pair.op}, or they differ in size"
                 )
-
-
-def _speaks_of(part: AnyPart) -> tuple[str, ...]:
-    named = tuple(name for pair in part.pairs for name in pair.fields) if isinstance(part, Pairs) else ()
-    return (*part.slots_named, *named)
 
 
 def _conflict(one: Part, two: Part, why: str) -> UsageError:

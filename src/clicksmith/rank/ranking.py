@@ -13,6 +13,7 @@ from clicksmith.errors import UsageError
 from clicksmith.files import write_bytes
 from clicksmith.fitting.propose import propose
 from clicksmith.names import unknown
+from clicksmith.plan.apply import users_of_fields
 from clicksmith.plan.parts import FoundBy, KeptFields
 from clicksmith.plan.plan import Plan
 from clicksmith.rank.pairs import PairScore
@@ -187,13 +188,14 @@ class Ranking:
             cumulative: keep the first that hold this share of the information of all (0.99).
             fdr: keep as many as have this share of noise at most; this is the rule, at 0.05, if nothing is given.
 
-        Behaviour sequences, and the fields that they aim at, that lend their vocabulary, or that group, divide, weigh
-        or date the rows, are kept whatever their rank.
+        Behaviour sequences, and the fields that they aim at, that lend their vocabulary, that join a side table, or
+        that group, divide, weigh or date the rows, are kept whatever their rank.
 
         Raises UsageError: nothing or everything would be kept by an impossible number, or two rules are given.
         """
         rule = {k: v for k, v in dict(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr).items() if v is not None}
-        kept = set(self.kept(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr)) | _needed(self.schema)
+        needed = {name for _, name, _ in users_of_fields(self.schema)}
+        kept = set(self.kept(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr)) | needed
         places = {f.field: place for place, f in enumerate(self.fields, 1)}
         drop: dict[str, str] = {}
         for name in self.schema.field_names:
@@ -206,14 +208,6 @@ class Ranking:
             method="outrank", seed=self.seed, settings={"score": self.method, **rule}, data=data, scores=scores
         )
         return Plan(parts=(KeptFields(drop=drop, found_by=found_by),))
-
-
-def _needed(schema: Schema) -> set[str]:
-    """Return the fields that something else in the schema refers to."""
-    aimed = {of for b in schema.behaviours for of in (b.of, *(side.of for side in b.sides)) if of is not None}
-    lenders = {share for c in schema.fields if (share := getattr(c, "share", None)) is not None}
-    time = None if schema.time is None else schema.time.name
-    return aimed | lenders | {n for n in (schema.group, schema.domain, schema.weight, time) if n is not None}
 
 
 def _cumulative(fields: list[FieldScore], share: float) -> list[str]:

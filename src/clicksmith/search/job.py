@@ -12,7 +12,7 @@ from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.files import locked
-from clicksmith.fitting.asked import AskedSchema, plan_for, schema_for, seed_of, settings_for, spec_for
+from clicksmith.fitting.asked import DEFAULT_MODEL, AskedSchema, plan_for, schema_for, seed_of, settings_for, spec_for
 from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.split import How, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
@@ -53,7 +53,7 @@ def search(
     train: Any,
     *,
     out: str | Path,
-    backbone: str | ModelSpec,
+    backbone: str | ModelSpec | None = None,
     label: str | None = None,
     schema: AskedSchema | Schema | str | Path | None = None,
     valid: Any = None,
@@ -72,7 +72,7 @@ def search(
         method: a name of `SEARCHES`.
         train, valid, label, schema, split, settings, seed: as in `fit`: valid and test rows are taken off as `fit` does
             it, and the test rows are left alone.
-        backbone: a name or a spec; `model_options` are its options.
+        backbone: a name or a spec; `model_options` are its options. Methods that train none do without.
         options: of the method, see its struct.
         plan: Plans that were found before; the search works under them, and what it finds is to be merged after them.
         out: the file of the Plan. The search's own folder is `out` + ".search".
@@ -83,12 +83,14 @@ def search(
     """
     chosen = lookup(SEARCHES, method, "search method")
     wanted = options_of(chosen, options)
+    if backbone is None and chosen.trains:
+        raise UsageError(f"the search {method} trains a backbone; name one.")
     asked = schema_for(train, label, schema)
     seed = seed_of(settings) if seed is None else seed
     before = plan_for(plan)
     under = schema_under(before, asked.schema)
     parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
-    spec = spec_for(backbone, model_options, under)
+    spec = spec_for(backbone or DEFAULT_MODEL, model_options, under)
     whole = settings_for(settings, parts.train.rows_hint, epochs=None, seed=seed)
     told, path = progress or Quiet(), Path(out)
     data = {"train": parts.train.fingerprint(), "valid": parts.valid.fingerprint()} | asked.side_fingerprints()
@@ -103,6 +105,11 @@ def search(
             return Plan.load(path)
         told.said(f"split: {parts.how}")
         applied, stores = encoded(replace(asked, schema=under), parts, before, folder / "encoded", told)
+        if applied.doubles and chosen.trains:
+            raise UsageError(
+                f"the ids of {', '.join(applied.doubles)} are mapped to sums of two rows, under which nothing is "
+                "searched; search first and merge the Plans, or map to single rows."
+            )
         rows, knobs = divided(stores["train"], chosen.knob_share(wanted), seed)
         judged = stores["valid"]
         check_labels(rows, whole)
@@ -111,9 +118,10 @@ def search(
         told.said(
             f"rows: {rows.rows:,} train,{apart} {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields"
         )
+        named = name or (backbone if isinstance(backbone, str) else "own")
         work = Asked(
             encoder=applied.encoder, train=rows, valid=judged, spec=spec_under(applied, spec), settings=whole,
-            backbone=name or (backbone if isinstance(backbone, str) else "own"), seed=seed, data=data, folder=folder,
+            backbone=named if chosen.trains else "", seed=seed, data=data, folder=folder,
             progress=told, start=start_of(path), knobs=knobs,
         )  # fmt: skip
         work.start.unlink(missing_ok=True)  # of an earlier Plan that was removed

@@ -85,5 +85,7 @@ class Method:
     """One line."""
     options: type[Options]
     run: Callable[[Asked, Any], tuple[AnyPart, ...]]
+    trains: bool = True
+    """Whether it trains a backbone; else none need be named."""
     knob_share: Callable[[Any], float] = lambda _: 0.0
     """From the options to the share of the training rows that train the search's own parameters instead."""

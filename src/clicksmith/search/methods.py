@@ -1,8 +1,8 @@
 """The search methods by name."""
 
-from clicksmith.search import controls, optfs
+from clicksmith.search import controls, graphhash, optfs
 from clicksmith.search.method import Method
 
-SEARCHES: dict[str, Method] = {
-    method.name: method for method in (optfs.METHOD, controls.RANDOM, controls.FREQUENT, controls.WARM)
-}
+METHODS = (optfs.METHOD, graphhash.METHOD, controls.RANDOM, controls.FREQUENT, controls.WARM)
+
+SEARCHES: dict[str, Method] = {method.name: method for method in METHODS}

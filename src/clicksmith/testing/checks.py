@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     learning.check_overfits_32_rows,
     exporting.check_exports_with_a_batch_of_any_size,
     planned.check_dropped_features_take_no_row_and_change_nothing_else,
+    planned.check_forgotten_features_take_no_row_and_read_as_unseen,
 )
 """Quick: together a second or two for one model."""
 

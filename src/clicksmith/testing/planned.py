@@ -1,6 +1,6 @@
 """Checks of a model under a Plan: what is dropped takes no row, and nothing else changes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import msgspec
@@ -11,7 +11,7 @@ from clicksmith.batch.batch import History, Inputs
 from clicksmith.embed.hashed import Hashed
 from clicksmith.embed.rows import RowStore
 from clicksmith.embed.sockets import IdGate
-from clicksmith.encode.layout import PADDING, UNSEEN, ZERO, Layout, Slot
+from clicksmith.encode.layout import UNSEEN, ZERO, Layout, Slot
 from clicksmith.models.spec import CTRModel
 from clicksmith.testing.subject import Subject, require_close
 
@@ -53,10 +53,23 @@ def check_dropped_features_take_no_row_and_change_nothing_else(subject: Subject)
     if embed.ids is not None or _numbers_matter(subject):
         return
     spec = msgspec.structs.replace(subject.spec, embed=msgspec.structs.replace(embed, ids=ClosedGate()))
-    masked, compact = subject.model(spec=spec), subject.model(layout=_compact(subject.layout))
+    masked, compact = subject.model(spec=spec), subject.model(layout=_compact(subject.layout, zeros=True))
     _take_over(masked, compact, subject.layout)
     inputs = subject.inputs(32)
-    require_close(compact(_compact_inputs(inputs, subject.layout)).logits, masked(inputs).logits, "dropped features")
+    few = _renumbered(inputs, subject.layout, lambda rows: _numbers(rows, ZERO))
+    require_close(compact(few).logits, masked(inputs).logits, "dropped features")
+
+
+def check_forgotten_features_take_no_row_and_read_as_unseen(subject: Subject) -> None:
+    """Under a Plan that forgets features the compact model gives the logits of the whole one that never saw them."""
+    if _numbers_matter(subject):
+        return
+    whole, compact = subject.model(), subject.model(layout=_compact(subject.layout, zeros=False))
+    _take_over(whole, compact, subject.layout)
+    inputs = subject.inputs(32)
+    few = _renumbered(inputs, subject.layout, lambda rows: _numbers(rows, UNSEEN))
+    seen = _renumbered(inputs, subject.layout, lambda rows: torch.where(kept_of(rows), torch.arange(rows), UNSEEN))
+    require_close(compact(few).logits, whole(seen).logits, "forgotten features")
 
 
 def _numbers_matter(subject: Subject) -> bool:
@@ -64,8 +77,8 @@ def _numbers_matter(subject: Subject) -> bool:
     return any(isinstance(table, Hashed) for table in (subject.spec.embed.table, subject.spec.embed.view_table))
 
 
-def _compact(layout: Layout) -> Layout:
-    slots = tuple(Slot(s.name, int(kept_of(s.rows).sum()), zeros=True) for s in layout.slots)
+def _compact(layout: Layout, *, zeros: bool) -> Layout:
+    slots = tuple(Slot(s.name, int(kept_of(s.rows).sum()), zeros) for s in layout.slots)
     return msgspec.structs.replace(layout, slots=slots)
 
 
@@ -83,21 +96,22 @@ def _take_over(whole: CTRModel, compact: CTRModel, layout: Layout) -> None:
     compact.load_state_dict(state)
 
 
-def _compact_inputs(inputs: Inputs, layout: Layout) -> Inputs:
-    rows = layout.rows
-    tables: dict[str, Tensor] = {}
-    for slot, count in rows.items():
-        kept = kept_of(count)
-        tables[slot] = torch.where(kept, kept.cumsum(0) - 1, ZERO).int()
-        assert int(tables[slot][PADDING]) == PADDING
+def _numbers(rows: int, dropped: int) -> Tensor:
+    """Return the new id of each old one, `dropped` for those that are not kept: [rows]."""
+    kept = kept_of(rows)
+    return torch.where(kept, kept.cumsum(0) - 1, dropped)
 
-    def renumbered(ids: Tensor, slots: Iterable[str]) -> Tensor:
+
+def _renumbered(inputs: Inputs, layout: Layout, table: Callable[[int], Tensor]) -> Inputs:
+    """Return inputs with other ids; `table(rows)` has the new id of each id of a slot."""
+    tables = {slot: table(count).int() for slot, count in layout.rows.items()}
+
+    def moved(ids: Tensor, slots: Iterable[str]) -> Tensor:
         return torch.stack([tables[slot][ids[..., c].long()] for c, slot in enumerate(slots)], -1)
 
-    ids = renumbered(inputs.ids, [c.slot for c in layout.ids]) if layout.ids else inputs.ids
+    ids = moved(inputs.ids, [c.slot for c in layout.ids]) if layout.ids else inputs.ids
     bags = {c.name: tables[c.slot][inputs.bags[c.name].long()] for c in layout.bags}
     histories = {
-        h.name: History.of(renumbered(inputs.histories[h.name].ids, [c.slot for c in h.columns]))
-        for h in layout.histories
+        h.name: History.of(moved(inputs.histories[h.name].ids, [c.slot for c in h.columns])) for h in layout.histories
     }
     return replace(inputs, ids=ids, bags=bags, histories=histories)

@@ -1,0 +1,205 @@
+"""GraphHash and what it is compared with: encoded training rows to the part of a Plan that maps ids to shared rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.store import Store
+from clicksmith.encode.vocabulary import FIRST
+from clicksmith.errors import UsageError
+from clicksmith.graph import hashes
+from clicksmith.graph.cluster import Clusters, Labels, Library, cluster, modularity, needs
+from clicksmith.graph.edges import Graph, graph_of, slot_of_field
+from clicksmith.graph.exact import check_rows, exact_rows, search
+from clicksmith.graph.hashes import Rows
+from clicksmith.plan.apply import numbering
+from clicksmith.plan.arrays import Array
+from clicksmith.plan.parts import FoundBy, IdMap, IdMaps
+
+Kind = Literal[
+    "graph", "double_graph", "hybrid", "rate",
+    "random", "modulo", "double", "frequency", "double_frequency", "quotient",
+]  # fmt: skip
+CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid")
+
+
+class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which ids share rows. Paper: graphhash, section 4."""
+
+    left: str = ""
+    """An id field, as the user; it must be named."""
+    right: str | None = None
+    """The id field it meets, as the item; all other id fields if not given."""
+    maps: Literal["both", "left", "right"] = "both"
+    """Whose ids are mapped; without a right field, the left one's."""
+    kind: Kind = "graph"
+    """graph: clusters. double_graph: cluster plus hash. hybrid: private rows for the head, clusters for the tail.
+    rate: bins of the click rate (uses labels). The others are hashes."""
+    rows: float | None = 0.25
+    """Rows of each map: below 1 a share of the ids, else a number. None: as many as the resolution gives."""
+    resolution: float | None = None
+    """Of the clustering; searched for the rows if not given."""
+    edges: Literal["clicks", "all"] = "clicks"
+    """Which training rows make edges; the paper's code takes all."""
+    weighted: bool = True
+    """An edge weighs as much as rows have the pair; else 1."""
+    library: Library = "scikit-network"
+    """scikit-network: the paper's. networkit: higher modularity; install it yourself."""
+    smoothing: float = 20.0
+    """Rows of the mean click rate that are added to each id's own, for rate."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without data."""
+        if not self.left:
+            raise UsageError("left is missing: name the id field whose ids are to share rows, as in left=user_id.")
+        if self.rows is not None and not (0 < self.rows < 1 or (self.rows >= 2 and float(self.rows).is_integer())):
+            raise UsageError(f"rows is {self.rows}; give a share of the ids below 1, or a whole number from 2.")
+        if self.rows is None and (self.resolution is None or self.kind not in CLUSTERED):
+            raise UsageError(f"rows is not given, and {self.kind} without a resolution does not say how many; give it.")
+        if self.resolution is not None and not self.resolution > 0:
+            raise UsageError(f"the resolution is {self.resolution}; it must be above 0 (1 is plain modularity).")
+        if self.right is None and self.maps == "right":
+            raise UsageError("maps is 'right', and no right field is named; name it.")
+        if not self.smoothing > 0:
+            raise UsageError(f"smoothing is {self.smoothing}; it must be above 0.")
+
+
+def graph_hash(encoder: Encoder, store: Store, options: GraphHash, *, seed: int = 0) -> IdMaps:
+    """Return the part of a Plan with the map of each side's ids. Paper: graphhash.
+
+    encoder, store: fitted on and holding the training rows. Raises UsageError, DataError: as `shared_rows` does.
+    """
+    slots, scores = shared_rows(store, options, seed=seed)
+    names = numbering(encoder)
+    found_by = FoundBy(
+        method="graphhash",
+        seed=seed,
+        settings=msgspec.to_builtins(options),
+        data={"train": store.digest},
+        scores=scores,
+    )
+    return IdMaps(numbering={slot: names[slot] for slot in slots}, found_by=found_by, slots=slots)
+
+
+def shared_rows(store: Store, options: GraphHash, *, seed: int = 0) -> tuple[dict[str, IdMap], dict[str, float]]:
+    """Return the map of each side's ids by slot, and what there is to know of them in numbers.
+
+    Raises UsageError, DataError: as `graph_of` says, the clustering library is absent, or the size cannot be met.
+    """
+    if options.kind in CLUSTERED:
+        needs(options.library)
+    graph = graph_of(store, options.left, options.right, clicks=options.edges == "clicks")
+    graph = graph if options.weighted else Graph(graph.edges.unweighted(), graph.met, graph.clicked)
+    sides = [0] if options.right is None or options.maps == "left" else [1] if options.maps == "right" else [0, 1]
+    fields = (options.left, options.right or "")
+    made = _Maps(graph, options, seed)
+    slots: dict[str, IdMap] = {}
+    scores: dict[str, float] = {"edges": len(graph.edges)}
+    for side in sides:
+        first, second = made.side(side, fields[side])
+        rows = int(max(first.max(), -1 if second is None else second.max())) + 1
+        slot = slot_of_field(store.layout, fields[side])
+        slots[slot] = IdMap(rows=rows + FIRST, ids=_array(first), second=None if second is None else _array(second))
+        scores[f"rows.{slot}"] = rows
+        if side in made.used:
+            scores |= {f"{name}.{slot}": value for name, value in made.told(side).items()}
+    return slots, scores
+
+
+@dataclass
+class _Maps:
+    """The maps of a graph; clusterings are kept, since both sides may take the same one."""
+
+    graph: Graph
+    options: GraphHash
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.runs: dict[float, Clusters] = {}
+        self.used: dict[int, Clusters] = {}
+
+    def side(self, side: int, field: str) -> tuple[Rows, Rows | None]:
+        """Return the row of each node of a side, and the second row for kinds that sum two."""
+        met, seed, kind = self.graph.met[side], self.seed, self.options.kind
+        nodes = len(met)
+        try:
+            if self.options.rows is None:
+                return self._graph(side, None)
+            rows = round(nodes * self.options.rows) if self.options.rows < 1 else int(self.options.rows)
+            check_rows(rows, nodes)
+            if kind == "graph":
+                return self._graph(side, rows)
+            if kind == "hybrid":
+                tail = hashes.head(met, rows)[1]
+                return hashes.under_head(met, rows, self._clustered(side, rows - rows // 2, tail)), None
+            if kind == "double_graph":
+                return hashes.hashed(np.arange(nodes), rows, seed), self._clustered(side, rows)
+            if kind == "rate":
+                return hashes.rate(met, self.graph.clicked[side], rows, self.options.smoothing), None
+            if kind == "quotient":
+                return hashes.quotient_remainder(nodes, rows)
+            if kind == "modulo":
+                return hashes.modulo(nodes, rows), None
+            if kind in ("random", "double"):
+                second = hashes.hashed(np.arange(nodes), rows, seed + 1) if kind == "double" else None
+                return hashes.hashed(np.arange(nodes), rows, seed), second
+            second = hashes.frequency(met, rows, seed + 1) if kind == "double_frequency" else None
+            return hashes.frequency(met, rows, seed), second
+        except UsageError as error:
+            raise UsageError(f"field '{field}': {error}") from error
+
+    def told(self, side: int) -> dict[str, float]:
+        """Return how the clustering that a side took came out."""
+        used, edges = self.used[side], self.graph.edges
+        labels = (used.left, used.right)[side]
+        return {
+            "resolution": used.resolution,
+            "clusters": len(np.unique(labels[labels >= 0])),
+            "modularity": modularity(edges, used.left, used.right, used.resolution),
+            "isolated": float((labels < 0).mean()),
+        }
+
+    def _graph(self, side: int, rows: int | None) -> tuple[Rows, None]:
+        return self._clustered(side, rows), None
+
+    def _clustered(self, side: int, rows: int | None, nodes: NDArray[np.int64] | None = None) -> Rows:
+        """Return exactly `rows` rows for the nodes of a side, or for some of them."""
+        chosen = np.arange(len(self.graph.met[side])) if nodes is None else nodes
+
+        def labels(found: Clusters) -> tuple[Labels, Labels]:
+            return (found.left, found.right) if side == 0 else (found.right, found.left)
+
+        def count(found: Clusters) -> int:
+            own = labels(found)[0][chosen]
+            return len(np.unique(own[own >= 0]))
+
+        if self.options.resolution is None:
+            assert rows is not None
+            used = search(self._run, count, rows)
+        else:
+            used = self._run(self.options.resolution)
+        self.used[side] = used
+        own, other = labels(used)
+        matrix = self.graph.edges.matrix()
+        matrix = matrix if side == 0 else matrix.T.tocsr()
+        matrix = matrix if nodes is None else matrix[chosen]
+        traffic = self.graph.met[side][chosen]
+        return exact_rows(own[chosen], other, matrix, traffic, rows, resolution=used.resolution, seed=self.seed)
+
+    def _run(self, resolution: float) -> Clusters:
+        if resolution not in self.runs:
+            self.runs[resolution] = cluster(
+                self.graph.edges, resolution=resolution, seed=self.seed, library=self.options.library
+            )
+        return self.runs[resolution]
+
+
+def _array(rows: Rows) -> Array:
+    """Return the row of each id: padding and unseen keep theirs, the others come after."""
+    return Array(np.concatenate([np.arange(FIRST, dtype=np.int32), rows + FIRST]).astype(np.int32))

@@ -1,0 +1,70 @@
+"""`clicksmith search graphhash`: from a file to a Plan that `fit` takes, with no backbone and no test row."""
+
+import pytest
+
+from clicks import clicks
+from clicksmith.cli.main import main
+from clicksmith.errors import UsageError
+from clicksmith.fitting.job import fit
+from clicksmith.plan import Plan
+from clicksmith.search.job import search
+
+ROWS = clicks(600)
+LEFT_RIGHT = {"left": "user", "right": "ad"}
+
+
+def test_the_command_writes_a_plan_that_fits(tmp_path, capsys):
+    ROWS.write_csv(tmp_path / "train.csv")
+    out = tmp_path / "plan.json"
+    words = ["search", "graphhash", str(tmp_path / "train.csv"), "--label", "click", "--out", str(out), "--quiet"]
+    words += ["--search.left", "user", "--search.right", "ad", "--search.rows", "6", "--search.edges", "all"]
+    assert main(words) == 0
+    assert "user: 40 ids share 6 rows (graphhash)" in capsys.readouterr().out
+    (part,) = Plan.load(out).parts
+    assert part.found_by.method == "graphhash" and part.found_by.backbone == ""
+    assert {one.rows for one in part.slots.values()} == {8}
+    run = fit(tmp_path / "train.csv", label="click", model="fm", epochs=1, plan=out, out=tmp_path / "run")
+    assert run.predictor().artifact.encoder.layout.rows["user"] == 8
+
+
+def test_called_again_it_reads_the_plan_back(tmp_path):
+    def found(seed):
+        return search("graphhash", ROWS, label="click", out=tmp_path / "plan.json", options=LEFT_RIGHT, seed=seed)
+
+    one = found(0)
+    assert found(0) == one
+    with pytest.raises(UsageError, match="holds another search"):
+        found(1)
+
+
+def test_rows_that_do_not_train_change_nothing(tmp_path):
+    train, valid = ROWS.head(400), ROWS.tail(200)
+    plans = [
+        search("graphhash", train, valid=v, label="click", out=tmp_path / name, options=LEFT_RIGHT)
+        for name, v in (("one", valid), ("two", valid.head(90)))
+    ]
+    assert plans[0].digest == plans[1].digest
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "left is missing: name the id field whose ids are to share rows"),
+        ({"left": "user", "right": "add"}, "no id field named 'add'.*Did you mean 'ad'"),
+        ({"left": "user", "right": "user"}, "are the same ids"),
+        ({"left": "price", "right": "user"}, "'price' is numeric"),
+        ({**LEFT_RIGHT, "rows": 0.5, "lefts": 1}, "no option of graphhash named 'lefts'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        search("graphhash", ROWS, label="click", out=tmp_path / "plan.json", options=options)
+
+
+def test_nothing_that_trains_is_searched_over_sums_of_two_rows(tmp_path):
+    double = tmp_path / "double.json"
+    search("graphhash", ROWS, label="click", out=double, options={**LEFT_RIGHT, "kind": "double"})
+    with pytest.raises(UsageError, match="the ids of user, ad are mapped to sums of two rows"):
+        search("optfs", ROWS, label="click", backbone="fm", out=tmp_path / "plan.json", plan=double)
+    with pytest.raises(UsageError, match="the search optfs trains a backbone; name one"):
+        search("optfs", ROWS, label="click", out=tmp_path / "other.json")
