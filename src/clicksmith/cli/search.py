@@ -98,7 +98,8 @@ def search(
         )
     for line in found.summary():
         print(line)
-    words = [*train, "--model", backbone or DEFAULT_MODEL, *(f"--{prefix}.{name.replace('_', '-')}={text}" for prefix, texts in (
+    model_name = backbone or DEFAULT_MODEL
+    words = [*train, "--model", model_name, *(f"--{prefix}.{name.replace('_', '-')}={text}" for prefix, texts in (
         ("model", model), ("train", settings)) for name, text in texts.items())]  # fmt: skip
     for name, value in (("label", label), ("schema", schema), ("valid", valid), ("seed", seed)):
         words += [] if value is None else [f"--{name}", str(value)]

@@ -30,7 +30,7 @@ CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid")
 
 
 class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which ids share rows."""
+    """Which ids share rows. Paper: graphhash."""
 
     left: str = ""
     """An id field, as the user; it must be named."""
@@ -71,7 +71,7 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def graph_hash(encoder: Encoder, store: Store, options: GraphHash, *, seed: int = 0) -> IdMaps:
-    """Return the part of a Plan with the map of each side's ids.
+    """Return the part of a Plan with the map of each side's ids. Paper: graphhash.
 
     encoder, store: fitted on and holding the training rows. Raises UsageError, DataError: as `shared_rows` does.
     """
