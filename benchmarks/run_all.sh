@@ -2,12 +2,14 @@
 # Every benchmark, one after another, on a machine with nothing else to do.
 #   DATA   folder with the Frappe and MovieLens-1M files (quality); PEERS folder of the peers' benchmark (speed beside them);
 #   TEXT   a Criteo-format file of 2,000,000 rows, BIG one of 20,000,000 (benchmarks/make_criteo.py writes it)
+#   OUTRANK_PYTHON the python of an environment with outrank 0.97.5 and xxhash below 4
 set -e
 here=$(dirname "$0")
 python="$here/../.venv/bin/python"
 
 "$python" "$here/metrics.py"
 "$python" "$here/latency.py"
+"$python" "$here/rank.py" ${OUTRANK_PYTHON:+--peer-python "$OUTRANK_PYTHON"}
 if [ -n "${TEXT:-}" ]; then
     "$python" "$here/prepare.py" "$TEXT" ${PEERS:+--peers "$PEERS"} ${PEER_PYTHON:+--peer-python "$PEER_PYTHON"}
 else

@@ -24,3 +24,5 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     year: int
     url: str
     claims: tuple[Claim, ...] = ()
+    note: str = ""
+    """Why there is no claim, or what else is to be known of the figures."""

@@ -26,7 +26,7 @@ def test_every_piece_cites_its_paper(key):
 @pytest.mark.parametrize("key", MODULES)
 def test_every_claim_has_a_command_or_says_why_not(key):
     claims = PAPERS[key].claims
-    assert claims
+    assert claims or PAPERS[key].note
     for claim in claims:
         assert claim.command.startswith(("clicksmith ", "python benchmarks/", "not reproduced: ")), claim.command
         assert 0 < claim.tolerance < abs(claim.value)

@@ -118,7 +118,7 @@ def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "damaged"), ("[]", "no Plan"), ('{"version": 9, "parts": []}', "version 9"),
+    [("{", "damaged"), ("[" * 100_000, "damaged"), ("[]", "no Plan"), ('{"version": 9, "parts": []}', "version 9"),
      ('{"version": 1, "parts": [{"kind": "nope"}]}', "does not fit")],
 )  # fmt: skip
 def test_files_that_are_no_plan_are_refused(tmp_path, text, words):
@@ -127,3 +127,8 @@ def test_files_that_are_no_plan_are_refused(tmp_path, text, words):
         Plan.load(tmp_path / "plan.json")
     with pytest.raises(ArtifactError, match="cannot read"):
         Plan.load(tmp_path / "absent.json")
+
+
+def test_a_score_that_json_cannot_hold_is_refused():
+    with pytest.raises(UsageError, match="the score 'auc' of optfs is nan"):
+        FoundBy(method="optfs", scores={"auc": float("nan")})

@@ -96,10 +96,10 @@ def test_the_temperature_rises_geometrically_and_one_epoch_is_hot():
 
 
 def test_noise_fields_lose_their_features_and_quality_stays(tmp_path):
-    train, valid, test = planted(20_000, 1), planted(4000, 2), planted(8000, 3)
+    train, valid, test = planted(40_000, 1), planted(4000, 2), planted(8000, 3)
     plan = search(
         "optfs", train, valid=valid, schema=SCHEMA, backbone="fm", model_options={"dim": 4}, settings=QUICK,
-        options={"epochs": 8, "penalty": 1e-4}, out=tmp_path / "plan.json",
+        options={"epochs": 10, "penalty": 2.3e-4}, out=tmp_path / "plan.json",
     )  # fmt: skip
     (part,) = plan.parts
     assert isinstance(part, KeptFeatures)
@@ -172,7 +172,7 @@ def test_options_out_of_their_bounds_are_refused(options, words, tmp_path):
 
 def test_a_search_that_would_drop_everything_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no feature is kept at penalty 10; use a smaller"):
-        search("optfs", planted(2000), schema=SCHEMA, backbone="lr", settings={**QUICK, "learning_rate": 0.05},
+        search("optfs", planted(2000), schema=SCHEMA, backbone="lr", settings={**QUICK, "learning_rate": 0.2},
                options={"epochs": 3, "penalty": 10.0}, out=tmp_path / "plan.json")  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from clicksmith.names import lookup
 
 VERBS = {
     "describe": "look at a file: proposed schema with reasons, suspects, profile",
+    "rank": "say which fields tell something of the label",
     "fit": "train a model from raw rows and save it",
     "tune": "search options and settings on validation rows",
     "search": "find what a model should look at: a Plan",

@@ -1,7 +1,11 @@
 """The papers, one file each: `PAPER` with its claims, and `PIECES`, what implements it here."""
 
-from clicksmith.paper import Paper
-from clicksmith.papers import autoint, din, fgcnn, finalmlp, graphhash
+import pkgutil
+from importlib import import_module
 
-PAPERS: dict[str, Paper] = {module.PAPER.key: module.PAPER for module in (autoint, din, fgcnn, finalmlp, graphhash)}
+from clicksmith.paper import Paper
+
+_FOUND: list[Paper] = [import_module(f"{__name__}.{module.name}").PAPER for module in pkgutil.iter_modules(__path__)]
+
+PAPERS: dict[str, Paper] = {paper.key: paper for paper in _FOUND}
 """By key, the word that docstrings cite."""

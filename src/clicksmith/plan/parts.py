@@ -1,5 +1,6 @@
 """What a Plan says, part by part. A part names ids by the numbering it was found on; see `clicksmith.plan.apply`."""
 
+import math
 from typing import Any, Literal
 
 import msgspec
@@ -23,6 +24,12 @@ class FoundBy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     data: dict[str, str] = {}
     """Content checksums of the rows it read."""
     scores: dict[str, float] = {}
+
+    def __post_init__(self) -> None:
+        """Check the scores: JSON has no NaN. Raises UsageError."""
+        for name, score in self.scores.items():
+            if not math.isfinite(score):
+                raise UsageError(f"the score '{name}' of {self.method} is {score}; leave out what is not defined.")
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -91,7 +98,7 @@ class KeptFeatures(Part, frozen=True, tag="features"):
         return found
 
     def check(self) -> None:
-        """Raise UsageError: a mask is none, or drops padding, unseen or everything."""
+        """Raise UsageError: a mask is none, or drops padding or unseen."""
         super().check()
         for slot, kept in self.slots.items():
             if kept.kind != "bits" or len(kept) < FIRST or not kept.values[:FIRST].all():

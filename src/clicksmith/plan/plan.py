@@ -58,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             plain: Any = msgspec.json.decode(path.read_bytes())
         except OSError as error:
             raise ArtifactError(f"cannot read the Plan '{path}': {error.strerror}.") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ArtifactError(f"the Plan '{path}' is damaged: {error}. Write it again.") from error
         if not isinstance(plain, dict) or "parts" not in plain:
             raise ArtifactError(f"'{path}' is no Plan: it has no parts. `clicksmith search` and `rank` write Plans.")

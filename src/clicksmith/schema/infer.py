@@ -43,7 +43,12 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def infer(
-    data: pl.DataFrame | str | Path, *, label: str | None = None, rows: int | None = None, sample_rows: int = SAMPLE
+    data: pl.DataFrame | str | Path,
+    *,
+    label: str | None = None,
+    rows: int | None = None,
+    sample_rows: int = SAMPLE,
+    leaking: bool = True,
 ) -> Proposal:
     """Propose a schema from a frame (or a CSV, TSV or Parquet file with a header).
 
@@ -52,6 +57,7 @@ def infer(
         label: the label's column; looked for by name if it is not given.
         rows: rows of the whole table if `data` is a part of it; they decide how rare a value may be.
         sample_rows: at most this many rows are looked at, drawn evenly.
+        leaking: look for columns that give the label away; the schema does not depend on it.
 
     Raises:
         SchemaError: no label is found, the named one is absent, or nothing else is left.
@@ -88,10 +94,11 @@ def infer(
     )
     usable = tuple(column for column in inputs if column.name in names)
     suspects = [choice.suspect for choice in choices.values() if choice.suspect is not None]
+    given_away = leaks(sample, _clicks(sample, label_column), usable) if leaking else []
     return Proposal(
         schema=schema,
         reasons={label_column.name: label_reason, **{name: choice.reason for name, choice in choices.items()}},
-        suspects=(*leaks(sample, _clicks(sample, label_column), usable), *suspects),
+        suspects=(*given_away, *suspects),
         profile=found,
         rows=sample.height,
     )

@@ -29,7 +29,7 @@ from clicksmith.train.trainer import train
 
 
 class OptFS(Options, frozen=True):
-    """Options of `clicksmith search optfs`."""
+    """Options of `clicksmith search optfs`. Paper: optfs, section 3."""
 
     epochs: int = 5
     """Epochs of the search; the temperature reaches its end in the last."""
@@ -51,7 +51,7 @@ class OptFS(Options, frozen=True):
 
 
 class FeatureGate(IdGate, frozen=True):
-    """A gate per id, in front of the main table, every view and every history."""
+    """A gate per id, in front of the main table, every view and every history. Paper: optfs, section 3.1."""
 
     start: float = 0.5
 
@@ -115,7 +115,10 @@ class FeatureGateModule(nn.Module):
 
 
 class GateHook(Hook):
-    """Moves the gates with an Adam of their own, without weight decay, and raises the temperature epoch by epoch."""
+    """Moves the gates with an Adam of their own, without weight decay, and raises the temperature epoch by epoch.
+
+    Paper: optfs, section 3.2.
+    """
 
     def __init__(self, options: OptFS, gate: FeatureGateModule) -> None:
         self.options, self.gate = options, gate
@@ -183,7 +186,7 @@ def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
 
 
 def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
-    """Search, and keep the features whose gate is open at the end.
+    """Search, and keep the features whose gate is open at the end. Paper: optfs.
 
     Raises UsageError: no feature is kept. DivergedError: the loss or a gate is not finite.
     """

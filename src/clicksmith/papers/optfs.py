@@ -1,0 +1,16 @@
+"""OptFS."""
+
+from clicksmith.paper import Paper
+from clicksmith.search.optfs import FeatureGate, GateHook, OptFS, run
+
+PAPER = Paper(
+    key="optfs",
+    title="Optimizing Feature Set for Click-Through Rate Prediction",
+    authors="Fuyuan Lyu, Xing Tang, Dugang Liu, Liang Chen, Xiuqiang He, Xue Liu",
+    venue="WWW",
+    year=2023,
+    url="https://arxiv.org/abs/2301.10909",
+    note="its tables could not be obtained; it claims fewer features at an AUC that is no lower",
+)
+
+PIECES = (OptFS, FeatureGate, GateHook, run)

@@ -1,0 +1,186 @@
+"""Mutual information from counts, and its mean and spread if label and field were independent, from the margins.
+
+All in nats. A field with many values has a large plug-in mutual information with any label; the mean over all
+permutations of the label is subtracted, so that noise of any cardinality scores 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+_WINDOW = 8.0
+"""Standard deviations of the hypergeometric distribution that are summed over, with 30 more for its skewed tails."""
+_TAIL = 30.0
+_CELLS = 1 << 20
+"""Cells of a window table that are held at once."""
+
+
+def entropy(counts: Counts | Floats | Sequence[float]) -> float:
+    """Return the entropy of a distribution given by counts (or weights)."""
+    all_ = np.asarray(counts, np.float64)
+    there = all_[all_ > 0]
+    total = float(there.sum())
+    return float(math.log(total) - (there * np.log(there)).sum() / total) if total else 0.0
+
+
+def mutual_information(rows: Counts | Floats, clicks: Counts | Floats) -> float:
+    """Return the plug-in mutual information of a field and a 0/1 label.
+
+    Shape:
+        rows, clicks: [values] rows and clicks of each value
+    """
+    total = float(rows.sum())
+    if not total:
+        return 0.0
+    inside = (rows * _row_entropy(rows, clicks)).sum() / total
+    return max(0.0, _bernoulli(float(clicks.sum()) / total) - float(inside))
+
+
+def _row_entropy(rows: Counts | Floats, clicks: Counts | Floats) -> Floats:
+    """Return the label's entropy within each value: [values]."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.clip(clicks / rows, 0.0, 1.0)
+        found = -(p * np.log(p) + (1 - p) * np.log1p(-p))
+    return np.nan_to_num(found, nan=0.0)
+
+
+def _bernoulli(p: float) -> float:
+    return 0.0 if p <= 0 or p >= 1 else -(p * math.log(p) + (1 - p) * math.log1p(-p))
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """Mutual information if the label were independent of the field: mean and variance over all permutations."""
+
+    mean: float
+    variance: float
+
+    def deviate(self, information: float) -> float:
+        """Return the normal deviate z of seeing this much or more: noise of any cardinality exceeds 3 once in 740.
+
+        The null is taken as a gamma distribution of this mean and variance (for large counts it is one: chi-squared),
+        its tail as that of Barndorff-Nielsen's r*, accurate far out.
+        """
+        if self.mean <= 1e-15 or self.variance <= 1e-14 * self.mean**2:
+            return 0.0
+        shape = self.mean**2 / self.variance
+        excess = max(information / self.mean - 1.0, -1.0 + 1e-9)
+        if abs(excess) < 1e-4:
+            return math.sqrt(shape) * excess + 1 / (3 * math.sqrt(shape))
+        root = math.copysign(math.sqrt(2 * shape * (excess - math.log1p(excess))), excess)
+        return root + math.log(math.sqrt(shape) * excess / root) / root
+
+
+class NullOfLabel:
+    """The null of any field against one 0/1 label, which has `clicks` ones in `rows` rows.
+
+    What a value adds depends on its row count alone, so that it is computed once per distinct count, for all fields.
+    """
+
+    def __init__(self, rows: int, clicks: int) -> None:
+        self.rows, self.clicks = rows, clicks
+        self._known = np.zeros(0, np.int64)
+        self._told = np.zeros((0, 4))
+
+    def prepare(self, fields: Sequence[Counts]) -> None:
+        """Compute what many fields need at once, which is quicker than field by field."""
+        sizes = [np.unique(rows) for rows in fields]
+        if sizes:
+            met = np.unique(np.concatenate(sizes))
+            self._of_sizes(met[(met > 0) & (met < self.rows)])
+
+    def of(self, rows: Counts) -> Null:
+        """Return the null of a field whose values have these row counts: [values]."""
+        sizes, times = np.unique(rows[rows > 0], return_counts=True)
+        if times.sum() < 2 or self.clicks in (0, self.rows):
+            return Null(0.0, 0.0)
+        mean, own, line, bend = self._of_sizes(sizes).T
+        # Values are not independent: their clicks add up. Correlation of the counts of u and v is -s_u s_v; the parts
+        # of what they add that are linear and quadratic in the count correlate by its first and second power.
+        odds = sizes / (self.rows - sizes)
+        straight, curved = line * np.sqrt(odds), bend * odds
+        shared = (times * straight).sum() ** 2 - (times * straight**2).sum()
+        paired = (times * curved).sum() ** 2 - (times * curved**2).sum()
+        return Null(float((times * mean).sum()), max(0.0, float((times * own).sum() - shared + paired)))
+
+    def _of_sizes(self, sizes: Counts) -> Floats:
+        """Return mean, variance, linear and quadratic part of what values of these sizes add: [sizes, 4]."""
+        fresh = np.setdiff1d(sizes, self._known, assume_unique=True)
+        if len(fresh):
+            known = np.concatenate([self._known, fresh])
+            told = np.concatenate([self._told, self._computed(fresh)])
+            order = np.argsort(known)
+            self._known, self._told = known[order], told[order]
+        return self._told[np.searchsorted(self._known, sizes)]
+
+    def _computed(self, sizes: Counts) -> Floats:
+        out = np.zeros((len(sizes), 4))
+        for where, hits, chance in windows(self.rows, self.clicks, sizes):
+            size = sizes[where][:, None].astype(np.float64)
+            added = (
+                _term(hits, size * self.clicks / self.rows)
+                + _term(size - hits, size * (self.rows - self.clicks) / self.rows)
+            ) / self.rows
+            mean = (chance * added).sum(1)
+            off = added - mean[:, None]
+            middle = (chance * hits).sum(1)
+            away = hits - middle[:, None]
+            spread = np.sqrt((chance * away**2).sum(1))[:, None]
+            away = away / np.where(spread > 0, spread, 1.0)
+            skew = (chance * away**3).sum(1)[:, None]
+            square = away**2 - skew * away - 1.0
+            norm = np.sqrt((chance * square**2).sum(1))[:, None]
+            square = np.where(norm > 1e-6, square / np.where(norm > 0, norm, 1.0), 0.0)
+            parts = [(chance * off * part).sum(1) for part in (off, away, square)]
+            out[where] = np.stack([mean, *parts], 1)
+        return out
+
+
+def windows(rows: int, marked: int, sizes: Counts) -> Iterator[tuple[NDArray[np.intp], Floats, Floats]]:
+    """Yield pieces of the hypergeometric distributions of `marked` among `sizes` rows drawn from `rows`.
+
+    Each piece: positions in `sizes` [p], numbers of marked rows [p, window], their probabilities [p, window].
+    Probabilities come from the ratios of neighbours and are normalised: no logarithm of a factorial, no cancellation.
+    """
+    n, c, a = float(rows), float(marked), sizes.astype(np.float64)
+    mean = a * c / n
+    spread = np.sqrt(np.maximum(mean * (1 - c / n) * (n - a) / max(n - 1, 1.0), 0.0))
+    low = np.maximum(np.maximum(0.0, a + c - n), np.floor(mean - _WINDOW * spread - _TAIL))
+    high = np.minimum(np.minimum(a, c), np.ceil(mean + _WINDOW * spread + _TAIL))
+    width = (high - low + 1).astype(np.int64)
+    order = np.argsort(width, kind="stable")
+    start = 0
+    while start < len(order):
+        least = int(width[order[start]])
+        stop = int(np.searchsorted(width[order], least + least // 4 + 8, side="right"))
+        stop = min(stop, start + max(1, _CELLS // (2 * int(width[order[stop - 1]]))))
+        where = order[start:stop]
+        yield where, *_window(n, c, a[where, None], low[where, None], width[where, None])
+        start = stop
+
+
+def _window(n: float, c: float, a: Floats, low: Floats, width: Counts) -> tuple[Floats, Floats]:
+    step = np.arange(int(width.max()), dtype=np.float64)
+    inside = step < width
+    hits = np.where(inside, low + step, low)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        before = hits[:, 1:] - 1
+        ratio = np.log((a - before) * (c - before) / ((before + 1) * (n - a - c + before + 1)))
+    log_chance = np.zeros_like(hits)
+    np.cumsum(np.where(inside[:, 1:], ratio, 0.0), 1, out=log_chance[:, 1:])
+    log_chance -= np.where(inside, log_chance, -np.inf).max(1, keepdims=True)
+    chance = np.where(inside, np.exp(log_chance), 0.0)
+    return hits, chance / chance.sum(1, keepdims=True)
+
+
+def _term(count: Floats, expected: Floats) -> Floats:
+    """Return count ln(count / expected), 0 for a count of 0."""
+    return count * np.log(np.where(count > 0, count, expected) / expected)

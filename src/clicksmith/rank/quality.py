@@ -1,0 +1,172 @@
+"""What is odd about the fields: coverage, singletons, copies, leaks, values that training never saw, drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.layout import UNSEEN
+from clicksmith.encode.store import Store
+from clicksmith.encode.texts import Packed
+from clicksmith.rank.counts import Counts, checked
+from clicksmith.rank.mutual import NullOfLabel, mutual_information
+from clicksmith.rank.pairs import joined
+from clicksmith.rank.ranking import Drift
+from clicksmith.rank.scored import Seen, sampled
+from clicksmith.rank.views import View, pieces
+
+LEAK = 0.9
+"""Share of the label's entropy above which a field is suspected to be made from the label."""
+BALANCED = -5.0
+"""The deviate below which click rates are more equal than chance allows, as where negatives are drawn per user."""
+PERIODS = 10
+VALUES = 4096
+"""Values that are told apart in the picture of drift, the most frequent; merging the others only lowers a number."""
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What is told of a field besides its score: see `FieldScore`."""
+
+    values: int
+    coverage: float
+    singletons: float
+    top: tuple[tuple[str, float], ...]
+    flags: tuple[str, ...]
+
+
+class Vocabularies:
+    """The texts behind ids, where an encoder is at hand."""
+
+    def __init__(self, store: Store, encoder: Encoder | None) -> None:
+        layout = store.layout
+        slots = {c.name: c.slot for c in (*layout.ids, *layout.bags)}
+        slots |= {h.columns[0].name: h.columns[0].slot for h in layout.histories}
+        known = {} if encoder is None else encoder.fitted.vocabularies
+        self._values = {name: known[slot].values for name, slot in slots.items() if slot in known}
+
+    def text(self, field: str, id_: int) -> str | None:
+        """Return the value of an id; None where it is not known, as with hashed values."""
+        values = self._values.get(field)
+        if values is None or not 2 <= id_ < len(values) + 2:
+            return None
+        return _text(values, id_ - 2)
+
+
+def _text(values: Packed, number: int) -> str:
+    start = int(values.ends[number - 1]) if number else 0
+    return values.text[start : int(values.ends[number])].tobytes().decode()
+
+
+def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | None, entropy: float) -> Quality:
+    """Return what the counts of one field tell besides its score."""
+    view = found.view
+    rows = counts.by[view.key][0]
+    total, there = counts.total, int((rows > 0).sum())
+    covered = 1.0
+    if view.kind in ("values", "bins"):
+        covered -= float(sum(rows[code] for code in view.empty if code < len(rows))) / total
+    top: list[tuple[str, float]] = []
+    if view.kind in ("values", "one value"):
+        often = np.argpartition(-rows, min(SHOWN, len(rows) - 1))[: SHOWN + 2]
+        for id_ in often[np.argsort(-rows[often], kind="stable")].tolist():
+            text = texts.text(view.field, id_)
+            if text is not None and rows[id_] > 0 and len(top) < SHOWN:
+                top.append((text, float(rows[id_]) / total))
+    singles = float((rows == 1).sum()) / max(1, there)
+    flags: list[str] = []
+    if there <= 1:
+        flags.append("one value in all rows")
+    if view.kind == "values" and there > 0.5 * counts.rows:
+        flags.append("nearly every row has a value of its own")
+    if entropy > 0 and found.information > LEAK * entropy:
+        flags.append(
+            f"leak? it alone knows {found.information / entropy:.0%} of the label; is it known before the click?"
+        )
+    if found.z < BALANCED:
+        flags.append("says less than chance would: rows seem to be balanced by it; it can still matter in pairs")
+    if copy_of is not None:
+        flags.append(f"says the same as '{copy_of}', value by value")
+    return Quality(there, covered, singles, tuple(top), tuple(flags))
+
+
+def copies(store: Store, seen: Mapping[str, Sequence[Seen]], seed: int) -> dict[str, str]:
+    """Return field -> an earlier field whose values correspond to its own one to one."""
+    alike: dict[tuple[Any, ...], list[View]] = {}
+    for views in seen.values():
+        rows, clicks = views[0].table
+        if views[0].view.kind == "values" and (rows > 0).sum() > 1:
+            key = (views[0].view.kind, np.sort(rows[rows > 0]).tobytes(), np.sort(clicks[rows > 0]).tobytes())
+            alike.setdefault(key, []).append(views[0].view)
+    alike = {key: views for key, views in alike.items() if len(views) > 1}
+    if not alike:
+        return {}
+    rows = store.take(sampled(store.rows, 1 << 14, seed))
+    found: dict[str, str] = {}
+    for views in alike.values():
+        for place, view in enumerate(views):
+            codes = np.unique(view.read(rows, 0), return_inverse=True)[1].reshape(-1)
+            for other in views[:place]:
+                others = np.unique(other.read(rows, 0), return_inverse=True)[1].reshape(-1)
+                if joined(codes, others).max() == codes.max() == others.max():
+                    found.setdefault(view.field, other.field)
+    return found
+
+
+def unseen_shares(store: Store, views: Sequence[View]) -> dict[str, float]:
+    """Return the share of (validation) rows whose value training did not see, of fields read by value."""
+    met = {view.field: 0 for view in views if view.kind == "values"}
+    for rows, first in pieces(store):
+        for view in views:
+            if view.kind == "values":
+                met[view.field] += int((view.read(rows, first) == UNSEEN).sum())
+    return {name: count / store.rows for name, count in met.items()}
+
+
+def drift(store: Store, views: Sequence[View], label: int) -> Drift | None:
+    """Return the click rate and what the fields say of it by period, None if the rows have no time.
+
+    Periods are days if there are 2 to 31, else ten of equal length.
+    """
+    times = store.targets.get("time")
+    if times is None or not np.isfinite(times).any():
+        return None
+    low, high = float(np.nanmin(times)), float(np.nanmax(times))
+    if low == high:
+        return None
+    first_day, days = int(low // 86_400), int(high // 86_400) - int(low // 86_400) + 1
+    by_day = 2 <= days <= 31
+    edges = (first_day + np.arange(1, days)) * 86_400.0 if by_day else np.linspace(low, high, PERIODS + 1)[1:-1]
+    starts = [low, *edges.tolist()]
+    names = [datetime.fromtimestamp(s, UTC).strftime("%Y-%m-%d" if by_day else "%Y-%m-%d %H:%M") for s in starts]
+    views = [view for view in views if view.kind != "one value"]
+    sizes = [min(view.size, VALUES) for view in views]
+    tables = [np.zeros((len(names), size, 2), np.int64) for size in sizes]
+    rows_of, clicks_of = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+    for rows, first in pieces(store):
+        at = slice(first, first + len(rows))
+        labels, _ = checked(store.targets, at, first, label)
+        there = np.isfinite(times[at])
+        period = np.searchsorted(edges, times[at], side="right")[there]
+        rows_of += np.bincount(period, minlength=len(names))
+        clicks_of += np.bincount(period[labels[there] == 1], minlength=len(names))
+        for view, size, table in zip(views, sizes, tables, strict=True):
+            codes = np.minimum(view.read(rows, first)[there], size - 1)
+            both = (period * size + codes) * 2 + labels[there]
+            table += np.bincount(both, minlength=table.size).reshape(table.shape)
+    nulls = [NullOfLabel(int(r), int(c)) for r, c in zip(rows_of, clicks_of, strict=True)]
+    information = {
+        view.field: tuple(
+            mutual_information(part.sum(1), part[:, 1]) - null.of(part.sum(1)).mean
+            for part, null in zip(table, nulls, strict=True)
+        )
+        for view, table in zip(views, tables, strict=True)
+    }
+    rate = tuple((clicks_of / np.maximum(1, rows_of)).tolist())
+    return Drift(tuple(names), tuple(rows_of.tolist()), rate, information)

@@ -1,0 +1,133 @@
+"""Planted truth: what a ranking must find, where the paper's rule and plain mutual information do not."""
+
+import numpy as np
+import pytest
+from planted import frame_of, planted, store_of
+
+from clicksmith.datasets import ad_world
+from clicksmith.encode.layout import BagColumn, Layout, Slot
+from clicksmith.encode.rows import EncodedRows
+from clicksmith.encode.store import Store
+from clicksmith.rank import rank, rank_store
+from clicksmith.rank.pairs import joined
+
+
+def precision(ranking, relevant, most=20):
+    return np.mean([int(f.field[1:]) in relevant for f in ranking.fields[:most]])
+
+
+def test_precision_at_20_where_plain_information_and_the_papers_rule_fail():
+    ours, rule, plain = [], [], []
+    for seed in range(3):
+        codes, labels, relevant = planted(seed=seed)
+        store = store_of(codes, labels)
+        ours.append(precision(rank_store(store), relevant))
+        rule.append(precision(rank_store(store, score="outrank"), relevant))
+        plain.append(precision(rank_store(store, score="mi"), relevant))
+    assert np.mean(ours) >= 0.6
+    assert np.mean(plain) < np.mean(rule) < np.mean(ours) - 0.3
+
+
+def test_raw_whole_numbers_are_ranked_as_well_as_ids():
+    codes, labels, relevant = planted(seed=1)
+    assert precision(rank(frame_of(codes, labels), label="click"), relevant) >= 0.6
+
+
+def test_every_planted_field_stands_above_every_noise_field():
+    codes, labels, relevant = planted(rows=60_000, fields=30, seed=2, effect=0.5)
+    found = rank_store(store_of(codes, labels))
+    assert precision(found, relevant, most=3) == 1.0
+    assert {f.field for f in found.fields if f.q <= 0.05} >= {f"f{i}" for i in relevant}
+    assert sum(f.q <= 0.05 for f in found.fields) <= 5
+
+
+def test_the_pair_is_found_where_neither_field_says_anything():
+    random = np.random.default_rng(0)
+    codes = random.integers(0, [2, 2, 50, 300, 7], (8_000, 5))
+    labels = (random.random(8_000) < 0.1 + 0.3 * (codes[:, 0] ^ codes[:, 1])).astype(np.int64)
+    found = rank_store(store_of(codes, labels), pairs=5)
+    assert abs(found["f0"].information) < 0.001 and found["f0"].q > 0.05
+    assert set(found.pairs[0].fields) == {"f0", "f1"} and found.pairs[0].relation > 0.02
+    assert found.candidates() == (found.pairs[0].fields,) and found.pairs[0].synergy > 0.02
+    assert abs(found.order.index("f0") - found.order.index("f1")) == 1  # the one draws the other after it
+
+
+def test_of_two_copies_one_stands_early_and_the_other_late():
+    codes, labels, relevant = planted(rows=20_000, fields=30, seed=3, effect=1.0)
+    first = min(relevant, key=lambda f: len(set(codes[:, f].tolist())))
+    renamed = np.random.default_rng(0).permutation(int(codes[:, first].max()) + 1)[codes[:, first]]
+    found = rank_store(store_of(np.concatenate([codes, renamed[:, None]], 1), labels), pairs=8)
+    copies = {f"f{first}", "f30"}
+    assert {f.field for f in found.fields[:4]} == copies | {f"f{i}" for i in relevant}
+    assert len(copies & set(found.order[:3])) == 1 and {f"f{i}" for i in relevant} - copies < set(found.order[:3])
+    pair = next(p for p in found.pairs if set(p.fields) == copies)
+    assert pair.redundancy == pytest.approx(1.0, abs=0.02) and pair.relation < 1e-6
+    assert f"says the same as 'f{first}'" in " ".join(found["f30"].flags)
+
+
+def test_joint_codes_are_pairs_and_no_strings_put_together():
+    one, two = np.repeat(np.arange(20), 20), np.tile(np.arange(20), 20)  # "1" + "12" is "11" + "2"
+    assert len(set(joined(one, two).tolist())) == 400
+    far = np.array([0, 3_000_000_000, 0]), np.array([1_000_000_000, 0, 1_000_000_000])
+    assert joined(*far)[0] == joined(*far)[2] != joined(*far)[1]
+
+
+def test_a_leak_is_flagged_and_a_row_id_is_not_taken_for_one():
+    random = np.random.default_rng(0)
+    labels = (random.random(5_000) < 0.2).astype(np.int64)
+    codes = np.stack([labels * 40 + random.integers(0, 40, 5_000), np.arange(5_000), np.zeros(5_000, np.int64)], 1)
+    found = rank_store(store_of(codes, labels))
+    assert found.fields[0].field == "f0" and found["f0"].flags[0].startswith("leak?")
+    assert found["f1"].flags == ("nearly every row has a value of its own",) and abs(found["f1"].score) < 1e-6
+    assert found["f2"].flags == ("one value in all rows",)
+
+
+def test_fields_that_only_add_up_are_no_candidates():
+    random = np.random.default_rng(0)
+    codes = random.integers(0, [4, 4], (20_000, 2))
+    rate = 0.1 + 0.05 * codes.sum(1)
+    found = rank_store(store_of(codes, (random.random(20_000) < rate).astype(np.int64)), pairs=2)
+    assert found.pairs[0].relation > 0.005 and found.pairs[0].synergy < 0.1 * found.pairs[0].relation
+    assert not found.candidates()
+
+
+def test_the_simulators_fields_stand_above_its_noise():
+    world = ad_world(rows=25_000, seed=1)
+    found = [f.field for f in rank(world.frame("train"), label="click").fields]
+    planted_ones = {"user_id", "ad_id", "category", "domain", "past_ads", "mixed_code_0", "pair_2_a", "pair_2_b"}
+    planted_ones |= {"number_0", "number_1", "number_2"}
+    noise = {"noise_code_0", "noise_code_1", "noise_number_0", "noise_number_1", "hour"}
+    assert max(found.index(name) for name in planted_ones) < min(found.index(name) for name in noise)
+
+
+def test_a_field_that_rows_are_balanced_by_is_told():
+    codes, labels = np.repeat(np.arange(300), 10)[:, None], np.tile([1, 0, 0, 0, 0], 600)
+    found = rank_store(store_of(codes, labels))
+    assert found["f0"].information < 0 and "balanced" in found["f0"].flags[0]
+
+
+def test_the_controls_lie_where_they_must():
+    codes, labels, _ = planted(fields=10, effect=1.0)
+    found = rank_store(store_of(codes, labels))
+    assert len(found.controls) == 11 and found.controls[0].field == "(the label)"
+    assert found.controls[0].information == pytest.approx(found.entropy, abs=1e-3)
+    assert all(abs(c.z) < 4 and c.score < 1e-3 for c in found.controls[1:])
+    again = rank_store(store_of(codes, labels))
+    assert again.controls == found.controls and again.fields == found.fields
+
+
+def test_a_bag_is_known_by_its_best_value_or_by_its_set():
+    random = np.random.default_rng(0)
+    bags = np.sort(random.integers(2, 60, (6_000, 5)), 1).astype(np.int32)
+    noise = np.sort(random.integers(2, 60, (6_000, 5)), 1).astype(np.int32)
+    labels = (random.random(6_000) < 0.1 + 0.3 * (bags == 7).any(1)).astype(np.float32)
+    slots = (Slot("tags", 60), Slot("noise", 60))
+    layout = Layout(slots=slots, bags=(BagColumn("tags", "tags", 5), BagColumn("noise", "noise", 5)))
+    nothing = np.zeros((6_000, 0))
+    rows = EncodedRows(
+        nothing.astype(np.int32), nothing.astype(np.float32), {"tags": bags, "noise": noise}, labels=labels[:, None]
+    )
+    found = rank_store(Store.of(rows, layout))
+    assert found.fields[0].field == "tags" and found["tags"].view == "one value"
+    assert set(found["tags"].views) == {"set", "one value"} and found["tags"].z > 10
+    assert found["noise"].z < 3 and found["noise"].information < 0.001

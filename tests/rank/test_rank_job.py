@@ -1,0 +1,195 @@
+"""Raw rows to a ranking: files of every kind, columns of every kind, what bad rows get, and no torch on the way."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from clicksmith.cli.main import main
+from clicksmith.encode.encoder import Encoder
+from clicksmith.errors import DataError, SchemaError, UsageError
+from clicksmith.rank import rank, rank_store
+from clicksmith.rank.counts import count
+from clicksmith.rank.page import ranking_page
+from clicksmith.rank.views import views_of
+from clicksmith.schema import Categorical, Label, Multimodal, Numeric, Schema
+
+ROWS = 4_000
+
+
+def clicks(rows=ROWS, seed=0):
+    """A log: 'ad' and 'price' matter, the others do not; every kind of odd column."""
+    random = np.random.default_rng(seed)
+    ad, price = random.integers(0, 40, rows), random.gamma(2.0, 50.0, rows).round(2)
+    rate = 0.05 + 0.3 * (ad % 7 == 0) + 0.2 * (price > 150)
+    prices = [None if missing else p for p, missing in zip(price.tolist(), random.random(rows) < 0.1, strict=True)]
+    return pl.DataFrame(
+        {
+            "ad": [f"ad{a}" for a in ad],
+            "price": pl.Series(prices, dtype=pl.Float64),
+            "place": random.choice(["top", "side", "foot"], rows),
+            "row_id": [f"r{i}" for i in range(rows)],
+            "always": "x",
+            "ad_again": [f"ad{a}" for a in ad],
+            "tags": ["|".join(t) for t in random.choice(list("abcdefgh"), (rows, 2)).tolist()],
+            "time": 1_700_000_000 + 60 * np.arange(rows),
+            "click": (random.random(rows) < rate).astype(int),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def log():
+    return clicks()
+
+
+def test_every_column_but_label_and_time_is_ranked_and_what_is_odd_is_said(log):
+    found = rank(log, label="click", pairs=4)
+    assert {f.field for f in found.fields} == set(log.columns) - {"click", "time"}
+    assert {f.field for f in found.fields[:3]} == {"ad", "ad_again", "price"}
+    assert found["price"].view == "bins" and found["price"].coverage == pytest.approx(0.9, abs=0.02)
+    assert found["ad"].top[0][0].startswith("ad") and found["ad"].values == 40
+    assert not found["always"].in_schema and "one value" in found["always"].flags[0]
+    assert not found["row_id"].in_schema and abs(found["row_id"].information) < 0.001
+    assert "says the same as 'ad'" in found["ad_again"].flags[0]
+    assert set(found["tags"].views) == {"set", "one value"} and found["tags"].q > 0.05
+    assert found.notes == ("'time' is the time of the row; it orders rows and is not ranked.",)
+    assert found.drift is not None and sum(found.drift.rows) == ROWS and len(found.drift.periods) == 4
+    assert set(found.drift.information) <= {f.field for f in found.fields}
+    page = ranking_page(found, "<log>")
+    assert "&lt;log&gt;" in page and "<log>" not in page
+    for word in ("price", "Drift", "Pairs", "random of 50,000", "What is odd"):
+        assert word in page
+
+
+def test_all_kinds_of_files_give_one_ranking(log, tmp_path):
+    text = log.drop("tags").write_csv()
+    (tmp_path / "log.csv").write_text(text)
+    (tmp_path / "log.tsv").write_text(text.replace(",", "\t"))
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text.encode()))
+    log.drop("tags").write_parquet(tmp_path / "log.parquet")
+    (tmp_path / "part1.csv").write_text("\n".join(text.split("\n")[:1_001]) + "\n")
+    (tmp_path / "part2.csv").write_text("\n".join([text.split("\n")[0], *text.split("\n")[1_001:]]))
+    wanted = [(f.field, pytest.approx(f.score)) for f in rank(log.drop("tags"), label="click").fields]
+    for name in ("log.csv", "log.tsv", "log.csv.gz", "log.parquet", "part?.csv"):
+        assert [(f.field, f.score) for f in rank(tmp_path / name, label="click").fields] == wanted, name
+
+
+def test_the_command_leaves_a_list_best_first_and_a_page_and_needs_no_torch(log, tmp_path):
+    log.write_csv(tmp_path / "log.csv")
+    out = tmp_path / "ranked"
+    program = (
+        "import sys; from clicksmith.cli.main import main; status = main(sys.argv[1:]); "
+        "assert not {'torch', 'scipy', 'sklearn'} & set(sys.modules); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", program, "rank", str(tmp_path / "log.csv"), "--label", "click", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "ad" in done.stdout.split("\n")[3] and "odd: 'always'" in done.stdout
+    entries = json.loads((out / "ranking.json").read_text())
+    assert all(set(e) > {"field", "score"} for e in entries) and len(entries) == 7
+    scores = [e["score"] for e in entries]
+    assert scores == sorted(scores, reverse=True)
+    assert (out / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_file_without_header_is_ranked_with_the_names_given(log, tmp_path, capsys):
+    log.select("click", "ad", "place").write_csv(tmp_path / "bare.csv", include_header=False)
+    assert main(["rank", str(tmp_path / "bare.csv"), "--label", "C0", "--columns", "C0..C2", "--json"]) == 0
+    assert [entry["field"] for entry in json.loads(capsys.readouterr().out)] == ["C1", "C2"]
+
+
+def test_a_schema_says_what_is_ranked_and_how(log, tmp_path):
+    schema = Schema(fields=(Categorical("ad"), Numeric("price", scale="log")), label=Label("click"))
+    schema.save(tmp_path / "schema.json")
+    found = rank(log, schema=tmp_path / "schema.json", valid=clicks(500, seed=1))
+    assert {f.field: f.view for f in found.fields} == {"ad": "values", "price": "bins"}
+    assert found.schema == schema and found["ad"].unseen == 0.0
+    with pytest.raises(UsageError, match="Did you mean 'click'"):
+        rank(log, label="clik", schema=schema)
+
+
+def test_validation_rows_tell_how_many_values_are_new(log):
+    fresh = clicks(500, seed=1).with_columns(pl.lit("new").alias("place"))
+    found = rank(log, label="click", valid=fresh)
+    assert found["place"].unseen == 1.0 and found["ad"].unseen == 0.0
+
+
+def test_ranking_encoded_rows_equals_ranking_raw_ones_also_from_merged_counts(log, tmp_path):
+    schema = Schema(fields=(Categorical("ad"), Categorical("place"), Numeric("price")), label=Label("click"))
+    encoder, store = Encoder.fit_encode(schema, log, tmp_path / "rows")
+    found, raw = rank_store(store, encoder), rank(log, schema=schema)
+    assert [f.field for f in found.fields] == [f.field for f in raw.fields]
+    assert found["ad"] == raw["ad"]
+    assert found["price"].information == pytest.approx(raw["price"].information, rel=0.1)  # edges cut differently
+    views = views_of(store, encoder)
+    parts = [count(store, views, start=0, stop=999), count(store, views, start=999)]
+    assert rank_store(store, encoder, counts=parts[1].merge(parts[0])).fields == found.fields
+
+
+def test_nan_in_numbers_is_a_bin_of_its_own(log):
+    empty_means_click = log.with_columns(pl.when(pl.col("click") == 0).then(pl.col("price")).alias("price"))
+    found = rank(empty_means_click.with_columns(pl.col("price").fill_null(float("nan"))), label="click")
+    assert found.fields[0].field == "price" and np.isfinite([f.score for f in found.fields]).all()
+
+
+def test_whole_numbers_are_names_or_quantities_whichever_says_more():
+    random = np.random.default_rng(0)
+    number = random.integers(0, 2_000, (20_000, 2))
+    name_effect = random.normal(0, 0.8, 2_000)
+    logit = -1.5 + name_effect[number[:, 0]] + 2.0 * (number[:, 1] > 1_500)
+    labels = random.random(20_000) < 1 / (1 + np.exp(-logit))
+    frame = pl.DataFrame({"amount_name": number[:, 0], "amount": number[:, 1], "click": labels.astype(int)})
+    found = rank(frame, label="click")
+    assert found["amount_name"].view == "values" and found["amount"].view == "bins"
+    assert set(found["amount"].views) == {"values", "bins"}
+
+
+def test_vectors_are_not_ranked_and_it_is_said(log):
+    frame = log.select("ad", "click").with_columns(pl.Series("image", np.ones((ROWS, 3)).tolist()))
+    schema = Schema(fields=(Categorical("ad"), Multimodal("image", dim=3)), label=Label("click"))
+    for found in (rank(frame, schema=schema), rank(frame, label="click")):
+        assert [f.field for f in found.fields] == ["ad"] and "'image' holds vectors" in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda f: f.drop("ad"), "'ad'"),
+        (lambda f: f.with_columns(ad=pl.lit(None, pl.String)), "field 'ad' is empty in all 4,000 rows.*schema"),
+        (lambda f: f.with_columns(click=pl.lit(1)), "'click' is 1 in every row"),
+        (lambda f: f.with_columns(click=pl.when(pl.col("place") == "top").then(pl.col("click"))), "'click' is empty"),
+        (lambda f: f.with_columns(click=pl.col("click") + 1), "label 'click' is '[12]'; a label is 0 or 1"),
+        (lambda f: f.with_columns(price=pl.lit("much")), "'price'.*much"),
+        (lambda f: f.head(0), "no rows"),
+    ],
+)
+def test_bad_rows_are_refused_naming_the_column(log, change, match):
+    schema = Schema(fields=(Categorical("ad"), Numeric("price")), label=Label("click"))
+    with pytest.raises(DataError, match=match):
+        rank(change(log), schema=schema)
+
+
+def test_the_command_ends_with_status_2_and_no_file_where_there_is_no_ranking(log, tmp_path, capsys):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("ad,click\na,1\nb,0,7\nc,1\n")
+    log.write_csv(good := tmp_path / "good.csv")
+    for arguments, match in (
+        ([str(bad), "--label", "click"], "bad.csv"),
+        ([str(tmp_path / "no.csv"), "--label", "click"], "no.csv"),
+        ([str(good), "--label", "clik"], "clik"),
+        ([str(good), "--label", "click", "--top", "3"], "--top says what a plan keeps; add --plan FILE"),
+        ([str(good), "--label", "click", "--score", "gini"], "gini"),
+    ):
+        assert main(["rank", *arguments, "--out", str(tmp_path / "out")]) == 2
+        assert match in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_alone_and_few_rows(log):
+    with pytest.raises(SchemaError, match="no column is left"):
+        rank(log.select("click"), label="click")
+    assert any("few" in note for note in rank(log.head(200), label="click").notes)

@@ -1,0 +1,117 @@
+"""The plan of a ranking: which fields go, which may not, and what cannot be met."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from planted import planted, store_of
+
+from clicksmith.cli.main import main
+from clicksmith.errors import UsageError
+from clicksmith.plan.plan import Plan
+from clicksmith.rank import rank, rank_store
+from clicksmith.schema import Behaviour, Categorical, Label, Schema
+
+FIELDS = tuple(Categorical(name) for name in ("user", "ad", "good", "best", "noise", "lent"))
+
+
+@pytest.fixture(scope="module")
+def ranked():
+    random = np.random.default_rng(0)
+    codes = {f.name: random.integers(0, 30, 5_000) for f in FIELDS}
+    rate = 0.1 + 0.4 * (codes["best"] % 3 == 0) + 0.1 * (codes["good"] % 2 == 0)
+    frame = pl.DataFrame(
+        {
+            **codes,
+            "seen": ["|".join(map(str, ids)) for ids in random.integers(0, 30, (5_000, 3)).tolist()],
+            "other": codes["lent"],
+            "click": (random.random(5_000) < rate).astype(int),
+        }
+    )
+    other = Categorical("other", share="lent")
+    return rank(
+        frame,
+        schema=Schema(
+            fields=(*FIELDS, other), behaviours=(Behaviour("seen", of="ad"),), label=Label("click"), group="user"
+        ),
+    )
+
+
+def dropped(plan):
+    (part,) = plan.parts
+    return set(part.drop)
+
+
+def test_the_rules_keep_what_they_say(ranked):
+    assert ranked.kept(top=1) == ("best",)
+    assert ranked.kept(top=2) == ("best", "good")
+    assert set(ranked.kept(min_z=3)) == {"best", "good"} == set(ranked.kept())
+    assert ranked.kept(cumulative=0.5) == ("best",)
+    assert ranked.kept(fdr=1e-3) == ("best", "good") and ranked.kept(fdr=1e-9) == ("best",)
+    assert len(ranked.kept(top=7)) == 7
+
+
+def test_fields_that_others_need_are_kept_whatever_their_rank(ranked):
+    plan = ranked.plan(top=2)
+    assert dropped(plan) == {"noise", "other"}  # not ad (target), user (group), lent (vocabulary)
+    (part,) = plan.parts
+    assert part.drop["noise"].startswith("rank ") and "z " in part.drop["noise"]
+    assert part.found_by.method == "outrank" and part.found_by.settings == {"score": "adjusted_mi", "top": 2}
+    assert set(part.found_by.scores) == {f.name for f in FIELDS} | {"other"} and part.found_by.data["train"]
+
+
+def test_where_pairs_were_looked_at_a_copy_is_not_among_the_first():
+    random = np.random.default_rng(0)
+    best, good = random.integers(0, 9, (2, 6_000))
+    rate = 0.1 + 0.4 * (best % 3 == 0) + 0.15 * (good % 2 == 0)
+    frame = pl.DataFrame(
+        {"best": best, "copy": 9 - best, "good": good, "click": (random.random(6_000) < rate).astype(int)}
+    )
+    schema = Schema(fields=tuple(Categorical(n) for n in ("best", "copy", "good")), label=Label("click"))
+    assert set(rank(frame, schema=schema).kept(top=2)) == {"best", "copy"}
+    assert "good" in rank(frame, schema=schema, pairs=3).kept(top=2)
+
+
+def test_keeping_all_drops_nothing(ranked):
+    assert dropped(ranked.plan(top=7)) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "match"),
+    [
+        ({"top": 0}, "top is 0; 7 fields were ranked"),
+        ({"top": 8}, "keep between 1 and 7"),
+        ({"min_z": 1e6}, r"min_z=1e\+06 would drop every field: the surest is 'best' with z"),
+        ({"cumulative": 1.5}, "cumulative is 1.5"),
+        ({"top": 2, "min_z": 3.0}, "top and min_z say twice"),
+    ],
+)
+def test_what_cannot_be_met_is_refused(ranked, rule, match):
+    with pytest.raises(UsageError, match=match):
+        ranked.plan(**rule)
+
+
+def test_noise_alone_gives_no_plan():
+    random = np.random.default_rng(0)
+    frame = pl.DataFrame(random.integers(0, 50, (2_000, 4))).with_columns(click=random.integers(0, 2, 2_000))
+    found = rank(frame, label="click")
+    with pytest.raises(UsageError, match="would drop every field"):
+        found.plan(fdr=1e-6)
+    unknown = rank_store(store_of(random.integers(0, 50, (200, 2)), random.integers(0, 2, 200)))
+    with pytest.raises(UsageError, match="knows no schema"):
+        unknown.plan(top=1)
+
+
+def test_the_command_writes_a_plan_for_the_schema_that_fit_proposes(tmp_path, capsys):
+    codes, labels, relevant = planted(rows=6_000, fields=20, seed=5, effect=1.0)
+    frame = pl.DataFrame({f"f{i}": codes[:, i] for i in range(20)}).with_columns(always=pl.lit(1), click=labels)
+    frame.write_csv(tmp_path / "log.csv")
+    words = ["rank", str(tmp_path / "log.csv"), "--label", "click", "--plan", str(tmp_path / "plan.json"), "--top", "5"]
+    assert main(words) == 0
+    assert "clicksmith fit" in (told := capsys.readouterr().err) and "--plan" in told
+    plan = Plan.load(tmp_path / "plan.json")
+    assert (
+        len(dropped(plan)) == 15 and not dropped(plan) & {f"f{i}" for i in relevant} and "always" not in dropped(plan)
+    )
+    assert json.loads((tmp_path / "plan.json").read_text())["parts"][0]["kind"] == "fields"
