@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
@@ -65,10 +66,11 @@ def search(
     from clicksmith.cli.progress import ShownProgress
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
-    from clicksmith.fitting.asked import DEFAULT_MODEL
+    from clicksmith.fitting.asked import DEFAULT_MODEL, learn_unseen
     from clicksmith.models import MODELS
     from clicksmith.names import lookup
     from clicksmith.search.job import search as run
+    from clicksmith.search.job import start_of
     from clicksmith.search.methods import SEARCHES
     from clicksmith.train.settings import TrainSettings
 
@@ -83,13 +85,12 @@ def search(
             method,
             opened(train, columns, delimiter),
             out=out,
-            backbone=function(**typed(model, option_hints(function), "--model.")) if models else backbone,
+            backbone=learn_unseen(function(**typed(model, option_hints(function), "--model."))),
             name=backbone,
             label=label,
             schema=schema,
             valid=None if valid is None else opened([valid], columns, delimiter),
             split=split,
-            model_options=None if models else typed(model, option_hints(function), "--model."),
             settings={**given, **({} if epochs is None else {"epochs": epochs})},
             options=typed(own, option_hints(chosen.options), "--search."),
             plan=plan,
@@ -105,6 +106,9 @@ def search(
         words += [] if value is None else [f"--{name}", str(value)]
     words += [] if split == "auto" else ["--split", split]
     words += ["--models", *models] if models else []
+    start = start_of(Path(out))
+    if start.exists():
+        note(f"\nstart: {start}   begin with the weights the search left: add --start {shlex.quote(str(start))}")
     note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
     note(f"next:  clicksmith fit {shlex.join(words)} --plan {shlex.join([*plan, out])}")
     return 0

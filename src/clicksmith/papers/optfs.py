@@ -1,7 +1,8 @@
 """OptFS."""
 
 from clicksmith.paper import Paper
-from clicksmith.search.optfs import FeatureGate, GateHook, OptFS, run
+from clicksmith.search.gates import FeatureGate
+from clicksmith.search.optfs import GateHook, OptFS, run
 
 PAPER = Paper(
     key="optfs",

@@ -124,6 +124,7 @@ def search(
             backbone=named if chosen.trains else "", seed=seed, data=data, folder=folder,
             progress=told, start=start_of(path), knobs=knobs,
         )  # fmt: skip
+        work.start.unlink(missing_ok=True)  # of an earlier Plan that was removed
         found = Plan(parts=chosen.run(work, wanted))
         found.save(path)
     return found
@@ -155,7 +156,7 @@ def options_of(method: Method, given: Options | Mapping[str, Any] | None) -> Opt
     try:
         return msgspec.convert(dict(given or {}), method.options)
     except msgspec.ValidationError as error:
-        raise UsageError(f"options of {method.name}: {error}.") from error
+        raise UsageError(f"options of {method.name}: {str(error).rstrip('.')}.") from error
 
 
 def _enter(folder: Path, record: SearchRecord, plan: Path) -> str:

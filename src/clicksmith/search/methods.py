@@ -1,6 +1,9 @@
 """The search methods by name."""
 
-from clicksmith.search import graphhash, optfs
+from clicksmith.search import controls, graphhash, optfs
 from clicksmith.search.method import Method
 
-SEARCHES: dict[str, Method] = {method.name: method for method in (graphhash.METHOD, optfs.METHOD)}
+SEARCHES: dict[str, Method] = {
+    method.name: method
+    for method in (optfs.METHOD, graphhash.METHOD, controls.RANDOM, controls.FREQUENT, controls.WARM)
+}

@@ -6,26 +6,34 @@ from 1 to `temperature` over the epochs; at the end a feature is kept if c_i > 0
 """
 
 import math
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from clicksmith.embed.rows import Knobs
-from clicksmith.embed.sockets import IdGate
-from clicksmith.encode.layout import UNSEEN
+from clicksmith.embed.rows import RowStore
+from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, DivergedError, UsageError
+from clicksmith.files import atomic_file
 from clicksmith.fitting.asked import new_model
-from clicksmith.models.spec import CTRModel
+from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures
+from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates
 from clicksmith.search.method import Asked, Method, Options
+from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
+from clicksmith.train.start import save_start
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
+
+GATE = "embedder.gate."
 
 
 class OptFS(Options, frozen=True):
@@ -40,6 +48,13 @@ class OptFS(Options, frozen=True):
     """The last temperature (the paper's gamma)."""
     start: float = 0.5
     """c_0, where every gate begins."""
+    gate_update: Literal["dense", "lazy"] = "dense"
+    """dense: Adam on all gates in every step, exact. lazy: SGD whose steps cost what the batch holds, for vocabularies
+    of many millions; its learning rate is another, see gate_rate."""
+    gate_rate: float | None = None
+    """Learning rate of the gates; none: that of the weights."""
+    rewind: int | None = None
+    """Leave a start file with the weights as they were when this epoch (from 0) began; 0 is the first weights."""
     dropped_to: Literal["zero", "unseen"] = "zero"
     """What a dropped feature becomes: a vector of zeros, or forgotten."""
 
@@ -48,118 +63,74 @@ class OptFS(Options, frozen=True):
         self.at_least(epochs=1, penalty=0, temperature=1)
         if not 0 < self.start < math.inf:
             raise UsageError(f"start is {self.start}; it must be above 0: a gate at 0 is dropped already.")
-
-
-class FeatureGate(IdGate, frozen=True):
-    """A gate per id, in front of the main table, every view and every history. Paper: optfs, section 3.1."""
-
-    start: float = 0.5
-
-    def build(self, slots: tuple[tuple[str, int], ...]) -> nn.Module:
-        """Return the module."""
-        return FeatureGateModule(slots, self.start)
-
-
-class FeatureGateModule(nn.Module):
-    """`sigmoid(T c) / sigmoid(c_0)`.
-
-    Shape:
-        ids: [..., columns], local to the column's slot
-        out: [..., columns, 1]
-    """
-
-    def __init__(self, slots: tuple[tuple[str, int], ...], start: float) -> None:
-        super().__init__()
-        self.starts: dict[str, int] = {}
-        total = 0
-        for name, rows in slots:
-            self.starts[name] = total
-            total += rows
-        self.slots = slots
-        self.start = start
-        self.knobs = Knobs(gates=nn.Parameter(torch.full((total, 1), start)), temperature=torch.tensor(1.0))
-        self.scale = 1.0 / _sigmoid(start)
-
-    @property
-    def gates(self) -> nn.Parameter:
-        """The c of every id: [ids of all slots, 1]."""
-        return cast("nn.Parameter", self.knobs.gates)
-
-    @property
-    def temperature(self) -> Tensor:
-        """T, a number."""
-        return cast("Tensor", self.knobs.temperature)
-
-    def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
-        """Look the gates up: per id, never over the vocabulary."""
-        offsets = torch.tensor([self.starts[slot] for slot in slots], dtype=torch.int64, device=ids.device)
-        rows = nn.functional.embedding(ids.long() + offsets, self.gates)
-        return torch.sigmoid(self.temperature * rows) * self.scale
-
-    def kept(self) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]]:
-        """Return, by slot, whether each id is kept; padding and unseen always are."""
-        found: dict[str, np.ndarray[Any, np.dtype[np.bool_]]] = {}
-        for name, rows in self.slots:
-            at = self.starts[name]
-            kept = (self.gates[at : at + rows, 0] > 0).cpu().numpy()
-            kept[:FIRST] = True
-            found[name] = kept
-        return found
-
-    def features(self) -> Tensor:
-        """Return which rows of `gates` belong to features: not padding, not unseen: [ids of all slots, 1] bool."""
-        chosen = torch.ones_like(self.gates, dtype=torch.bool)
-        for name, _ in self.slots:
-            chosen[self.starts[name] : self.starts[name] + UNSEEN + 1] = False
-        return chosen
+        if self.gate_rate is not None and not 0 < self.gate_rate < math.inf:
+            raise UsageError(f"gate_rate is {self.gate_rate}; it must be above 0, and finite.")
+        if self.rewind is not None and not 0 <= self.rewind < self.epochs:
+            raise UsageError(f"rewind is {self.rewind}; it must be from 0 to {self.epochs - 1}, the last epoch.")
 
 
 class GateHook(Hook):
-    """Moves the gates with an Adam of their own, without weight decay, and raises the temperature epoch by epoch.
+    """Moves the gates by an optimiser of their own, without weight decay, and raises the temperature by the epoch.
 
     Paper: optfs, section 3.2.
     """
 
-    def __init__(self, options: OptFS, gate: FeatureGateModule) -> None:
-        self.options, self.gate = options, gate
-        self.adam = torch.optim.Adam([gate.gates], fused=True)
-        self.features = gate.features()
+    def __init__(self, options: OptFS, gate: FeatureGateModule, rewind: Path) -> None:
+        self.options, self.gate, self.rewind = options, gate, rewind
+        self.taken, self.epoch = False, 0
 
     def asked(self) -> Any:
         """Return the options."""
         return msgspec.to_builtins(self.options)
 
     def attach(self, stepper: Stepper) -> None:
-        """Follow the model to its device."""
-        self.features = self.features.to(stepper.device)
+        """Take the gates over from the trainer's optimisers."""
+        self.stepper = stepper
+        stepper.optimizers.rows.release(self.gate.store)
+        kind = DenseGates if self.options.gate_update == "dense" else LazyGates
+        self.mover = kind(self.gate, self.options.penalty)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the temperature: G^(e / (E - 1))."""
+        """Set the temperature, G^(e / (E - 1)); keep the weights if a refit is to begin with them."""
+        self.mover.settle()
+        self.epoch = epoch
         self.gate.temperature.fill_(temperature_at(epoch, self.options))
+        if epoch == self.options.rewind and not self.taken:
+            self.stepper.optimizers.flush()
+            own = {n: t.contiguous() for n, t in weights_of(self.stepper.model).items() if not n.startswith(GATE)}
+            with atomic_file(self.rewind) as beside:
+                save_file(own, beside)
+            self.taken = True
 
-    @torch.no_grad()
     def before_update(self, step: int, rate: float) -> None:
-        """Add the gradient of the penalty, exactly and over the whole vocabulary, and move the gates."""
-        c, heat = self.gate.gates, float(self.gate.temperature)
-        shut = torch.sigmoid(heat * c)
-        penalty = self.options.penalty * heat * shut * (1 - shut) * self.features
-        c.grad = penalty if c.grad is None else c.grad.add_(penalty)
-        self.adam.param_groups[0]["lr"] = rate
-        self.adam.step()
-        c.grad = None
-        if step % 64 == 0 and not bool(c.isfinite().all()):
-            raise DivergedError(
-                f"a gate is not finite at step {step}, temperature {heat:g}. Use a lower learning rate."
-            )
+        """Move the gates, while the gradients are there."""
+        self.mover.step(rate if self.options.gate_rate is None else self.options.gate_rate)
+        if step % 64 == 0:
+            self._check(step)
+
+    def evaluated(self, entry: dict[str, Any]) -> None:
+        """Enter the temperature and the share of features that would be kept now."""
+        self.mover.settle()
+        self._check(entry["step"])
+        chosen = self.gate.features()
+        entry["temperature"] = float(self.gate.temperature)
+        entry["kept"] = float((self.gate.gates.detach()[chosen] > 0).double().mean())
 
     def state(self) -> dict[str, Any]:
-        """Return Adam's moments."""
-        return {"adam": self.adam.state_dict()["state"]}
+        """Return the optimiser's state, and whether the weights of `rewind` are kept already."""
+        return {"mover": self.mover.state(), "taken": self.taken}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take them over."""
-        moments = {int(i): entry for i, entry in state["adam"].items()}
-        self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
+        """Take it over."""
+        self.mover.load(state["mover"])
+        self.taken = state["taken"]
+
+    def _check(self, step: int) -> None:
+        if not bool(self.gate.gates.isfinite().all()):
+            raise DivergedError(
+                f"a gate is not finite at step {step} of epoch {self.epoch + 1}, temperature "
+                f"{float(self.gate.temperature):g}. Use a lower learning rate."
+            )
 
 
 def temperature_at(epoch: int, options: OptFS) -> float:
@@ -171,6 +142,11 @@ def temperature_at(epoch: int, options: OptFS) -> float:
     return options.temperature if options.epochs == 1 else options.temperature ** (epoch / (options.epochs - 1))
 
 
+def gated_spec(spec: ModelSpec, start: float) -> ModelSpec:
+    """Return the backbone's spec with a gate in front of every id."""
+    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, ids=FeatureGate(start=start)))
+
+
 def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
     """Return the backbone with a gate in front of every id."""
     embed = asked.spec.embed
@@ -178,10 +154,7 @@ def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
         raise CompositionError(f"optfs puts a gate in front of every id, where the backbone has {embed.ids} already.")
     if not asked.layout.slots:
         raise UsageError("optfs chooses among values of fields, and the data has only numbers; use `clicksmith rank`.")
-    spec = msgspec.structs.replace(
-        asked.spec, embed=msgspec.structs.replace(embed, ids=FeatureGate(start=options.start))
-    )
-    model = new_model(spec, asked.layout, asked.seed)
+    model = new_model(gated_spec(asked.spec, options.start), asked.layout, asked.seed)
     return model, cast("FeatureGateModule", model.embedder.gate)
 
 
@@ -191,26 +164,37 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     Raises UsageError: no feature is kept. DivergedError: the loss or a gate is not finite.
     """
     model, gate = gated(asked, options)
+    for table in (asked.spec.embed.table, asked.spec.embed.view_table):
+        if options.rewind is not None and not isinstance(table, Plain):
+            raise CompositionError(
+                f"rewinding needs a table with a row per id, which {table} is not; leave rewind out."
+            )
     settings = msgspec.structs.replace(
         asked.settings, epochs=options.epochs, steps=None, patience=None, plateau_factor=1.0, restore_best=False
     )
-    result = train(
-        model, asked.train, asked.valid, settings, run_dir=asked.folder / "training", progress=asked.progress,
-        hook=GateHook(options, gate),
-    )  # fmt: skip
+    hook = GateHook(options, gate, asked.folder / "rewind.safetensors")
+    try:
+        result = train(
+            model, asked.train, asked.valid, settings, run_dir=asked.folder / "training", progress=asked.progress,
+            hook=hook,
+        )  # fmt: skip
+    except DivergedError as error:
+        raise DivergedError(f"epoch {hook.epoch + 1}, temperature {float(gate.temperature):g}: {error}") from error
+    shares = ", ".join(f"{entry['kept']:.1%}" for entry in result.history if "kept" in entry)
     kept = gate.kept()
     counts = {slot: (int(mask.sum()) - FIRST, len(mask) - FIRST) for slot, mask in kept.items()}
     stay, total = (sum(pair[i] for pair in counts.values()) for i in (0, 1))
     if stay == 0:
         raise UsageError(f"no feature is kept at penalty {options.penalty:g}; use a smaller --search.penalty.")
-    if stay == total:
-        asked.progress.said(
-            f"note: every feature is kept: the penalty {options.penalty:g} is too small for this optimiser; try "
-            f"--search.penalty {10 * options.penalty or 1e-6:g}"
+    asked.progress.said(f"kept after each epoch: {shares}")
+    if stay > 0.999 * total:
+        asked.progress.noted(
+            f"{stay:,} of {total:,} features are kept (after each epoch: {shares}): the penalty {options.penalty:g} is "
+            f"too small for this optimiser; try --search.penalty {10 * options.penalty or 1e-6:g}"
         )
     for slot, (some, of) in counts.items():
         if of and not some:
-            asked.progress.said(f"note: of '{slot}' none of {of:,} features is kept")
+            asked.progress.noted(f"of '{slot}' none of {of:,} features is kept")
     at = numbering(asked.encoder)
     scores = {f"searched_{name}": value for name, value in result.metrics.items()} | {"kept": stay / total}
     part = KeptFeatures(
@@ -219,11 +203,35 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
         numbering={slot: at[slot] for slot in kept},
         found_by=asked.found_by("optfs", options, **scores),
     )
+    if options.rewind is not None:
+        save_start(rewound(asked.compact((part,)), load_file(hook.rewind), kept, gate.scale), asked.start)
     return (part,)
 
 
-def _sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-x))
+@torch.no_grad()
+def rewound(
+    compact: CTRModel, weights: dict[str, Tensor], kept: dict[str, NDArray[np.bool_]], scale: float
+) -> CTRModel:
+    """Return the compact model with the weights of a whole one, of tables the rows that are kept.
+
+    Their vectors are multiplied by `scale`, the gate of a feature that is kept: the paper's refit keeps it as a factor.
+    """
+    stores = {f"{name}.weight": module for name, module in compact.named_modules() if isinstance(module, RowStore)}
+    for name, into in weights_of(compact).items():
+        found = weights[name]
+        if name in stores:
+            pieces: list[Tensor] = []
+            for (slot, count), piece in zip(stores[name].slots, found.split(_sizes(stores[name], kept)), strict=True):
+                pieces.append(piece[torch.from_numpy(kept[slot])] * scale if slot in kept else piece)
+                assert len(pieces[-1]) == count
+            found = torch.cat(pieces)
+        into.copy_(found)
+    return compact
+
+
+def _sizes(store: RowStore, kept: dict[str, NDArray[np.bool_]]) -> list[int]:
+    """Return how many rows the slots of a compact store had before."""
+    return [len(kept[slot]) if slot in kept else rows for slot, rows in store.slots]
 
 
 METHOD = Method("optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run)

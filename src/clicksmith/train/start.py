@@ -33,7 +33,9 @@ def load_start(model: CTRModel, path: Path) -> None:
             told = (file.metadata() or {}).get("model", "")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"cannot read the start file '{path}': {error}. Search again, or leave --start out.") from error
+        raise ArtifactError(
+            f"cannot read the start file '{path}': {error}. Search again, or leave --start out."
+        ) from error
     if told != model.digest:
         raise UsageError(
             f"the start file '{path}' has the weights of another model: it goes with the Plan of its search, the same "

@@ -1,0 +1,57 @@
+"""The controls of a search of features."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from clicks import clicks
+from clicksmith.encode.encoder import Encoder
+from clicksmith.errors import UsageError
+from clicksmith.fitting.job import fit
+from clicksmith.plan import KeptFeatures, Plan
+from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.search.job import search, start_of
+
+SCHEMA = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
+ROWS, VALID = clicks(400), clicks(100, seed=1)
+ASKED = {"valid": VALID, "schema": SCHEMA, "backbone": "fm", "model_options": {"dim": 4}}
+
+
+def kept_of(plan: Plan) -> dict[str, np.ndarray]:
+    (part,) = plan.parts
+    assert isinstance(part, KeptFeatures)
+    return {slot: mask.values[2:] for slot, mask in part.slots.items()}
+
+
+def test_the_most_frequent_features_are_kept(tmp_path):
+    plan = search("frequent", ROWS, options={"share": 0.3}, out=tmp_path / "plan.json", **ASKED)
+    encoder = Encoder.fit(SCHEMA, ROWS)
+    counts = {slot: Counter(ROWS[slot].cast(str).to_list()) for slot in ("user", "ad")}
+    inside, outside = [], []
+    for slot, kept in kept_of(plan).items():
+        for value, stays in zip(encoder.values(slot), kept, strict=True):
+            (inside if stays else outside).append(counts[slot][str(value)])
+    assert len(inside) == round(0.3 * (len(inside) + len(outside)))
+    assert min(inside) >= max(outside)
+
+
+def test_chance_keeps_as_many_by_the_seed(tmp_path):
+    plans = [
+        search("random", ROWS, options={"share": 0.3}, seed=s, out=tmp_path / f"{i}.json", **ASKED)
+        for i, s in enumerate((0, 0, 1))
+    ]
+    masks = [np.concatenate(list(kept_of(plan).values())) for plan in plans]
+    assert {int(mask.sum()) for mask in masks} == {round(0.3 * len(masks[0]))}
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert (masks[0] != masks[2]).any()
+    with pytest.raises(UsageError, match="share is 0.0; it must be above 0"):
+        search("random", ROWS, options={"share": 0}, out=tmp_path / "none.json", **ASKED)
+
+
+def test_a_warm_start_chooses_nothing_and_gives_weights(tmp_path):
+    out = tmp_path / "warm.json"
+    assert search("warm", ROWS, out=out, **ASKED).parts == ()
+    run = fit(ROWS, valid=VALID, schema=SCHEMA, model="fm", options={"dim": 4}, start=start_of(out), epochs=1,
+              out=tmp_path / "run")  # fmt: skip
+    assert run.record.start and not run.record.plan
