@@ -26,7 +26,7 @@ SIZES = {"10m": (1_000_000, 200_000, 2_000, 10_400_000), "1m": (200_000, 50_000,
 JUDGED = 50_000
 """Ids of each side on which the agreement is judged, drawn by chance: its cost grows with clusters times ids."""
 OPTIONS: dict[str, tuple[dict[str, float | None], ...]] = {
-    "10m": ({"resolution": 1.0, "rows": None}, {"rows": 1500}),
+    "10m": ({"resolution": 1.0, "rows": None}, {"rows": 800}),
     "1m": ({"resolution": 1.0, "rows": None}, {"resolution": 30.0, "rows": None}, {"rows": 1000}),
 }
 
