@@ -22,10 +22,8 @@ class SummedSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Summed(Table, frozen=True):
     """The vector of an id is `T[first[id]] + T[second[id]]` for the named slots, its own row for the others.
 
-    Double hashing (Zhang et al., RecSys 2020) and DoubleGraphHash (Wu et al., WWW 2025). The maps are a buffer of the
-    module: filled once from the Plan, saved with the weights, so that a spec holds no arrays.
-
-    Paper: graphhash.
+    Double hashing (Zhang et al., RecSys 2020) and DoubleGraphHash. The maps are a buffer of the module: filled once
+    from the Plan, saved with the weights, so that a spec holds no arrays. Paper: graphhash.
     """
 
     slots: tuple[SummedSlot, ...]

@@ -38,7 +38,7 @@ class Clusters:
 def cluster(edges: Edges, *, resolution: float = 1.0, seed: int = 0, library: Library = "scikit-network") -> Clusters:
     """Cluster the nodes of both sides together; the same edges, seed and library give the same labels.
 
-    Paper: graphhash.
+    Paper: graphhash, section 4.
 
     "scikit-network": Louvain on Barber's modularity, the paper's. "networkit": Leiden on Newman's, on one thread.
     """
@@ -64,7 +64,10 @@ def needs(library: Library) -> None:
 
 
 def modularity(edges: Edges, left: Labels, right: Labels, resolution: float = 1.0) -> float:
-    """Return Barber's modularity of labels; nodes labelled `ALONE` belong to no cluster. Paper: graphhash."""
+    """Return Barber's modularity of labels; nodes labelled `ALONE` belong to no cluster.
+
+    Paper: graphhash, section 4.
+    """
     total = float(edges.weight.sum(dtype=np.float64))
     one, two = left[edges.left], right[edges.right]
     inside = float(edges.weight[(one == two) & (one != ALONE)].sum(dtype=np.float64))

@@ -69,8 +69,8 @@ class Edges:
     def degrees(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the total weight at each node of both sides."""
         return (
-            np.bincount(self.left, self.weight, self.shape[0]),
-            np.bincount(self.right, self.weight, self.shape[1]),
+            np.bincount(self.left, self.weight, self.shape[0]).astype(np.float64),
+            np.bincount(self.right, self.weight, self.shape[1]).astype(np.float64),
         )
 
     def matrix(self) -> Any:
@@ -131,7 +131,8 @@ def graph_of(store: Store, left: str, right: str | None, *, clicks: bool = True)
     for name, size in ((left, shape[0]), (right or "the other fields", total)):
         if size < 2:
             raise DataError(f"'{name}' has {size} id in the training rows; nothing can be shared. Leave it out.")
-    made, met, clicked = _Added(shape), ([0] * 2), ([0] * 2)
+    made = _Added(shape)
+    met, clicked = (tuple(np.zeros(size, np.int64) for size in shape) for _ in range(2))
     for start in range(0, store.rows, PIECE):
         rows = store.slice(start, start + PIECE)
         click = np.asarray(store.targets["labels"][start : start + PIECE, 0] > 0)
@@ -140,15 +141,15 @@ def graph_of(store: Store, left: str, right: str | None, *, clicks: bool = True)
             partner = np.asarray(rows.ids)[:, names.index(name)].astype(np.int64) - FIRST
             there = (ids >= 0) & (partner >= 0) & (click if clicks else True)
             made.add(ids[there] * total + partner[there] + offset)
-            met[1] = met[1] + _count(partner, offset, total)
-            clicked[1] = clicked[1] + _count(partner[click], offset, total)
-        met[0] = met[0] + _count(ids, 0, shape[0])
-        clicked[0] = clicked[0] + _count(ids[click], 0, shape[0])
+            np.add(met[1], _count(partner, offset, total), out=met[1])
+            np.add(clicked[1], _count(partner[click], offset, total), out=clicked[1])
+        np.add(met[0], _count(ids, 0, shape[0]), out=met[0])
+        np.add(clicked[0], _count(ids[click], 0, shape[0]), out=clicked[0])
     edges = made.edges()
     if not len(edges):
         what = "no clicked row has" if clicks else "no row has"
         raise DataError(f"there are no edges: {what} known ids of both '{left}' and {right or 'another field'}.")
-    return Graph(edges, (met[0], met[1]), (clicked[0], clicked[1]))  # type: ignore[arg-type]
+    return Graph(edges, (met[0], met[1]), (clicked[0], clicked[1]))
 
 
 class _Added:
@@ -190,4 +191,4 @@ def _apart(keys: NDArray[np.int64], width: int) -> tuple[Nodes, Nodes]:
 
 
 def _count(nodes: NDArray[np.int64], offset: int, size: int) -> NDArray[np.int64]:
-    return np.bincount(nodes[nodes >= 0] + offset, minlength=size)
+    return np.bincount(nodes[nodes >= 0] + offset, minlength=size).astype(np.int64)

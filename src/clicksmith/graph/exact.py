@@ -141,7 +141,7 @@ def _merged(
     gather = csr_matrix((np.ones(len(close)), (close, np.arange(len(close)))), (len(sums), len(close)))
     degree = np.asarray(matrix.sum(0)).ravel()
     there = theirs != ALONE
-    degrees = np.bincount(theirs[there], degree[there], rows)
+    degrees = np.bincount(theirs[there], degree[there], rows).astype(np.float64)
     found = fold_in((gather @ matrix)[small], theirs, degrees, float(degree.sum()), g)
     lost = found == ALONE
     found[lost] = (splitmix64(small[lost], seed) % np.uint64(rows)).astype(np.int32)

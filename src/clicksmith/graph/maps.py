@@ -30,7 +30,7 @@ CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid")
 
 
 class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which ids share rows. Paper: graphhash, section 4."""
+    """Which ids share rows. Paper: graphhash."""
 
     left: str = ""
     """An id field, as the user; it must be named."""
