@@ -167,7 +167,8 @@ def extended_layout(layout: Layout, crosses: Sequence[Cross]) -> Layout:
     columns: list[IdColumn] = []
     for cross in crosses:
         one, two = (roles[name] for name in cross.of.fields)
-        columns.append(IdColumn(cross.name, cross.name, one if one == two else "context"))
+        column = IdColumn(cross.name, cross.name)
+        columns.append(msgspec.structs.replace(column, role=one) if one == two else column)
     declared = layout.order or tuple(c.name for c in (*layout.ids, *layout.numeric, *layout.bags, *layout.vectors))
     return msgspec.structs.replace(
         layout,

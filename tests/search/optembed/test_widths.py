@@ -91,13 +91,7 @@ def both(name, layout=LAYOUTS["everything"]):
     state = {k: v for k, v in masked.state_dict().items() if "columns.table" not in k or "views" in k}
     compact.load_state_dict(state, strict=False)
     source, target = masked.embedder.columns.table.inner.store, compact.embedder.columns.table
-    with torch.no_grad():
-        for columns, pieces, store in zip(target.kinds, target.pieces, target.stores, strict=True):
-            for slot, found in pieces.items():
-                for piece in found:
-                    rows = source.weight[source.starts[slot] + piece.first : source.starts[slot] + piece.last]
-                    at = store.starts[slot] + piece.start
-                    store.weight[at : at + len(rows)] = rows[:, list(columns)]
+    target.fill(source.weight, source.starts)
     return masked, compact
 
 

@@ -29,12 +29,12 @@ def started(compact: CTRModel, whole: CTRModel, kept: dict[str, NDArray[np.bool_
         (store,) = row_stores(columns)
         store.weight.copy_(_rows(store, old.weight, old, rows))
         return compact
-    for i, (own, store) in enumerate(zip(table.kinds, row_stores(table), strict=True)):
-        for slot, pieces in table.pieces[i].items():
-            for piece in pieces:
-                wanted = rows[slot][piece.first : piece.last] + old.starts[slot]
-                at = store.starts[slot] + piece.start
-                store.weight[at : at + len(wanted)] = old.weight[wanted][:, list(own)]
+    starts: dict[str, int] = {}
+    pieces: list[Tensor] = []
+    for slot, _ in old.slots:
+        starts[slot] = sum(len(piece) for piece in pieces)
+        pieces.append(old.weight[rows[slot] + old.starts[slot]])
+    table.fill(torch.cat(pieces), starts)
     return compact
 
 
