@@ -5,13 +5,17 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from planted import planted, store_of
 
+from clicks import clicks
 from clicksmith.cli.main import main
 from clicksmith.errors import UsageError
+from clicksmith.fitting.job import fit
 from clicksmith.plan.plan import Plan
 from clicksmith.rank import rank, rank_store
 from clicksmith.schema import Behaviour, Categorical, Label, Schema
+from clicksmith.serve.predictor import load
 
 FIELDS = tuple(Categorical(name) for name in ("user", "ad", "good", "best", "noise", "lent"))
 
@@ -75,6 +79,21 @@ def test_where_pairs_were_looked_at_a_copy_is_not_among_the_first():
 
 def test_keeping_all_drops_nothing(ranked):
     assert dropped(ranked.plan(top=7)) == set()
+
+
+def test_fit_under_a_plan_that_keeps_all_is_fit_and_one_that_drops_reads_less(ranked, tmp_path):
+    rows = clicks(400)
+    found = rank(rows, label="click")
+    quick = {"label": "click", "model": "fm", "epochs": 1}
+    runs = {
+        name: fit(rows, plan=plan, out=tmp_path / name, **quick)
+        for name, plan in (("plain", ()), ("all", found.plan(top=len(found.schema.fields))), ("few", found.plan(top=2)))
+    }
+    assert runs["all"].metrics == runs["plain"].metrics
+    weights = {name: load(run.path).artifact.model.state_dict() for name, run in runs.items()}
+    assert weights["all"].keys() == weights["plain"].keys()
+    assert all(torch.equal(value, weights["plain"][key]) for key, value in weights["all"].items())
+    assert sum(v.numel() for v in weights["few"].values()) < sum(v.numel() for v in weights["plain"].values())
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def plan_charts(plan: Plan) -> Iterable[Chart]:
             )
         elif isinstance(part, Pairs):
             yield pair_chart(part)
-        elif isinstance(part, KeptFields):
+        elif isinstance(part, KeptFields) and part.drop:
             yield _bars("Fields dropped", [Bar(name, 1.0) for name in part.drop], part.found_by.method)
 
 
