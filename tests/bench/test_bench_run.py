@@ -21,7 +21,8 @@ from clicksmith.errors import DataError, StorageError, UnknownNameError, UsageEr
 
 
 def rows(folder: Path) -> dict[str, Path]:
-    return {f"{path.parent.name}/{path.stem}": path for path in (folder / "results" / "shop").rglob("*.json")}
+    found = (folder / "results" / "shop").glob("*/*.json")  # what is hidden is of trials under way
+    return {f"{path.parent.name}/{path.stem}": path for path in found if not path.parent.name.startswith(".")}
 
 
 def test_finished_rows_are_skipped_and_missing_ones_come_out_the_same(tmp_path):
