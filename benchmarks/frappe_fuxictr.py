@@ -31,6 +31,19 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
         {"model_structure": "crossnet_only", "num_cross_layers": 4, "embedding_regularizer": 1e-3},
         100,
     ),
+    "FwFM": ("FwFM/src/FwFM.py", {"linear_type": "FeLV", "regularizer": 5e-6}, 100),
+    "AFM": (
+        "AFM/src/AFM.py",
+        {"attention_dim": 128, "attention_dropout": [0.1, 0.1], "embedding_regularizer": 1e-5},
+        100,
+    ),
+    "NFM": ("NFM/src/NFM.py", {"hidden_units": [400] * 3, "net_dropout": 0.4, "embedding_regularizer": 1e-4}, 200),
+    "SAM": (
+        "SAM/src/SAM.py",
+        {"interaction_type": "SAM3A", "aggregation": "concat", "num_interaction_layers": 4, "use_residual": True}
+        | {"net_dropout": 0.2, "embedding_regularizer": 0.05},
+        100,
+    ),
     "DNN": ("DNN/DNN_torch/src/DNN.py", {"hidden_units": [400] * 3, **DEEP}, 100),
     "DCNv2": (
         "DCNv2/src/DCNv2.py",
