@@ -28,8 +28,7 @@ else
     echo "BIG is not set: the whole job was not measured"
 fi
 if [ -n "${DATA:-}" ]; then
-    "$python" "$here/quality_frappe.py" --data "$DATA/frappe"
-    "$python" "$here/quality_movielens.py" --data "$DATA/movielens_1m"
+    sh "$here/quality.sh"
 else
     echo "DATA is not set: quality on published data was not measured"
 fi

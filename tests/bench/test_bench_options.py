@@ -6,11 +6,12 @@ from world import SETTINGS, bench, finished, make
 
 from clicksmith.bench.results import read_results
 from clicksmith.bench.row import read_row
-from clicksmith.bench.settings import contestants, settings_for
+from clicksmith.bench.settings import BenchSettings, ModelSettings, contestants, settings_for
 from clicksmith.bench.tuned import search
 from clicksmith.cli.main import main
 from clicksmith.encode.store import Store
 from clicksmith.errors import UnknownNameError, UsageError
+from clicksmith.models.spec import ModelSpec
 
 OWN = """
 from clicksmith.embed.embedder import Embed
@@ -134,3 +135,13 @@ def test_rows_of_given_settings_are_sealed_as_before():
     row = read_row(finished() / "results" / "shop" / "LR" / "0.json")
     assert row.searched is msgspec.UNSET
     assert "searched" not in msgspec.to_builtins(row)
+
+
+def test_the_share_of_forgotten_ids_is_a_setting_of_a_model():
+    settings = BenchSettings({"FM": ModelSettings("fm"), "forgets": ModelSettings("fm", unseen_rate=0.25)})
+    plain, forgets = contestants(settings, ["all"])
+    assert isinstance(plain.spec, ModelSpec)
+    assert isinstance(forgets.spec, ModelSpec)
+    assert (plain.spec.embed.unseen_rate, forgets.spec.embed.unseen_rate) == (0.0, 0.25)
+    with pytest.raises(UsageError, match=r"settings of forgets: unseen_rate is 1.5; it must be at least 0 and below 1"):
+        contestants(BenchSettings({"forgets": ModelSettings("fm", unseen_rate=1.5)}), ["all"])

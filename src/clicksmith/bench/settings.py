@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from clicksmith.bench.row import Searched
 from clicksmith.errors import CompositionError, SchemaError, UsageError
@@ -38,6 +39,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dense_l2: float | None = None
     epochs: int | None = None
     patience: int | None = None
+    unseen_rate: float = 0.0
+    """Share of ids that training forgets, so that the vector of unseen ones learns; `clicksmith fit` has its own."""
 
 
 class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,8 +135,10 @@ class _Entry:
             options = {key: _option(value) for key, value in model.options.items()}
             check_options(model.name, function, options)
             spec = function(**options)
+            if model.unseen_rate and isinstance(spec, ModelSpec):
+                spec = replace(spec, embed=replace(spec.embed, unseen_rate=model.unseen_rate))
             settings = msgspec.convert(plain, TrainSettings)
-        except (TypeError, msgspec.ValidationError, SchemaError, CompositionError) as error:
+        except (TypeError, msgspec.ValidationError, SchemaError, CompositionError, UsageError) as error:
             raise UsageError(f"settings of {title}: {error}") from error
         own_code = function not in (Trees, MODELS.get(model.name)) or any(isinstance(v, Part) for v in options.values())
         files = self.files if own_code else ()
