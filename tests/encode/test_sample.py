@@ -66,6 +66,14 @@ def test_a_sample_holds_rows_of_the_file_in_order_first_and_last_included(late, 
     assert found["site"].to_list() == late["site"].gather(row).to_list()
 
 
+def test_no_row_of_a_short_file_of_long_rows_is_taken_twice(tmp_path):
+    """Places that would overlap are not used: a file of few rows is read whole."""
+    path = tmp_path / "log.csv"
+    path.write_text("row,words\n" + "".join(f"{i},{'w' * 500}\n" for i in range(9_000)))
+    assert path.stat().st_size > sampling.WHOLE
+    assert open_source(path).sample()["row"].to_list() == [str(i) for i in range(9_000)]
+
+
 def test_line_ends_within_quotes_are_never_taken_for_rows(tmp_path, monkeypatch):
     """A file with quoted line ends is gone through from its beginning."""
     monkeypatch.setattr(sampling, "WHOLE", 0)

@@ -57,10 +57,15 @@ def text_rows(path: Path, dialect: Dialect, columns: Sequence[str], rows: int) -
 
 
 def _placed(path: Path, dialect: Dialect, columns: Sequence[str], rows: int) -> pl.DataFrame | None:
-    """Read whole lines at evenly spaced places; None if a place may lie in a quoted cell, or if a line is odd."""
+    """Read whole lines at evenly spaced places.
+
+    None if the places would overlap, if one may lie in a quoted cell, or if a line is odd.
+    """
     pieces: list[bytes] = []
     size = path.stat().st_size
     each = int(max(rows / PLACES, 1) * dialect.line) + (1 << 12)
+    if PLACES * each > size - dialect.skip:
+        return None
     with path.open("rb") as file:
         for start in np.linspace(dialect.skip, max(dialect.skip, size - each), PLACES).astype(np.int64).tolist():
             file.seek(start)
