@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from clicksmith.datasets.fields import planted_fields
 from clicksmith.encode.layout import IdColumn, Layout, Slot
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
@@ -40,25 +40,11 @@ METHODS = ("adjusted_mi", "outrank", "mi", "chi2", "permutation")
 OURS = "import sys; from clicksmith.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
-def planted(rows: int, fields: int, seed: int, effect: float) -> tuple[NDArray[Any], NDArray[Any], set[int]]:
-    """Return codes [rows, fields], labels [rows] and the relevant fields, a tenth."""
-    random = np.random.default_rng(seed)
-    codes, logit = np.empty((rows, fields), np.int32), np.full(rows, -1.5)
-    relevant = set(random.permutation(fields)[: fields // 10].tolist())
-    for f in range(fields):
-        size = round(float(np.exp(random.uniform(np.log(2), np.log(10_000)))))
-        often = 1 / np.arange(1, size + 1) ** random.uniform(0.6, 1.2)
-        codes[:, f] = random.choice(size, rows, p=often / often.sum())
-        if f in relevant:
-            logit += random.normal(0, effect, size)[codes[:, f]]
-    return codes, (random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int64), relevant
-
-
 def quality(draws: int) -> dict[str, Any]:
     """Return precision@20 of every method, mean over draws."""
     found: dict[str, list[float]] = {name: [] for name in METHODS}
     for seed in range(draws):
-        codes, labels, relevant = planted(16_384, 200, seed, 0.25)
+        codes, labels, relevant = planted_fields(seed=seed)
         names = [f"f{i}" for i in range(codes.shape[1])]
         slots = tuple(Slot(name, int(codes[:, i].max()) + 3) for i, name in enumerate(names))
         layout = Layout(slots=slots, ids=tuple(IdColumn(n, n) for n in names))
@@ -143,7 +129,7 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        codes, labels, relevant = planted(asked.rows, asked.fields, 0, 0.05)
+        codes, labels, relevant = planted_fields(asked.rows, asked.fields, effect=0.05)
         file = folder / "rows" / "data.csv"  # the name that the peer looks for
         file.parent.mkdir()
         frame = pl.DataFrame({f"f{i}": codes[:, i] for i in range(asked.fields)}).with_columns(label=pl.Series(labels))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from planted import store_of
+from stored import store_of
 
 from clicksmith.encode.layout import BagColumn, HistoryColumn, HistoryLayout, Layout, NumericColumn, Slot
 from clicksmith.encode.rows import EncodedRows

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from planted import store_of
+from stored import store_of
 
 from clicksmith.errors import DataError, UnknownNameError, UsageError
 from clicksmith.rank import rank_store

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from planted import frame_of, planted, store_of
+from stored import frame_of, store_of
 
 from clicksmith.datasets import ad_world
+from clicksmith.datasets.fields import planted_fields
 from clicksmith.encode.layout import BagColumn, Layout, Slot
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
@@ -19,7 +20,7 @@ def precision(ranking, relevant, most=20):
 def test_precision_at_20_where_plain_information_and_the_papers_rule_fail():
     ours, rule, plain = [], [], []
     for seed in range(3):
-        codes, labels, relevant = planted(seed=seed)
+        codes, labels, relevant = planted_fields(seed=seed)
         store = store_of(codes, labels)
         ours.append(precision(rank_store(store), relevant))
         rule.append(precision(rank_store(store, score="outrank"), relevant))
@@ -29,12 +30,12 @@ def test_precision_at_20_where_plain_information_and_the_papers_rule_fail():
 
 
 def test_raw_whole_numbers_are_ranked_as_well_as_ids():
-    codes, labels, relevant = planted(seed=1)
+    codes, labels, relevant = planted_fields(seed=1)
     assert precision(rank(frame_of(codes, labels), label="click"), relevant) >= 0.6
 
 
 def test_every_planted_field_stands_above_every_noise_field():
-    codes, labels, relevant = planted(rows=60_000, fields=30, seed=2, effect=0.5)
+    codes, labels, relevant = planted_fields(rows=60_000, fields=30, seed=2, effect=0.5)
     found = rank_store(store_of(codes, labels))
     assert precision(found, relevant, most=3) == 1.0
     assert {f.field for f in found.fields if f.q <= 0.05} >= {f"f{i}" for i in relevant}
@@ -53,7 +54,7 @@ def test_the_pair_is_found_where_neither_field_says_anything():
 
 
 def test_of_two_copies_one_stands_early_and_the_other_late():
-    codes, labels, relevant = planted(rows=20_000, fields=30, seed=3, effect=1.0)
+    codes, labels, relevant = planted_fields(rows=20_000, fields=30, seed=3, effect=1.0)
     first = min(relevant, key=lambda f: len(set(codes[:, f].tolist())))
     renamed = np.random.default_rng(0).permutation(int(codes[:, first].max()) + 1)[codes[:, first]]
     found = rank_store(store_of(np.concatenate([codes, renamed[:, None]], 1), labels), pairs=8)
@@ -107,7 +108,7 @@ def test_a_field_that_rows_are_balanced_by_is_told():
 
 
 def test_the_controls_lie_where_they_must():
-    codes, labels, _ = planted(fields=10, effect=1.0)
+    codes, labels, _ = planted_fields(fields=10, effect=1.0)
     found = rank_store(store_of(codes, labels))
     assert len(found.controls) == 11 and found.controls[0].field == "(the label)"
     assert found.controls[0].information == pytest.approx(found.entropy, abs=1e-3)

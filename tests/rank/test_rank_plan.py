@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from planted import planted, store_of
+from stored import store_of
 
 from clicks import clicks
 from clicksmith.cli.main import main
+from clicksmith.datasets.fields import planted_fields
 from clicksmith.errors import UsageError
 from clicksmith.fitting.job import fit
 from clicksmith.plan.plan import Plan
@@ -123,7 +124,7 @@ def test_noise_alone_gives_no_plan():
 
 
 def test_the_command_writes_a_plan_for_the_schema_that_fit_proposes(tmp_path, capsys):
-    codes, labels, relevant = planted(rows=6_000, fields=20, seed=5, effect=1.0)
+    codes, labels, relevant = planted_fields(rows=6_000, fields=20, seed=5, effect=1.0)
     frame = pl.DataFrame({f"f{i}": codes[:, i] for i in range(20)}).with_columns(always=pl.lit(1), click=labels)
     frame.write_csv(tmp_path / "log.csv")
     words = ["rank", str(tmp_path / "log.csv"), "--label", "click", "--plan", str(tmp_path / "plan.json"), "--top", "5"]
