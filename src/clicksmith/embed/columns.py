@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clicksmith.batch.batch import History, Inputs
 from clicksmith.embed.pooling import Reduce, masked_pool
-from clicksmith.embed.sockets import Numbers, Table, TableShape
+from clicksmith.embed.sockets import Numbers, Table, TableShape, gated_numbers
 from clicksmith.encode.layout import PADDING, HistoryLayout, Layout
 
 
@@ -43,6 +43,7 @@ class Columns(nn.Module):
         self.reduce: Reduce = bag
         self.zeros = any(s.zeros for s in layout.slots)
         self.id_names = tuple(layout.ids[i].name for i in ids)
+        self.number_names = tuple(layout.numeric[i].name for i in numeric)
         self.bag_names = tuple(c.name for c in bags)
         self.vector_names = tuple(c.name for c in vectors)
         self.slots = tuple(layout.ids[i].slot for i in ids) + tuple(c.slot for c in bags for _ in range(c.length))
@@ -54,7 +55,7 @@ class Columns(nn.Module):
         self.vectors = nn.ModuleList(nn.Linear(c.dim, dim) for c in vectors)
         self.register_buffer("id_columns", _index(ids, len(layout.ids)), persistent=False)
         self.register_buffer("numeric_columns", _index(numeric, len(layout.numeric)), persistent=False)
-        number_fields = numbers.fields(tuple(layout.numeric[i].name for i in numeric)) if numeric else ()
+        number_fields = numbers.fields(self.number_names) if numeric else ()
         order = field_order(layout, names, numbers)
         self.id_runs = _runs([order.index(name) for name in self.id_names])
         self.number_runs = _runs([order.index(name) for name in number_fields])
@@ -81,6 +82,7 @@ class Columns(nn.Module):
         if self.numbers is not None:
             x = inputs.numeric
             x = self.numbers(x if self.numeric_columns is None else x.index_select(1, self.numeric_columns))
+            x = gated_numbers(gate, x, self.number_names)
             x = x if looked_up is None else x.to(looked_up.dtype)  # under autocast rows come in lower precision
             numeric = [x] if len(self.number_runs) == 1 else list(x.split(self.number_sizes, 1))
             at = len(self.id_runs)

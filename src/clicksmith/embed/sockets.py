@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from torch import nn
+from torch import Tensor, nn
 
 from clicksmith.embed.shape import FieldShape, HiddenShape, View
 from clicksmith.parts import Part
@@ -57,7 +57,11 @@ class IdGate(Part, frozen=True):
     """A multiplier per id, shared by the main table, every view and every history (OptFS)."""
 
     def build(self, slots: tuple[tuple[str, int], ...]) -> nn.Module:
-        """Return a module with `forward(ids[..., C], slots: tuple[str, ...]) -> [..., C, 1]`."""
+        """Return a module with `forward(ids[..., C], slots: tuple[str, ...]) -> [..., C, 1]`.
+
+        It may have `of_numbers(names: tuple[str, ...]) -> [len(names), 1] | None` besides: multipliers of numeric
+        columns, for numbers that are a field each.
+        """
         raise NotImplementedError
 
 
@@ -146,6 +150,12 @@ class Loss(Part, frozen=True):
         One value per row and task, 0 where the target is masked; the trainer sums over tasks and averages over rows.
         """
         raise NotImplementedError
+
+
+def gated_numbers(gate: nn.Module | None, vectors: Tensor, names: tuple[str, ...]) -> Tensor:
+    """Return what numeric columns give [B, columns, ...] times their multipliers, if the gate has any."""
+    own: Tensor | None = gate.of_numbers(names) if hasattr(gate, "of_numbers") else None  # type: ignore[union-attr]
+    return vectors if own is None else vectors * own
 
 
 def reads_of(part: Any) -> tuple[View | str, ...]:

@@ -13,7 +13,7 @@ from clicksmith.embed.numbers import Scaled
 from clicksmith.embed.pooling import Reduce, masked_pool
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.shape import FieldShape, View
-from clicksmith.embed.sockets import Table, TableShape
+from clicksmith.embed.sockets import Table, TableShape, gated_numbers
 from clicksmith.encode.layout import DOMAIN, PADDING, Layout
 from clicksmith.errors import CompositionError
 from clicksmith.parts import kind_of
@@ -27,7 +27,7 @@ def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, b
     if view.per == "cross":
         return CrossView(view, layout, names, table=table)
     if view.per == "raw":
-        return RawView([i for i, c in enumerate(layout.numeric) if c.name in names])
+        return RawView(layout, names)
     module = ColumnView(view, layout, names, table=table, bag=bag)
     if view.std is not None:
         for store in row_stores(module):
@@ -115,13 +115,16 @@ class RawView(nn.Module):
 
     chosen: Tensor
 
-    def __init__(self, chosen: list[int]) -> None:
+    def __init__(self, layout: Layout, names: tuple[str, ...]) -> None:
         super().__init__()
+        chosen = [i for i, c in enumerate(layout.numeric) if c.name in names]
+        self.names = tuple(layout.numeric[i].name for i in chosen)
         self.register_buffer("chosen", torch.tensor(chosen, dtype=torch.int64), persistent=False)
 
-    def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:  # noqa: ARG002
+    def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:
         """Select the numeric columns."""
-        return inputs.numeric.index_select(1, self.chosen).nan_to_num().unsqueeze(-1)
+        numbers = inputs.numeric.index_select(1, self.chosen).nan_to_num().unsqueeze(-1)
+        return gated_numbers(gate, numbers, self.names)
 
 
 class DomainView(nn.Module):

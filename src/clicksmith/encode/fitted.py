@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.encode.arrays import Arrays
-from clicksmith.encode.layout import Layout
+from clicksmith.encode.layout import LEFT_OUT, PADDING, ZERO, Layout
 from clicksmith.encode.native import LIBRARY, at
 from clicksmith.encode.numbers import Scale, buckets, gives_id
 from clicksmith.encode.recipe import DOMAIN, TableRecipe, history_columns, layout_of, slot_of
@@ -63,13 +63,15 @@ class Finisher:
         self._text_at = [order.index(c.name) for c in recipe.ids]
         self._plain = order == [c.name for c in recipe.ids]
         self._coded_at = [(order.index(c.name), i, c) for i, c in enumerate(recipe.numbers) if gives_id(c)]
-        self._remap = Remap([ids[slot_of(schema, c.name)] for c in recipe.ids])
+        plain = {slot: of_rows(table) for slot, table in ids.items()}  # what all but histories read
+        self._remap = Remap([plain[slot_of(schema, c.name)] for c in recipe.ids])
         self._bucket_ids = {c.name: _BucketIds(fitted.vocabularies[c.name]) for c in self._coded}
         self._scales = fitted.scales
         self._histories = {
-            b.name: Remap([ids[column.slot] for column in history_columns(schema, b)]) for b in recipe.histories
+            b.name: Remap([(plain if k else ids)[c.slot] for k, c in enumerate(history_columns(schema, b))])
+            for b in recipe.histories
         }
-        self._bags = {b.name: Remap([ids[slot_of(schema, b.name)]]) for b in recipe.bags}
+        self._bags = {b.name: Remap([plain[slot_of(schema, b.name)]]) for b in recipe.bags}
         real = {c.name: i for i, c in enumerate(recipe.numbers) if not gives_id(c)}
         self.numeric_columns = tuple(i for i, c in enumerate(layout.numeric) if c.name in real)
         names = [layout.numeric[i].name for i in self.numeric_columns]
@@ -89,7 +91,8 @@ class Finisher:
             if kind == "bag":
                 out[name] = self._bags[column].ids(array.reshape(-1, 1)).reshape(array.shape)
             elif kind == "history":
-                out[name] = self._histories[column].ids(array.reshape(-1, array.shape[2])).reshape(array.shape)
+                ids = self._histories[column].ids(array.reshape(-1, array.shape[2])).reshape(array.shape)
+                out[name] = without_left_out(ids)
             elif kind == "domain":
                 out[name] = Remap([self._ids[DOMAIN]]).ids(array.reshape(-1, 1)).reshape(-1)
             elif kind not in ("codes", "numbers"):
@@ -106,6 +109,21 @@ class Finisher:
             found, missing = buckets(column, self._scales[column.name], numbers[i])
             out[:, at_] = self._bucket_ids[column.name].ids(found, missing)
         return out
+
+
+def of_rows(table: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return a table of ids as rows hold them: outside histories `LEFT_OUT` is `ZERO`."""
+    return np.maximum(table, ZERO) if (table < ZERO).any() else table
+
+
+def without_left_out(history: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return [rows, length, columns] without behaviours whose item is `LEFT_OUT`; the others move to the end."""
+    out = history[..., 0] == LEFT_OUT
+    if not out.any():
+        return history
+    left = np.where(out[..., None], PADDING, history)
+    order = np.argsort(left[..., 0] != PADDING, axis=1, kind="stable")  # padding first, else as they were
+    return np.take_along_axis(left, order[..., None], 1)
 
 
 class Remap:
@@ -134,7 +152,7 @@ class _BucketIds:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         names = vocabulary.values.to_list()
-        given = vocabulary.ids[1:-1]
+        given = of_rows(vocabulary.ids[1:-1])
         known = sorted((int(name), int(given[i])) for i, name in enumerate(names) if name)
         self._buckets = np.array([b for b, _ in known] + [np.iinfo(np.int64).max], np.int64)
         self._ids = np.array([i for _, i in known] + [1], np.int32)

@@ -13,6 +13,8 @@ UNSEEN = 1
 """The id of a value that training did not see (or saw too rarely)."""
 ZERO = -1
 """The id of a value whose vector is zero by decision of a Plan: it is there, unlike padding, and says nothing."""
+LEFT_OUT = -2
+"""In a vocabulary, the id of a value that is `ZERO` and that histories leave out besides; no encoded row has it."""
 DOMAIN = "(domain)"
 """The id space of the domain column. It is no slot of the layout, and no column can have this name."""
 

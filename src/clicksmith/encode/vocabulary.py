@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.encode.dictionary import Dictionary, new_dictionary
-from clicksmith.encode.layout import UNSEEN, ZERO
+from clicksmith.encode.layout import UNSEEN
 from clicksmith.encode.texts import Packed, pack
 
 FIRST = 2
@@ -34,7 +34,8 @@ class Vocabulary:
     counts: [values] how often training met each value
     rare, rare_counts: the values without an id, kept so that encoders can be merged and extended
     blank: how often an empty cell was taken as unseen
-    remap: [values] the id of each value where a Plan decides it, instead of 2 + i: rows are shared, `ZERO`, or unseen
+    remap: [values] the id of each value where a Plan decides it, instead of 2 + i: rows are shared, `ZERO`, `LEFT_OUT`,
+        or unseen
     plain: the numbering that the Plan started from, see `numbering`
     """
 
@@ -57,7 +58,7 @@ class Vocabulary:
     @property
     def zeros(self) -> bool:
         """Whether some value has the id `ZERO`."""
-        return self.remap is not None and bool((self.remap == ZERO).any())
+        return self.remap is not None and bool((self.remap < 0).any())
 
     @cached_property
     def numbering(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from clicksmith.encode.arrays import Arrays
 from clicksmith.encode.encoder import Encoder, Side
-from clicksmith.encode.fitted import Fitted
+from clicksmith.encode.fitted import Fitted, of_rows, without_left_out
 from clicksmith.encode.layout import DOMAIN
 from clicksmith.encode.recipe import history_columns, slot_of
 from clicksmith.errors import SchemaError, UsageError
@@ -139,17 +139,19 @@ def _side(encoder: Encoder, side: Side, tables: dict[str, Ids]) -> Arrays:
     slots = [encoder.layout.ids[i].slot for i in side.share.ids]
     ids = np.array(found["ids"])
     for c, slot in enumerate(slots):
-        ids[:, c] = tables[slot][ids[:, c]] if slot in tables else ids[:, c]
+        ids[:, c] = of_rows(tables[slot])[ids[:, c]] if slot in tables else ids[:, c]
     found["ids"] = ids
     for bag in side.recipe.bags:
         slot = slot_of(schema, bag.name)
         if slot in tables:
-            found[f"bag/{bag.name}"] = tables[slot][found[f"bag/{bag.name}"]]
+            found[f"bag/{bag.name}"] = of_rows(tables[slot])[found[f"bag/{bag.name}"]]
     for behaviour in side.recipe.histories:
         history = np.array(found[f"history/{behaviour.name}"])
         for k, column in enumerate(history_columns(schema, behaviour)):
-            history[..., k] = tables[column.slot][history[..., k]] if column.slot in tables else history[..., k]
-        found[f"history/{behaviour.name}"] = history
+            if column.slot in tables:
+                table = of_rows(tables[column.slot]) if k else tables[column.slot]
+                history[..., k] = table[history[..., k]]
+        found[f"history/{behaviour.name}"] = without_left_out(history)
     return found
 
 

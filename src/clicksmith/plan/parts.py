@@ -81,6 +81,8 @@ class KeptFeatures(Part, frozen=True, tag="features"):
     slots: dict[str, Array]
     """For each id of the slot, whether it is kept."""
     dropped_to: Literal["zero", "unseen"] = "zero"
+    drop_from_history: bool = False
+    """Whether histories leave dropped items out, instead of holding zeros in their places."""
 
     @property
     def slots_named(self) -> tuple[str, ...]:
@@ -94,12 +96,18 @@ class KeptFeatures(Part, frozen=True, tag="features"):
             count, total = int(kept.values.sum()) - FIRST, len(kept) - FIRST
             found.append(
                 f"{slot}: {count:,} of {total:,} features kept ({count / max(1, total):.1%}); others {self.dropped_to}"
+                f"{', left out of histories' if self.drop_from_history else ''}"
             )
         return found
 
     def check(self) -> None:
-        """Raise UsageError: a mask is none, or drops padding or unseen."""
+        """Raise UsageError: a mask is none, or drops padding or unseen; a forgotten value is to be left out."""
         super().check()
+        if self.drop_from_history and self.dropped_to == "unseen":
+            raise UsageError(
+                f"{self.name}: drop_from_history goes with dropped_to 'zero': a forgotten value cannot be told in a "
+                "history from one that training never saw."
+            )
         for slot, kept in self.slots.items():
             if kept.kind != "bits" or len(kept) < FIRST or not kept.values[:FIRST].all():
                 raise UsageError(f"{self.name}, slot '{slot}': one bit per id is needed, set for padding and unseen.")

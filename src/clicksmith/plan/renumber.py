@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clicksmith.encode.layout import UNSEEN, ZERO
+from clicksmith.encode.layout import LEFT_OUT, UNSEEN, ZERO
 from clicksmith.encode.vocabulary import FIRST, Vocabulary
 from clicksmith.errors import UsageError
 from clicksmith.identity import digest
@@ -21,7 +21,7 @@ Ids = NDArray[np.int32]
 class Renumbering:
     """Which id each value of a slot has, under all parts so far and under each that a later part may have followed.
 
-    tables: by numbering, the id of each value; `ZERO` or unseen where it is dropped
+    tables: by numbering, the id of each value; `ZERO`, `LEFT_OUT` or unseen where it is dropped
     maps: by numbering, how many maps came before it
     """
 
@@ -73,16 +73,17 @@ class Renumbering:
         if len(kept) != size:
             raise UsageError(f"{part.name}: its mask of '{self.name}' has {len(kept):,} ids, there are {size:,}.")
         drop: NDArray[np.bool_] = np.logical_not(kept.values[np.maximum(ids, 0)]) & (ids >= FIRST)
-        where = ZERO if part.dropped_to == "zero" else UNSEEN
+        zero = LEFT_OUT if part.drop_from_history else ZERO
+        where = zero if part.dropped_to == "zero" else UNSEEN
         self.dropped[where] = self.dropped.get(where, np.zeros(len(drop), np.bool_)) | drop
         self._reached(np.where(drop, where, ids), self.maps[at])
 
     def now(self) -> Ids:
         """Return the id of each value: numbered closely, in the order of the shared rows."""
         ids = self.group.copy()
-        for where in (ZERO, UNSEEN):  # forgotten by one part is forgotten
+        for where in (ZERO, LEFT_OUT, UNSEEN):  # forgotten by one part is forgotten
             if where in self.dropped:
-                ids[self.dropped[where] & ((ids >= FIRST) | (ids == ZERO))] = where
+                ids[self.dropped[where] & ((ids >= FIRST) | (ids < 0))] = where
         return _closely(ids)
 
     def _reached(self, alone: Ids, mapped: int) -> None:
@@ -138,7 +139,7 @@ class Renumbering:
 
 
 def _closely(ids: Ids) -> Ids:
-    """Return ids without gaps, in the same order; padding, unseen and `ZERO` stay."""
+    """Return ids without gaps, in the same order; padding, unseen, `ZERO` and `LEFT_OUT` stay."""
     used = np.unique(ids[ids >= FIRST])
     closer = np.zeros(max(FIRST, int(ids.max(initial=1)) + 1), np.int32)
     closer[:FIRST] = (0, 1)

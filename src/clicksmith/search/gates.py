@@ -21,10 +21,12 @@ class FeatureGate(IdGate, frozen=True):
     """A gate per id, in front of the main table, every view and every history. Paper: optfs, section 3.1."""
 
     start: float = 0.5
+    numbers: tuple[str, ...] = ()
+    """Numeric columns that have a gate each."""
 
     def build(self, slots: tuple[tuple[str, int], ...]) -> nn.Module:
         """Return the module."""
-        return FeatureGateModule(slots, self.start)
+        return FeatureGateModule(slots, self.start, self.numbers)
 
 
 class FeatureGateModule(nn.Module):
@@ -35,7 +37,7 @@ class FeatureGateModule(nn.Module):
         out: [..., columns, 1]
     """
 
-    def __init__(self, slots: tuple[tuple[str, int], ...], start: float) -> None:
+    def __init__(self, slots: tuple[tuple[str, int], ...], start: float, numbers: tuple[str, ...] = ()) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):  # so that the model draws the weights of the plain one
             self.store = RowStore(slots, 1, group="gate")
@@ -43,12 +45,19 @@ class FeatureGateModule(nn.Module):
             self.store.weight.fill_(start)
         self.offsets = SlotOffsets(self.store)
         self.slots = slots
-        self.knobs = Knobs(temperature=torch.tensor(1.0), first=torch.tensor([start]))
+        self.names = numbers
+        own = {"numbers": nn.Parameter(torch.full((len(numbers), 1), start))} if numbers else {}
+        self.knobs = Knobs(temperature=torch.tensor(1.0), first=torch.tensor([start]), **own)
 
     @property
     def gates(self) -> nn.Parameter:
         """The c of every id: [ids of all slots, 1]."""
         return self.store.weight
+
+    @property
+    def numbers(self) -> tuple[nn.Parameter, ...]:
+        """The c of the numeric columns [columns, 1], if they have any."""
+        return (cast("nn.Parameter", self.knobs.numbers),) if self.names else ()
 
     @property
     def temperature(self) -> Tensor:
@@ -62,8 +71,21 @@ class FeatureGateModule(nn.Module):
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         """Look the gates up: per id, never over the vocabulary."""
-        rows = self.store(ids, self.offsets(slots, ids.device))
-        return torch.sigmoid(self.temperature * rows) / torch.sigmoid(cast("Tensor", self.knobs.first))
+        return self._gate(self.store(ids, self.offsets(slots, ids.device)))
+
+    def of_numbers(self, names: tuple[str, ...]) -> Tensor | None:
+        """Return the gates of numeric columns, [columns, 1], if they have any."""
+        if not self.names:
+            return None
+        return self._gate(self.numbers[0][[self.names.index(name) for name in names]])
+
+    def _gate(self, c: Tensor) -> Tensor:
+        return torch.sigmoid(self.temperature * c) / torch.sigmoid(cast("Tensor", self.knobs.first))
+
+    def shut_numbers(self) -> set[str]:
+        """Return the numeric columns whose gate is not open."""
+        values = [c for own in self.numbers for c in own.flatten().tolist()]
+        return {name for name, c in zip(self.names, values, strict=True) if c <= 0}
 
     def kept(self) -> dict[str, NDArray[np.bool_]]:
         """Return, by slot, whether each id is kept; padding and unseen always are."""
@@ -88,19 +110,20 @@ class DenseGates:
     """Adam on every gate, with the exact gradient of the penalty over the whole vocabulary."""
 
     def __init__(self, gate: FeatureGateModule, penalty: float) -> None:
-        self.gate, self.penalty, self.features = gate, penalty, gate.features()
-        self.adam = torch.optim.Adam([gate.gates], fused=True)
+        self.gate, self.penalty = gate, penalty
+        self.counted = [(gate.gates, gate.features()), *((c, torch.ones_like(c)) for c in gate.numbers)]
+        self.adam = torch.optim.Adam([c for c, _ in self.counted], fused=True)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move every gate."""
-        c, heat = self.gate.gates, float(self.gate.temperature)
-        shut = torch.sigmoid(heat * c)
-        penalty = self.penalty * heat * shut * (1 - shut) * self.features
-        c.grad = penalty if c.grad is None else c.grad.add_(penalty)
+        heat = float(self.gate.temperature)
+        for c, counted in self.counted:
+            penalty = self.penalty * slope(c, heat) * counted
+            c.grad = penalty if c.grad is None else c.grad.add_(penalty)
         self.adam.param_groups[0]["lr"] = rate
         self.adam.step()
-        c.grad = None
+        self.adam.zero_grad()
 
     def settle(self) -> None:
         """Nothing is owed."""
@@ -113,6 +136,12 @@ class DenseGates:
         """Take them over."""
         moments = {int(i): entry for i, entry in state["adam"].items()}
         self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
+
+
+def slope(c: Tensor, heat: float) -> Tensor:
+    """Return the derivative of `sigmoid(heat * c)` for c."""
+    gate = torch.sigmoid(heat * c)
+    return heat * gate * (1 - gate)
 
 
 class LazyGates:
@@ -145,6 +174,10 @@ class LazyGates:
             real = rows >= 0
             self.gate.gates.detach().index_add_(0, rows[real].long(), grad[real].to(self.gate.gates.dtype), alpha=-rate)
         self.pending.clear()
+        for c in self.gate.numbers:  # every batch holds them
+            grad = self.penalty * slope(c, float(self.gate.temperature))
+            c.sub_(grad if c.grad is None else grad + c.grad, alpha=rate)
+            c.grad = None
         self.owed += rate * self.penalty * float(self.gate.temperature) ** 2
 
     def settle(self) -> None:

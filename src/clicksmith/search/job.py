@@ -170,7 +170,7 @@ def _enter(folder: Path, record: SearchRecord, plan: Path) -> str:
     Raises UsageError: another search lies there.
     """
     path = folder / "search.json"
-    asked = msgspec.to_builtins(record)
+    asked: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))  # tuples are lists, as in the file
     if path.exists():
         try:
             held = msgspec.to_builtins(msgspec.json.decode(path.read_bytes(), type=SearchRecord))

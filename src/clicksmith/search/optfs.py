@@ -11,12 +11,9 @@ from typing import Any, Literal, cast
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from clicksmith.embed.rows import RowStore
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, DivergedError, UsageError
 from clicksmith.files import atomic_file
@@ -24,9 +21,11 @@ from clicksmith.fitting.asked import new_model
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
-from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures
+from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures, KeptFields
+from clicksmith.search.emptied import emptied, slots_left
 from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates
 from clicksmith.search.method import Asked, Method, Options
+from clicksmith.search.rewound import rewound
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
 from clicksmith.train.start import save_start
@@ -57,6 +56,10 @@ class OptFS(Options, frozen=True):
     """Leave a start file with the weights as they were when this epoch (from 0) began; 0 is the first weights."""
     dropped_to: Literal["zero", "unseen"] = "zero"
     """What a dropped feature becomes: a vector of zeros, or forgotten."""
+    drop_from_history: bool = False
+    """Whether histories leave dropped items out, instead of holding zeros in their places."""
+    drop_empty_fields: bool = False
+    """Whether a field of which nothing is kept leaves the model. Numbers then have a gate as well, one per field."""
 
     def __post_init__(self) -> None:
         """Check every option."""
@@ -67,6 +70,15 @@ class OptFS(Options, frozen=True):
             raise UsageError(f"gate_rate is {self.gate_rate}; it must be above 0, and finite.")
         if self.rewind is not None and not 0 <= self.rewind < self.epochs:
             raise UsageError(f"rewind is {self.rewind}; it must be from 0 to {self.epochs - 1}, the last epoch.")
+        if self.drop_from_history and self.dropped_to == "unseen":
+            raise UsageError(
+                "drop_from_history goes with dropped_to=zero: what is forgotten cannot be told from unseen."
+            )
+        if self.drop_empty_fields and self.rewind is not None:
+            raise UsageError(
+                "rewind and drop_empty_fields exclude each other: without some fields the model has other shapes than "
+                "the weights of the start file."
+            )
 
 
 class GateHook(Hook):
@@ -126,7 +138,7 @@ class GateHook(Hook):
         self.taken = state["taken"]
 
     def _check(self, step: int) -> None:
-        if not bool(self.gate.gates.isfinite().all()):
+        if not all(bool(c.isfinite().all()) for c in (self.gate.gates, *self.gate.numbers)):
             raise DivergedError(
                 f"a gate is not finite at step {step} of epoch {self.epoch + 1}, temperature "
                 f"{float(self.gate.temperature):g}. Use a lower learning rate."
@@ -142,9 +154,10 @@ def temperature_at(epoch: int, options: OptFS) -> float:
     return options.temperature if options.epochs == 1 else options.temperature ** (epoch / (options.epochs - 1))
 
 
-def gated_spec(spec: ModelSpec, start: float) -> ModelSpec:
-    """Return the backbone's spec with a gate in front of every id."""
-    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, ids=FeatureGate(start=start)))
+def gated_spec(spec: ModelSpec, start: float, numbers: tuple[str, ...] = ()) -> ModelSpec:
+    """Return the backbone's spec with a gate in front of every id, and of these numbers."""
+    gate = FeatureGate(start=start, numbers=numbers)
+    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, ids=gate))
 
 
 def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
@@ -154,7 +167,13 @@ def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
         raise CompositionError(f"optfs puts a gate in front of every id, where the backbone has {embed.ids} already.")
     if not asked.layout.slots:
         raise UsageError("optfs chooses among values of fields, and the data has only numbers; use `clicksmith rank`.")
-    model = new_model(gated_spec(asked.spec, options.start), asked.layout, asked.seed)
+    numbers = tuple(column.name for column in asked.layout.numeric) if options.drop_empty_fields else ()
+    if numbers and embed.numeric.fields(numbers) != numbers:
+        raise CompositionError(
+            f"drop_empty_fields gives every number a gate, and {embed.numeric} makes one field of all numbers; "
+            "leave drop_empty_fields out."
+        )
+    model = new_model(gated_spec(asked.spec, options.start, numbers), asked.layout, asked.seed)
     return model, cast("FeatureGateModule", model.embedder.gate)
 
 
@@ -184,7 +203,8 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     kept = gate.kept()
     counts = {slot: (int(mask.sum()) - FIRST, len(mask) - FIRST) for slot, mask in kept.items()}
     stay, total = (sum(pair[i] for pair in counts.values()) for i in (0, 1))
-    if stay == 0:
+    shut = gate.shut_numbers()
+    if stay == 0 and len(shut) == len(gate.names):
         raise UsageError(f"no feature is kept at penalty {options.penalty:g}; use a smaller --search.penalty.")
     asked.progress.said(f"kept after each epoch: {shares}")
     if stay > 0.999 * total:
@@ -192,46 +212,39 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
             f"{stay:,} of {total:,} features are kept (after each epoch: {shares}): the penalty {options.penalty:g} is "
             f"too small for this optimiser; try --search.penalty {10 * options.penalty or 1e-6:g}"
         )
-    for slot, (some, of) in counts.items():
-        if of and not some:
-            asked.progress.noted(f"of '{slot}' none of {of:,} features is kept")
-    at = numbering(asked.encoder)
+    empty = [slot for slot, (some, of) in counts.items() if of and not some]
+    for slot in empty:
+        asked.progress.noted(f"of '{slot}' none of {counts[slot][1]:,} features is kept")
     scores = {f"searched_{name}": value for name, value in result.metrics.items()} | {"kept": stay / total}
-    part = KeptFeatures(
-        slots={slot: Array(mask) for slot, mask in kept.items()},
-        dropped_to=options.dropped_to,
-        numbering={slot: at[slot] for slot in kept},
-        found_by=asked.found_by("optfs", options, **scores),
-    )
+    parts = _parts(asked, options, kept, empty if options.drop_empty_fields else [], shut, scores)
     if options.rewind is not None:
-        save_start(rewound(asked.compact((part,)), load_file(hook.rewind), kept, gate.scale), asked.start)
-    return (part,)
+        save_start(rewound(asked.compact(parts), load_file(hook.rewind), kept, gate.scale), asked.start)
+    return parts
 
 
-@torch.no_grad()
-def rewound(
-    compact: CTRModel, weights: dict[str, Tensor], kept: dict[str, NDArray[np.bool_]], scale: float
-) -> CTRModel:
-    """Return the compact model with the weights of a whole one, of tables the rows that are kept.
-
-    Their vectors are multiplied by `scale`, the gate of a feature that is kept: the paper's refit keeps it as a factor.
-    """
-    stores = {f"{name}.weight": module for name, module in compact.named_modules() if isinstance(module, RowStore)}
-    for name, into in weights_of(compact).items():
-        found = weights[name]
-        if name in stores:
-            pieces: list[Tensor] = []
-            for (slot, count), piece in zip(stores[name].slots, found.split(_sizes(stores[name], kept)), strict=True):
-                pieces.append(piece[torch.from_numpy(kept[slot])] * scale if slot in kept else piece)
-                assert len(pieces[-1]) == count
-            found = torch.cat(pieces)
-        into.copy_(found)
-    return compact
-
-
-def _sizes(store: RowStore, kept: dict[str, NDArray[np.bool_]]) -> list[int]:
-    """Return how many rows the slots of a compact store had before."""
-    return [len(kept[slot]) if slot in kept else rows for slot, rows in store.slots]
+def _parts(
+    asked: Asked,
+    options: OptFS,
+    kept: dict[str, NDArray[np.bool_]],
+    empty: list[str],
+    shut: set[str],
+    scores: dict[str, float],
+) -> tuple[AnyPart, ...]:
+    """Return what is kept; fields whose vocabularies are `empty`, and numbers that are shut, are left out whole."""
+    by, schema, at = asked.found_by("optfs", options, **scores), asked.encoder.schema, numbering(asked.encoder)
+    drop, notes = emptied(schema, asked.layout, empty, shut)
+    for note in notes:
+        asked.progress.noted(note)
+    left = slots_left(schema, drop, by)
+    masks = {slot: Array(mask) for slot, mask in kept.items() if slot in left}
+    features = KeptFeatures(
+        slots=masks,
+        dropped_to=options.dropped_to,
+        drop_from_history=options.drop_from_history,
+        numbering={slot: at[slot] for slot in masks},
+        found_by=by,
+    )
+    return (KeptFields(drop=drop, found_by=by), features) if drop else (features,)
 
 
 METHOD = Method("optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run)

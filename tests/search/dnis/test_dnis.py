@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from columns_world import QUICK, RANKS, SCHEMA, planted
 from torch.func import functional_call
 
 from clicksmith.embed.mixed import Mixed, MixedBlock
@@ -15,7 +16,6 @@ from clicksmith.fitting.job import fit
 from clicksmith.models import MODELS
 from clicksmith.plan import Plan
 from clicksmith.plan.parts import Columns
-from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.dnis import bilevel
 from clicksmith.search.dnis.blocks import Band, bands_of
 from clicksmith.search.dnis.layer import Soft, SoftBlock
@@ -67,6 +67,12 @@ def test_blocks_of_a_field_are_merged_where_it_has_too_few_features():
 def test_options_that_cannot_be_are_refused(options, told):
     with pytest.raises(UsageError, match=told):
         DNIS(**options)
+
+
+def test_a_global_cut_into_more_blocks_than_features_says_so():
+    bands, notes = bands_of({"a": np.array([0, 0, 5, 4])}, (0.1, 0.2, 0.2, 0.5), group="global")
+    assert bands == [Band("a", 2, 3, 0), Band("a", 3, 4, 1)]
+    assert notes == ["there are 2 features for 4 blocks: 2 blocks are left"]
 
 
 def test_more_features_than_there_are_is_refused_with_both_numbers():
@@ -231,21 +237,6 @@ def test_the_table_under_the_plan_is_the_masked_one_and_takes_its_size_and_count
 
 # ---- the search
 
-SCHEMA = Schema(fields=(Categorical("a"), Categorical("b")), label=Label("click"))
-QUICK = {"batch_size": 512, "learning_rate": 0.02, "monitor": "auc", "patience": None, "table_l2": 1e-4}
-RANKS = np.repeat([4, 2, 1, 0], [20, 20, 20, 40])
-"""How many of the planted directions a value has a say in, the most frequent value first."""
-
-
-def planted(rows: int, seed: int = 0) -> pl.DataFrame:
-    """Two fields that interact in four directions; a frequent value has a say in more of them, a rare one in none."""
-    truth, random = np.random.default_rng(7), np.random.default_rng(seed)
-    weights = 1.0 / np.arange(10, 110)
-    a, b = (random.choice(100, rows, p=weights / weights.sum()) for _ in range(2))
-    left, right = (truth.choice([-1.0, 1.0], (100, 4)) * (np.arange(4) < RANKS[:, None]) for _ in range(2))
-    click = random.random(rows) < 1 / (1 + np.exp(-(left[a] * right[b]).sum(1)))
-    return pl.DataFrame({"a": [f"v{x:03}" for x in a], "b": [f"v{x:03}" for x in b], "click": click.astype(int)})
-
 
 def spearman(x, y):
     """Rank correlation; equal values share their mean rank."""
@@ -279,12 +270,14 @@ def test_richer_features_get_more_columns(found):
 
 def test_a_refit_begins_with_the_weights_found(found, tmp_path):
     plan, out = found
-    start = out.with_name(out.name + ".start.safetensors")
-    run = fit(
-        planted(12_000), valid=planted(3_000, 1), model="fm", schema=SCHEMA, options={"dim": 6},
-        settings={**QUICK, "epochs": 3}, plan=plan, start=start, out=tmp_path / "run", seed=0,
-    )  # fmt: skip
-    assert run is not None
+    scores = {}
+    for name, start in (("warm", out.with_name(out.name + ".start.safetensors")), ("cold", None)):
+        run = fit(
+            planted(12_000), valid=planted(3_000, 1), model="fm", schema=SCHEMA, options={"dim": 6},
+            settings={**QUICK, "epochs": 1, "learning_rate": 1e-4}, plan=plan, start=start, out=tmp_path / name, seed=0,
+        )  # fmt: skip
+        scores[name] = run.metrics["valid"]["auc"]
+    assert scores["warm"] > scores["cold"] + 0.1
 
 
 def test_a_backbone_without_vectors_is_refused(tmp_path):

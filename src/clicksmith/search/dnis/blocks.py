@@ -77,7 +77,11 @@ def bands_of(
         owner = np.repeat(np.arange(len(names)), features)
         owner = owner[np.argsort(-falling, kind="stable")]
         at, start = np.full(len(names), FIRST), 0
-        for size in sizes_of(blocks, len(owner), rest=rest):
+        sizes = sizes_of(blocks, len(owner), rest=rest)
+        if not all(sizes):
+            left = sum(map(bool, sizes))
+            notes.append(f"there are {len(owner):,} features for {len(sizes)} blocks: {left} blocks are left")
+        for size in sizes:
             here = np.bincount(owner[start : start + size], minlength=len(names))
             found += [Band(n, int(a), int(a + k), rows) for n, a, k in zip(names, at, here, strict=True) if k]
             at, start, rows = at + here, start + size, rows + bool(size)

@@ -138,7 +138,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     counts = {slot.name: occurrences[slot.name].numpy() for slot in asked.layout.slots}
     bands, notes = bands_of(counts, options.blocks, group=options.group, rest=options.rest)
     for note in notes:
-        asked.progress.said(f"note: {note}")
+        asked.progress.noted(note)
     model, table = softened(asked, bands)
     bands = [band for band in bands if band.slot in table.inner.store.starts]
     metrics = _train(asked, options, model, table)
@@ -146,7 +146,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
     for slot, blocks in slots.items():
         if not any(block.columns for block in blocks):
-            asked.progress.said(f"note: '{slot}' loses all columns")
+            asked.progress.noted(f"'{slot}' loses all columns")
     whole = sum(band.last - band.first for band in bands) * asked.spec.embed.dim
     at = numbering(asked.encoder)
     scores = {f"searched_{name}": value for name, value in metrics.items()} | {"kept": kept_values(slots) / whole}

@@ -1,0 +1,35 @@
+"""Fields of which a search keeps nothing: which of them can leave the model."""
+
+from collections.abc import Collection
+
+from clicksmith.encode.layout import Layout
+from clicksmith.encode.recipe import keeps
+from clicksmith.plan import FoundBy, KeptFields, Plan
+from clicksmith.plan.apply import schema_under, users_of_fields
+from clicksmith.schema.schema import Schema
+
+
+def emptied(
+    schema: Schema, layout: Layout, slots: Collection[str], numbers: Collection[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the fields that can go, with the reason, and notes on those that something which stays still needs.
+
+    Args:
+        slots: vocabularies of which no feature is kept.
+        numbers: numeric fields whose gate is shut.
+    """
+    fields = {c.name: c.slot for c in (*layout.ids, *layout.bags)}
+    reasons = {name: "no feature of it is kept" for name, slot in fields.items() if slot in slots}
+    reasons |= dict.fromkeys(numbers, "its gate is shut")
+    notes: list[str] = []
+    while True:
+        held = {name: user for user, name, _ in users_of_fields(schema) if name in reasons and user not in reasons}
+        if not held:
+            return reasons, notes
+        for name, user in held.items():
+            notes.append(f"'{name}' stays, though {reasons.pop(name)}: '{user}' needs it")
+
+
+def slots_left(schema: Schema, drop: dict[str, str], found_by: FoundBy) -> Collection[str]:
+    """Return the vocabularies that there are without these fields."""
+    return keeps(schema_under(Plan(parts=(KeptFields(drop=drop, found_by=found_by),)), schema))
