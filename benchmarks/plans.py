@@ -11,7 +11,7 @@ time from the weights of the first; and METHOD-CONTROL, as large as the model th
     columns_random, columns_size    columns of blocks of features by chance, or by the size of the plain model's vectors
     dim                   the plain backbone with another dimension for all
     hash, frequency       ids that share rows by chance, the most frequent ones excepted for the latter
-    pairs                 operations of pairs by chance (not of equal size)
+    pairs                 as many pairs of either operation, drawn by chance
 
 Models are selected on validation rows and tested once. Runs that are there are not run again; what a killed one did is
 lost. Results: benchmarks/results/plans/DATASET/BACKBONE/METHOD/SEED.json with the test logits beside it; `--summary`
@@ -32,7 +32,7 @@ from typing import IO
 import msgspec
 
 from machine import command
-from plans_recipes import BACKBONES, SETTINGS, Asked, everything, needs
+from plans_recipes import BACKBONES, PLAIN, SETTINGS, Asked, everything, needs
 
 HERE = Path(__file__).parent
 PARENT_DIES = 1
@@ -76,7 +76,7 @@ def wanted(asked: argparse.Namespace, searches: Path) -> list[Asked]:
     chosen = set(asked.methods or order)
     if unknown := chosen - set(order):
         raise SystemExit(f"no such methods: {', '.join(sorted(unknown))}; there are {', '.join(order)}")
-    chosen |= {need for method in chosen for need in needs(method)}
+    chosen |= {PLAIN} | {need for method in chosen for need in needs(method)}
     train = {"precision": asked.precision, "device": "cpu"} | ({"epochs": asked.epochs} if asked.epochs else {})
     runs = [
         Asked(asked.dataset, backbone, method, seed, train, str(searches), asked.data, str(asked.out), command())

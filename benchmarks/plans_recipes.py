@@ -143,6 +143,12 @@ def _share(share: float) -> float:
     return share
 
 
+def _pairs(_: Facts, found: Facts, chain: tuple[Step, ...]) -> Recipe:
+    """Return as many pairs of either operation, drawn by chance; their crosses differ in size."""
+    drawn = [found["pairs"].get(op, 0) for op in ("memorise", "factorise")]
+    return Recipe((Step("optinter", chain[0].options | {"mode": "random", "candidates": 1, "drawn": drawn}),))
+
+
 def _varied(**options: Any) -> Callable[[Facts, Facts, tuple[Step, ...]], Recipe]:
     def made(_: Facts, __: Facts, chain: tuple[Step, ...]) -> Recipe:
         return Recipe((Step(chain[0].search, chain[0].options | options),))
@@ -156,7 +162,7 @@ CONTROLS: dict[str, Callable[[Facts, Facts, tuple[Step, ...]], Recipe]] = {
     "columns_random": _columns("columns_random"),
     "columns_size": _columns("columns_size"),
     "dim": _smaller,
-    "pairs": _varied(mode="random", candidates=1),
+    "pairs": _pairs,
     "hash": _varied(kind="random"),
     "frequency": _varied(kind="frequency"),
 }

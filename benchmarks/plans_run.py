@@ -5,6 +5,7 @@ RESULTS/DATASET/BACKBONE/METHOD/SEED.json, and SEED.npy with the test logits in 
 
 import time
 import warnings
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from clicksmith.evaluate.predictions import Predictions
 from clicksmith.fitting.asked import AskedSchema
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
-from clicksmith.plan import Plan
+from clicksmith.plan import Pairs, Plan
 from clicksmith.run import Run, write_json
 from clicksmith.search.job import search, start_of
 from clicksmith.serve.size import size_of
@@ -104,6 +105,9 @@ def _made(asked: Asked, wanted: Recipe) -> Facts:
         "epochs": len(curve),
         "best_epoch": best["epoch"],
         "plan": [line for plan in plans for line in plan.summary()],
+        "pairs": Counter(
+            pair.op for plan in plans for part in plan.parts if isinstance(part, Pairs) for pair in part.pairs
+        ),
         "scores": [part.found_by.scores for plan in plans for part in plan.parts],
         "said": clock.lines,
     }
