@@ -119,7 +119,7 @@ def pareto(rows: dict[str, dict[str, Any]]) -> list[str]:
 def page(name: str, one: dict[str, Any]) -> list[str]:
     """Return the Markdown of a backbone."""
     head = ["method", "seeds", "test AUC", "log-loss", "AUC − plain (95 %)", "embedding", "of plain", "table bytes"]
-    head += ["model bytes", "search + refit, of plain", "ms, 1 row", "ms, 100 rows"]
+    head += ["model bytes", "on disk", "search + refit, of plain", "ms, 1 row", "ms, 100 rows"]
     found = [f"## {name}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for method, row in one["methods"].items():
         spread = "" if row["test_auc_sd"] is None else f" ± {row['test_auc_sd']:.5f}"
@@ -131,7 +131,7 @@ def page(name: str, one: dict[str, Any]) -> list[str]:
             over_of(row["against"].get(PLAIN)),
         ]
         cells += [f"{row['embedding']:,}", f"{row['embedding_ratio']:.3f}", f"{row['bytes']['tables']:,}"]
-        cells += [f"{row['bytes']['memory']:,}", f"{row['cost_ratio']:.2f}"]
+        cells += [f"{row['bytes']['memory']:,}", f"{row['bytes']['disk']:,}", f"{row['cost_ratio']:.2f}"]
         cells += [f"{ms:.2f}" for ms in row["latency_ms"].values()]
         found.append("| " + " | ".join(cells) + " |")
     found += ["", "| method | against | AUC more (95 %) | p | p (Holm) | log-loss more |", "|---|---|---|---|---|---|"]

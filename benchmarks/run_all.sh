@@ -30,6 +30,8 @@ fi
 if [ -n "${DATA:-}" ]; then
     "$python" "$here/quality_frappe.py" --data "$DATA/frappe"
     "$python" "$here/quality_movielens.py" --data "$DATA/movielens_1m"
+    "$python" "$here/plans.py" frappe_x1_rebuilt --data "$DATA/frappe"
+    "$python" "$here/plans.py" movielens_1m --data "$DATA/movielens_1m"
 else
     echo "DATA is not set: quality on published data was not measured"
 fi
