@@ -29,6 +29,8 @@ else
 fi
 if [ -n "${DATA:-}" ]; then
     sh "$here/quality.sh"
+    "$python" "$here/plans.py" frappe_x1_rebuilt --data "$DATA/frappe"
+    "$python" "$here/plans.py" movielens_1m --data "$DATA/movielens_1m"
 else
     echo "DATA is not set: quality on published data was not measured"
 fi

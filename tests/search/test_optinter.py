@@ -170,6 +170,18 @@ def test_the_same_seed_finds_the_same_and_screening_keeps_the_pairs_that_say_som
     assert any("15 pairs: the 2 with the largest gain" in line for line in work.progress.lines)
 
 
+def test_the_control_draws_as_many_pairs_as_it_is_told(tmp_path):
+    work = asked(tmp_path, 2000)
+    parts = [method.run(replace(work, seed=s), OptInter(mode="random", drawn=(2, 3)))[0] for s in range(2)]
+    for part in parts:
+        assert sorted(pair.op for pair in part.pairs) == ["factorise"] * 3 + ["memorise"] * 2
+    assert parts[0].pairs != parts[1].pairs
+    with pytest.raises(UsageError, match=r"drawn is \(9, 9\), and there are 15 pairs"):
+        method.run(work, OptInter(mode="random", drawn=(9, 9)))
+    with pytest.raises(UsageError, match="the mode joint"):
+        OptInter(mode="joint", drawn=(1, 1))
+
+
 def test_the_crosses_of_the_search_keep_to_their_budget(tmp_path):
     work = asked(tmp_path)
     pairs = method.pairs_of(work.layout)

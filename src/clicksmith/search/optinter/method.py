@@ -73,8 +73,7 @@ def candidates(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], found: 
     if options.mode == "counts":
         return {"counts": by_counts(found)}
     if options.mode == "random":
-        random = np.random.default_rng(asked.seed)
-        return {"random": {pair: OPS[int(random.integers(len(OPS)))] for pair in pairs}}
+        return {"random": by_chance(options, pairs, asked.seed)}
     for i in range(max(1, options.candidates - 1)):
         named[f"{options.mode}_{asked.seed + i}"] = searched(asked, options, pairs, asked.seed + i)
     if options.candidates > 1:
@@ -84,6 +83,19 @@ def candidates(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], found: 
         if not any(useful(ops) == useful(other) for other in distinct.values()):
             distinct[name] = ops
     return distinct
+
+
+def by_chance(options: OptInter, pairs: tuple[Pair, ...], seed: int) -> Ops:
+    """Return the operations of the control. Raises UsageError: there are fewer pairs than are to have one."""
+    random = np.random.default_rng(seed)
+    if options.drawn is None:
+        return {pair: OPS[int(random.integers(len(OPS)))] for pair in pairs}
+    memorised, factorised = options.drawn
+    if memorised + factorised > len(pairs):
+        raise UsageError(f"drawn is {options.drawn}, and there are {len(pairs)} pairs; draw no more.")
+    ops = ["memorise"] * memorised + ["factorise"] * factorised
+    ops += ["naive"] * (len(pairs) - len(ops))
+    return {pairs[int(i)]: op for i, op in zip(random.permutation(len(pairs)), ops, strict=True)}
 
 
 def by_counts(found: tuple[Gain, ...]) -> Ops:

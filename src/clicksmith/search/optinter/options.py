@@ -15,6 +15,8 @@ class OptInter(Options, frozen=True):
     mode: Literal["bilevel", "joint", "counts", "random"] = "bilevel"
     """bilevel: architecture weights move on held-out rows. joint: on the training batches, as the paper does, which
     favours what memorises them. counts: no training, the gains of counts alone. random: a random Plan, the control."""
+    drawn: tuple[int, int] | None = None
+    """random: how many pairs are memorised and factorised; if not given the operation of each pair is drawn."""
     epochs: int = 4
     """Epochs of the search."""
     dim: int = 8
@@ -48,5 +50,9 @@ class OptInter(Options, frozen=True):
         """Check every option."""
         least = {"epochs": 1, "dim": 1, "std": 0, "alpha_rate": 0, "cooling": 0, "min_count": 1, "rows": 1}
         self.at_least(**least, pairs=1, candidates=1, margin=0, rank_epochs=1)
+        if self.drawn is not None and (self.mode != "random" or min(self.drawn) < 0):
+            raise UsageError(
+                f"drawn is {self.drawn} and the mode {self.mode}; give two numbers from 0, and mode=random."
+            )
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out is {self.held_out}; give a share between 0 and 1, as in 0.2.")

@@ -1,0 +1,152 @@
+"""The study of Plans in figures: means over seeds, paired tests, sizes and costs beside the plain model, Pareto curves.
+
+Tests are those of `clicksmith bench`: DeLong's over test rows, paired, the spread of seeds added (`bench.ranks`).
+"""
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from clicksmith.bench.ranks import holm, rank
+from clicksmith.files import write_bytes
+from plans_recipes import PLAIN, WARM, Facts, everything
+from plans_run import LABELS
+
+NEAR = 0.001
+"""AUC below the plain model that the smallest model may have."""
+
+
+def summarise(folder: Path, searches: Path) -> str:
+    """Write summary.json and summary.md of a data set's records; return the latter."""
+    labels = np.load(folder / LABELS)
+    found = {place.name: backbone(place, labels, searches) for place in sorted(folder.iterdir()) if place.is_dir()}
+    first = next(iter(sorted(folder.glob("*/plain/*.json"))))
+    about = {key: value for key, value in json.loads(first.read_text()).items() if key in ("machine", "train")}
+    text = "\n".join(line for name, one in found.items() for line in page(name, one))
+    whole = {"command": f"python benchmarks/plans.py {folder.name} --summary", **about, "backbones": found}
+    write_bytes(folder / "summary.json", json.dumps(whole, indent=1).encode() + b"\n")
+    write_bytes(folder / "summary.md", f"# Plans on {folder.name}\n\n{text}".encode())
+    return text
+
+
+def backbone(place: Path, labels: np.ndarray, searches: Path) -> dict[str, Any]:
+    """Return the rows of a backbone by method, and its Pareto curve."""
+    records: dict[str, list[Facts]] = {}
+    refused: dict[str, str] = {}
+    for name in everything(searches):
+        own = [json.loads(path.read_text()) for path in sorted((place / name).glob("*.json"))]
+        if reasons := [one["refused"] for one in own if "refused" in one]:
+            refused[name] = reasons[0]
+        if made := [one for one in own if "refused" not in one]:
+            records[name] = made
+    logits = {name: predictions(place / name, made) for name, made in records.items()}
+    rows = {name: line(made, records.get(PLAIN, made)) for name, made in records.items()}
+    for name in rows:
+        others = [PLAIN] if "-" in name else [PLAIN, WARM, *(o for o in records if o.startswith(f"{name}-"))]
+        rows[name]["against"] = {
+            other: tested(labels, logits, records, other, name) for other in others if other in logits and other != name
+        }
+    pairs = [one for row in rows.values() for one in row["against"].values()]
+    for one, p in zip(pairs, holm([one["p"] for one in pairs]), strict=True):
+        one["holm"] = p
+    return {"methods": rows, "refused": refused, "smallest": smallest(rows), "pareto": pareto(rows)}
+
+
+def predictions(place: Path, made: list[Facts]) -> dict[int, np.ndarray]:
+    """Return the stored test logits by seed."""
+    return {one["seed"]: np.load(place / f"{one['seed']}.npy").astype(np.float32) for one in made}
+
+
+def line(made: list[Facts], plain: list[Facts]) -> dict[str, Any]:
+    """Return the means over the seeds of a method, costs and sizes as multiples of the plain model's."""
+    seeds = [one["seed"] for one in made]
+    same = [one for one in plain if one["seed"] in seeds] or plain
+    auc = [one["test"]["auc"] for one in made]
+    spent = {key: mean(one["cpu_seconds"][key] for one in made) for key in made[0]["cpu_seconds"]}
+    whole = mean(one["cpu_seconds"]["refit_training"] for one in same)
+    return {
+        "seeds": seeds,
+        "test_auc": mean(auc),
+        "test_auc_sd": stdev(auc) if len(auc) > 1 else None,
+        "test_logloss": mean(one["test"]["logloss"] for one in made),
+        "valid_auc": mean(one["valid"]["auc"] for one in made),
+        "valid_auc_over_plain": mean(one["valid"]["auc"] for one in made) - mean(o["valid"]["auc"] for o in same),
+        "parameters": round(mean(one["parameters"] for one in made)),
+        "embedding": round(mean(one["embedding"] for one in made)),
+        "embedding_ratio": mean(one["embedding"] for one in made) / mean(one["embedding"] for one in same),
+        "bytes": {key: round(mean(one["bytes"][key] for one in made)) for key in made[0]["bytes"]},
+        "latency_ms": {key: mean(one["latency_ms"][key] for one in made) for key in made[0]["latency_ms"]},
+        "cpu_seconds": spent,
+        "cost_ratio": (spent["search"] + spent["refit_training"]) / whole,
+        "plan": made[0]["plan"],
+    }
+
+
+def tested(
+    labels: np.ndarray, logits: dict[str, dict[int, np.ndarray]], records: dict[str, list[Facts]], a: str, b: str
+) -> dict[str, Any]:
+    """Return what b has over a: AUC with its test, and log-loss, over the seeds that both have."""
+    seeds = sorted(logits[a].keys() & logits[b].keys())
+    if not seeds:
+        return {"seeds": 0, "auc": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "logloss": 0.0}
+    (pair,) = rank(labels, {name: [logits[name][seed] for seed in seeds] for name in (a, b)}).pairs
+    loss = {name: mean(r["test"]["logloss"] for r in records[name] if r["seed"] in seeds) for name in (a, b)}
+    return {
+        "seeds": len(seeds), "auc": pair.effect, "low": pair.low, "high": pair.high, "p": pair.p,
+        "logloss": loss[b] - loss[a],
+    }  # fmt: skip
+
+
+def smallest(rows: dict[str, dict[str, Any]]) -> str | None:
+    """Return the method of the smallest model whose validation AUC is within `NEAR` of the plain one's."""
+    near = {name: row["bytes"]["memory"] for name, row in rows.items() if row["valid_auc_over_plain"] >= -NEAR}
+    return min(near, key=near.__getitem__) if near else None
+
+
+def pareto(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the methods that no smaller one equals in test AUC, the smallest first."""
+    best, curve = 0.0, list[str]()
+    for name in sorted(rows, key=lambda name: (rows[name]["bytes"]["memory"], -rows[name]["test_auc"])):
+        if rows[name]["test_auc"] > best:
+            best = rows[name]["test_auc"]
+            curve.append(name)
+    return curve
+
+
+def page(name: str, one: dict[str, Any]) -> list[str]:
+    """Return the Markdown of a backbone."""
+    head = ["method", "seeds", "test AUC", "log-loss", "AUC − plain (95 %)", "embedding", "of plain", "table bytes"]
+    head += ["model bytes", "on disk", "search + refit, of plain", "ms, 1 row", "ms, 100 rows"]
+    found = [f"## {name}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for method, row in one["methods"].items():
+        spread = "" if row["test_auc_sd"] is None else f" ± {row['test_auc_sd']:.5f}"
+        cells = [
+            method,
+            str(len(row["seeds"])),
+            f"{row['test_auc']:.5f}{spread}",
+            f"{row['test_logloss']:.5f}",
+            over_of(row["against"].get(PLAIN)),
+        ]
+        cells += [f"{row['embedding']:,}", f"{row['embedding_ratio']:.3f}", f"{row['bytes']['tables']:,}"]
+        cells += [f"{row['bytes']['memory']:,}", f"{row['bytes']['disk']:,}", f"{row['cost_ratio']:.2f}"]
+        cells += [f"{ms:.2f}" for ms in row["latency_ms"].values()]
+        found.append("| " + " | ".join(cells) + " |")
+    found += ["", "| method | against | AUC more (95 %) | p | p (Holm) | log-loss more |", "|---|---|---|---|---|---|"]
+    for method, row in one["methods"].items():
+        for other, test in row["against"].items():
+            cells = [method, other, over_of(test), f"{test['p']:.2g}", f"{test['holm']:.2g}", f"{test['logloss']:+.5f}"]
+            found.append("| " + " | ".join(cells) + " |")
+    found += ["", f"Smallest within {NEAR} of plain's validation AUC: {one['smallest']}."]
+    found.append("Pareto curve of model bytes and test AUC: " + ", ".join(
+        f"{m} ({one['methods'][m]['bytes']['memory']:,}; {one['methods'][m]['test_auc']:.5f})" for m in one["pareto"]
+    ) + ".")  # fmt: skip
+    found += [f"Refused: {method}: {why}" for method, why in one["refused"].items()]
+    return [*found, ""]
+
+
+def over_of(test: dict[str, Any] | None) -> str:
+    """Return an effect with its interval."""
+    return "" if test is None else f"{test['auc']:+.5f} ({test['low']:+.5f} to {test['high']:+.5f})"

@@ -1,0 +1,88 @@
+"""The study of Plans in `benchmarks/`: what its controls are, and all of it on rows of a toy."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+
+from world import make  # noqa: E402
+
+import plans_recipes as recipes  # noqa: E402
+
+SEARCHES = """
+[[optfs]]
+search = "optfs"
+options = { epochs = 1, penalty = 1e-3, gate_rate = 0.03 }
+
+[[small]]
+search = "graphhash"
+options = { left = "user", right = "ad", rows = 0.5 }
+
+[[small]]
+search = "optembed"
+options = { max_ratio = 0.6, generations = 1, mutations = 2, crossovers = 2 }
+"""
+PLAIN = {"embedding": 1100, "rows": 100, "slots": 5, "dim": 10, "best_epoch": 7}
+
+
+@pytest.fixture
+def searches(tmp_path):
+    path = tmp_path / "searches.toml"
+    path.write_text(SEARCHES)
+    return path
+
+
+@pytest.mark.parametrize("dataset", ["frappe_x1_rebuilt", "movielens_1m"])
+def test_every_method_of_a_data_set_has_options_that_its_search_takes(dataset):
+    from clicksmith.search.job import options_of
+    from clicksmith.search.methods import SEARCHES
+
+    path = recipes.SETTINGS / f"plans_{dataset}.toml"
+    chains = recipes.methods(path)
+    assert {"optfs", "optembed", "dnis", "optinter", "graphhash"} <= set(chains)
+    for name, chain in chains.items():
+        assert "-" not in name
+        for step in chain:
+            options_of(SEARCHES[step.search], step.options)
+
+
+def test_a_control_has_the_size_of_what_was_found(searches):
+    found = {"embedding": 550}
+    known = {"plain": PLAIN, "optfs": found, "small": found}
+    (random,) = recipes.recipe(searches, "optfs-random", known).steps
+    assert random.options["share"] * 90 + 10 == pytest.approx(50)  # 11 numbers a row; 10 rows are never dropped
+    assert recipes.recipe(searches, "small-dim", known).dim == 4  # 100 rows of 4 and of one first-order weight: 500
+    assert recipes.recipe(searches, "warm", known).steps[0].options == {"epochs": 7}
+    with pytest.raises(recipes.Refused, match="share"):
+        recipes.recipe(searches, "optfs-random", known | {"optfs": {"embedding": 2000}})
+    with pytest.raises(recipes.Refused, match="plain one, 10"):
+        recipes.recipe(searches, "small-dim", known | {"small": {"embedding": 1090}})
+
+
+@pytest.mark.slow
+def test_the_study_on_rows_of_a_toy(tmp_path, searches):
+    shop = make(tmp_path)
+
+    def study(*words):
+        call = [sys.executable, str(ROOT / "benchmarks" / "plans.py"), str(shop)]
+        call += ["--searches", str(searches), "--out", str(tmp_path / "out"), "--backbones", "fm"]
+        return subprocess.run([*call, *words], capture_output=True, text=True, check=True).stdout
+
+    asked = ("--seeds", "1", "--epochs", "2", "--methods", "optfs", "optfs-dim", "small")
+    told = study(*asked)
+    assert told.startswith("4 runs to do") and "failed" not in told
+    assert study(*asked).startswith("0 runs to do")
+    home = tmp_path / "out" / "shop" / "fm"
+    facts = {path.parent.name: json.loads(path.read_text()) for path in home.glob("*/0.json")}
+    assert set(facts) == {"plain", "optfs", "optfs-dim", "small"}
+    assert facts["small"]["embedding"] < facts["plain"]["embedding"]
+    assert np.load(home / "plain" / "0.npy").shape == (400,)
+    assert "| small | plain |" in study("--summary")
+    written = json.loads((home.parent / "summary.json").read_text())
+    assert written["backbones"]["fm"]["methods"]["plain"]["cost_ratio"] == pytest.approx(1)
