@@ -1,5 +1,6 @@
 """The command line as a whole: verbs, help, mistakes, interruption."""
 
+import os
 import re
 import subprocess
 import sys
@@ -54,6 +55,19 @@ def test_a_value_of_another_type_is_told_in_one_line(capsys):
     assert main(["fit", "a.csv", "--epochs", "many"]) == 2
     assert capsys.readouterr().err == (
         "error: --epochs got 'many', which is not a whole number; see `clicksmith fit --help`.\n"
+    )
+
+
+@pytest.mark.parametrize("frame", ["utf-8", "ascii"])
+def test_a_choice_that_is_none_names_the_choices_and_the_nearest(frame):
+    """Whatever the terminal, which decides what is drawn around the message."""
+    command = [sys.executable, "-m", "clicksmith.cli.main", "fit", "a.csv", "--calibration", "plat"]
+    environment = {**os.environ, "PYTHONIOENCODING": frame}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --calibration got 'plat', which is not platt|isotonic|none. Did you mean 'platt'? "
+        "See `clicksmith fit --help`.\n"
     )
 
 
