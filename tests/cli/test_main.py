@@ -12,6 +12,7 @@ from clicks import folder
 from clicksmith.cli import main as cli
 from clicksmith.cli.main import VERBS, main
 from clicksmith.cli.options import typed
+from clicksmith.cli.parse import EXTRA
 from clicksmith.errors import UsageError
 
 
@@ -143,6 +144,13 @@ def test_names_of_other_libraries_are_known():
     with pytest.raises(UsageError) as found:
         typed({"lr": "0.1"}, {"lr_floor": float, "learning_rate": float}, "--train.")
     assert str(found.value) == "no option named '--train.lr'. Did you mean '--train.learning-rate'?"
+
+
+def test_help_of_fit_shows_every_option_that_is_taken_before_the_others(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in EXTRA["fit"])
 
 
 def test_help_says_which_settings_depend_on_the_data(capsys):
