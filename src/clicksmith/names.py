@@ -20,6 +20,13 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
 def unknown(name: str, known: Iterable[str], kind: str) -> str:
     """Return the sentence for a name that is not known: the nearest one, else all of them."""
     known = sorted(known)
-    near = get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if k.lower() == name.lower()]
-    hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."
+    near = nearest(name, known)
+    hint = f"Did you mean '{near}'?" if near is not None else f"Known: {', '.join(known)}."
     return f"no {kind} named '{name}'. {hint}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that may have been meant."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if k.lower() == name.lower()]
+    return near[0] if near else None

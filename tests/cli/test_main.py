@@ -1,5 +1,6 @@
 """The command line as a whole: verbs, help, mistakes, interruption."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from clicks import folder
 from clicksmith.cli import main as cli
 from clicksmith.cli.main import VERBS, main
 from clicksmith.cli.options import typed
+from clicksmith.cli.parse import EXTRA
 from clicksmith.errors import UsageError
 
 
@@ -54,6 +56,19 @@ def test_a_value_of_another_type_is_told_in_one_line(capsys):
     assert main(["fit", "a.csv", "--epochs", "many"]) == 2
     assert capsys.readouterr().err == (
         "error: --epochs got 'many', which is not a whole number; see `clicksmith fit --help`.\n"
+    )
+
+
+@pytest.mark.parametrize("frame", ["utf-8", "ascii"])
+def test_a_choice_that_is_none_names_the_choices_and_the_nearest(frame):
+    """Whatever the terminal, which decides what is drawn around the message."""
+    command = [sys.executable, "-m", "clicksmith.cli.main", "fit", "a.csv", "--calibration", "plat"]
+    environment = {**os.environ, "PYTHONIOENCODING": frame}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --calibration got 'plat', which is not platt|isotonic|none. Did you mean 'platt'? "
+        "See `clicksmith fit --help`.\n"
     )
 
 
@@ -129,6 +144,13 @@ def test_names_of_other_libraries_are_known():
     with pytest.raises(UsageError) as found:
         typed({"lr": "0.1"}, {"lr_floor": float, "learning_rate": float}, "--train.")
     assert str(found.value) == "no option named '--train.lr'. Did you mean '--train.learning-rate'?"
+
+
+def test_help_of_fit_shows_every_option_that_is_taken_before_the_others(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in EXTRA["fit"])
 
 
 def test_help_says_which_settings_depend_on_the_data(capsys):

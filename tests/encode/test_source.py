@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import zstandard
 
 from clicksmith.encode import delimited
 from clicksmith.encode import source as source_module
@@ -117,6 +118,10 @@ def test_the_fingerprint_follows_the_content_and_not_the_date(tmp_path):
 def test_empty_files_and_folders(tmp_path):
     empty = file(tmp_path, "")
     assert sentence(empty) == f"'{empty}' is empty: it has neither header nor rows."
+    for name, packed in (("no.csv.gz", gzip.compress(b"")), ("no.csv.zst", zstandard.compress(b""))):
+        assert (
+            sentence(file(tmp_path, packed, name)) == f"'{tmp_path / name}' is empty: it has neither header nor rows."
+        )
     only = file(tmp_path, "ad,price,click\n")
     assert sentence(only) == f"'{only}' has a header but no rows."
     assert (

@@ -97,6 +97,23 @@ def test_suspects_are_named_with_their_kind(frame):
     assert suspects["purchased"].strength > 0.99
 
 
+@pytest.mark.parametrize("distinct", [100, 10_000])
+def test_numbers_with_a_few_words_among_them_are_suspected(distinct):
+    """One bad cell makes a column of text: that it is not a quantity any more is said, whatever becomes of it."""
+    r = np.random.default_rng(5)
+    price = [f"{x / 10}" for x in r.permutation(10_000)[:1000] % distinct]
+    frame = pl.DataFrame({"price": price, "ad": r.integers(0, 9, 1000), "click": r.integers(0, 2, 1000)})
+    assert infer(frame).suspects == ()
+    (suspect,) = infer(frame.with_columns(price=pl.Series(["cheap", *price[1:]]))).suspects
+    assert (suspect.column, suspect.kind) == ("price", "mixed")
+    assert suspect.text == (
+        "'price' holds numbers in all but 1 of 1000 cells, for example 'cheap', so it is not taken as numbers. "
+        "If it is a quantity, empty or mend those cells."
+    )
+    words = pl.Series(["cheap", "dear", "fair"] * 100 + price[300:])
+    assert "mixed" not in {s.kind for s in infer(frame.with_columns(price=words)).suspects}
+
+
 def test_leaks_stay_fields_and_the_useless_are_ignored(frame):
     schema = infer(frame).schema
     assert "purchased" in schema.field_names
@@ -195,6 +212,15 @@ def test_nothing_to_predict_from_is_said():
 def test_a_shuffled_label_raises_no_suspicion(frame, strength):
     shuffled = frame.with_columns(pl.col("click").shuffle(seed=int(strength)))
     assert "leak" not in {suspect.kind for suspect in infer(shuffled).suspects}
+
+
+def test_a_label_of_several_numbers_is_told():
+    frame = pl.DataFrame({"user": [f"u{i % 9}" for i in range(100)], "rating": [1, 2, 3, 4, 5] * 20})
+    assert infer(frame, label="rating").reasons["rating"] == (
+        "the label, as named; it holds 5 values where a label has two: 0 and 1"
+    )
+    two = frame.with_columns(rating=pl.col("rating") % 2)
+    assert infer(two, label="rating").reasons["rating"] == "the label, as named"
 
 
 def test_a_label_of_many_values_is_refused_with_the_likely_one():

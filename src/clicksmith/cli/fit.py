@@ -27,6 +27,7 @@ examples:
   clicksmith fit clicks.parquet --schema schema.json --model.dim 32 --train.learning-rate 5e-4 --epochs 3
   clicksmith fit clicks.csv --label click --models my_model.py --model my_model
   clicksmith fit clicks.csv --label click --model deepfm --plan kept.json maps.json
+  clicksmith fit clicks.csv --label click --set embed.unseen_rate=0     any value within the model's spec
   clicksmith fit shop.toml                                a data set declared in one file: rows, parts, schema
 
 An interrupted run continues when the same command is given again."""

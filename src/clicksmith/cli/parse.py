@@ -13,11 +13,12 @@ import tyro
 from tyro.conf import arg
 
 from clicksmith.errors import UsageError
-from clicksmith.names import unknown
+from clicksmith.names import nearest, unknown
 
 T = TypeVar("T")
 
-FRAME = re.compile(r"[╭╮╰╯│─]+")
+FRAME = re.compile(r"[╭╮╰╯│─]+|-{20,}")
+"""What tyro draws around its messages, where the terminal has UTF-8 and where it has not."""
 
 
 def option(metavar: str, text: str, *, default: str = "") -> Any:
@@ -105,8 +106,8 @@ EXTRA = {
 
 def _sentence(text: str, prog: str) -> str:
     """Turn tyro's framed text into one sentence."""
-    plain = [FRAME.sub("", line).strip() for line in re.split(r"─{20,}\s*│\n", text)[0].splitlines()]
-    words = " ".join(line for line in plain if line)
+    plain = [FRAME.sub("", line).strip() for line in text.splitlines()]
+    words = " ".join(line for line in plain if line).partition(" For full helptext")[0]
     bad = re.search(r"Error parsing (\S+): .*?from \[(.*?)\]", words)
     if bad:
         kind = (
@@ -117,6 +118,11 @@ def _sentence(text: str, prog: str) -> str:
             else "valid"
         )
         return f"{bad[1]} got {bad[2]}, which is not {kind}; see `{prog} --help`."
+    choice = re.search(r"invalid choice '(.*?)' for argument '(.*?)'\. Expected one of \((.*?)\)", words)
+    if choice:
+        known = re.findall(r"'(.*?)'", choice[3])
+        near = f" Did you mean '{found}'?" if (found := nearest(choice[1], known)) else ""
+        return f"{choice[2]} got '{choice[1]}', which is not {'|'.join(known)}.{near} See `{prog} --help`."
     missing = re.search(r"Missing from .*?: (\S+)", words)
     if missing:
         return f"{missing[1]} is missing; see `{prog} --help`."

@@ -105,6 +105,8 @@ def head(path: Path) -> bytes:
     try:
         with open_text(path) as file:
             return file.read(_HEAD)
+    except pl.exceptions.NoDataError as error:
+        raise DataError(f"'{path}' is empty: it has neither header nor rows.") from error
     except (pl.exceptions.PolarsError, gzip.BadGzipFile, EOFError) as error:
         raise DataError(
             f"'{path}' cannot be decompressed: {str(error).splitlines()[0]}. Check that it is complete."

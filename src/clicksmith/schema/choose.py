@@ -10,7 +10,7 @@ import polars as pl
 from clicksmith.schema.columns import Bag, Categorical, Column, Multimodal, Numeric, Time
 from clicksmith.schema.hints import names_quantity, names_things, names_time, role_of
 from clicksmith.schema.profile import ColumnProfile
-from clicksmith.schema.suspects import Suspect
+from clicksmith.schema.suspects import Suspect, strays
 
 _FEW = 100
 """A whole-number column with at most this many values, each seen often, is taken as names."""
@@ -63,7 +63,7 @@ class Chooser:
             return Choice(Time(column.name, unit="text"), "the time of the row: dates; orders the rows, not an input")
         if column.kind in ("integer", "number"):
             return self._number(column, cells)
-        return self._names(column)
+        return self._names(column, cells)
 
     def _several(self, column: ColumnProfile) -> Choice:
         mean, longest = column.length or (0.0, 0)
@@ -81,7 +81,7 @@ class Chooser:
         if time is not None:
             return time
         if column.kind == "integer" and not _is_quantity(column):
-            return self._names(column)
+            return self._names(column, cells)
         role = role_of(column.name)
         if _skewed(column):
             counts = column.kind == "integer" and self.rows >= 100_000
@@ -117,12 +117,13 @@ class Chooser:
             return Choice(Time(column.name, unit="s"), reason)
         return None
 
-    def _names(self, column: ColumnProfile) -> Choice:
+    def _names(self, column: ColumnProfile, cells: pl.Series) -> Choice:
+        suspect = strays(cells, column) if column.kind == "text" and not names_things(column.name) else None
         if column.filled >= _JUDGED and column.distinct_share >= 0.999:
             text = (
                 f"'{column.name}' has another value in each of {column.filled} rows; a model can learn nothing from it."
             )
-            return Choice(None, "ignored: its values never repeat", Suspect(column.name, "row id", text))
+            return Choice(None, "ignored: its values never repeat", suspect or Suspect(column.name, "row id", text))
         if column.kind == "text" and column.length and column.length[0] > 30 and column.distinct_share > 0.5:
             text = f"'{column.name}' is free text; embed it and give the vectors as a Multimodal column."
             return Choice(None, "ignored: free text", Suspect(column.name, "text", text))
@@ -131,7 +132,7 @@ class Chooser:
             why = f"numbers used as names: {column.unique} values"
         few = self._min_count(column)
         rare = f"; values seen less than {few} times share one vector" if few > 1 else ""
-        return Choice(Categorical(column.name, role=role_of(column.name), min_count=few), why + rare)
+        return Choice(Categorical(column.name, role=role_of(column.name), min_count=few), why + rare, suspect)
 
     def _min_count(self, column: ColumnProfile) -> int:
         """Return how often a value must be seen: more for larger tables, where ids are many."""

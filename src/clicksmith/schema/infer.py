@@ -132,7 +132,10 @@ def _label(frame: pl.DataFrame, named: Mapping[str, ColumnProfile], label: str |
             raise SchemaError(f"the label is to be '{label}': {unknown(label, named, 'column')}")
         if named[label].unique > _WORDS and named[label].kind != "number":
             raise SchemaError(_no_label(label, frame, named))
-        return _label_of(named[label]), "the label, as named"
+        found = _label_of(named[label])
+        several = named[label].unique > 2 and found.positive is None
+        odd = f"; it holds {named[label].unique:,} values where a label has two: 0 and 1" if several else ""
+        return found, f"the label, as named{odd}"
     binary, likely = _binary(frame, named)
     if not likely:
         some = f"columns with two values are: {', '.join(binary[:8])}" if binary else "no column has two values"

@@ -1,4 +1,6 @@
-"""Columns that should not be trusted: those that give the label away, never repeat, never change or copy another."""
+"""Columns that should not be trusted: those that give the label away, never repeat, never change, copy another, or are
+numbers but for a few cells.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clicksmith.schema.profile import ColumnProfile, numbers_of, texts_of
+from clicksmith.schema.profile import NUMBER, ColumnProfile, numbers_of, texts_of
 
 LEAK = 0.99
 """AUC of one column alone, on rows it was not fitted on, from which it is suspected."""
+NUMERIC = 0.9
+"""Share of a text column's cells that are numbers, from which the others are suspected."""
 _LEAST = 20
 """Clicks (and rows without) that are needed to judge."""
 
@@ -21,7 +25,7 @@ class Suspect(msgspec.Struct, frozen=True):
     """A column to look at before training, with the reason in words."""
 
     column: str
-    kind: Literal["leak", "row id", "constant", "duplicate", "text", "date"]
+    kind: Literal["leak", "row id", "constant", "duplicate", "text", "mixed"]
     text: str
     strength: float | None = None
     """AUC of the column alone, for a leak."""
@@ -67,6 +71,19 @@ def duplicates(frame: pl.DataFrame, names: list[str]) -> list[Suspect]:
             )
         seen.setdefault(key, []).append(name)
     return found
+
+
+def strays(cells: pl.Series, column: ColumnProfile) -> Suspect | None:
+    """Return what is to be said of a text column that holds numbers in nearly all cells, or None."""
+    texts = texts_of(cells).drop_nulls().str.strip_chars()
+    odd = texts.filter(~texts.str.contains(NUMBER))
+    if len(odd) > (1 - NUMERIC) * column.filled or column.unique <= _LEAST:
+        return None
+    text = (
+        f"'{column.name}' holds numbers in all but {len(odd)} of {column.filled} cells, for example '{odd[0]}', so it "
+        "is not taken as numbers. If it is a quantity, empty or mend those cells."
+    )
+    return Suspect(column.name, "mixed", text)
 
 
 def single_auc(codes: NDArray[np.int64], label: NDArray[np.bool_]) -> float:
