@@ -90,7 +90,7 @@ def plan_of(plain: Any, folder: Path | None, where: str = "the Plan") -> Plan:
             raise own from None
         if isinstance(own, ClicksmithError):
             raise UsageError(f"{where}: {own}") from None
-        raise ArtifactError(f"{where} does not fit: {error}.") from error
+        raise ArtifactError(f"{where} does not fit: {error}. Correct it there, or write the Plan again.") from error
 
 
 def _digest_of(value: Any) -> str:

@@ -88,10 +88,12 @@ def search(
     asked = schema_for(train, label, schema)
     seed = seed_of(settings) if seed is None else seed
     before = plan_for(plan)
-    if any(isinstance(part, Pairs) for part in before.parts):
+    pairs = [" x ".join(pair.fields) for part in before.parts if isinstance(part, Pairs) for pair in part.pairs]
+    if pairs:
         raise UsageError(
-            "a Plan with pairs comes last: the ids of its crosses are numbered when a model is fitted, and no search "
-            "can name them. Search without it, and give both Plans to fit."
+            f"the Plan to search under has pairs ({', '.join(pairs[:3])}{', ...' if len(pairs) > 3 else ''}). Pairs "
+            "come last: the ids of their crosses are numbered when a model is fitted, and no search can name them. "
+            "Search without them, and give both Plans to fit."
         )
     under = schema_under(before, asked.schema)
     parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
