@@ -2,6 +2,8 @@
 
 The rows lie encoded on disk before the clock starts; each library works in a process of its own, on one thread, from
 these rows to the finished id maps of both sides. Memory is the process's highest resident size, mapped rows included.
+`agreement` is the adjusted mutual information of rows and communities, `together` the share of pairs of ids in one row
+that are of one community; the latter tells where there are far more rows than communities.
 
     python benchmarks/graph.py --out benchmarks/results/graph.json
 """
@@ -18,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from machine import command, machine
 
@@ -27,7 +30,7 @@ JUDGED = 50_000
 """Ids of each side on which the agreement is judged, drawn by chance: its cost grows with clusters times ids."""
 OPTIONS: dict[str, tuple[dict[str, float | None], ...]] = {
     "10m": ({"resolution": 1.0, "rows": None}, {"rows": 800}),
-    "1m": ({"resolution": 1.0, "rows": None}, {"resolution": 30.0, "rows": None}, {"rows": 1000}),
+    "1m": ({"resolution": 1.0, "rows": None}, {"resolution": 30.0, "rows": None}, {"rows": 1000}, {"rows": 0.25}),
 }
 
 
@@ -69,10 +72,13 @@ def measure(size: str, folder: Path, library: str, options: dict[str, float | No
     from sklearn.metrics import adjusted_mutual_info_score as ami
 
     agreement: dict[str, float] = {}
+    together: dict[str, float] = {}
     for side, (slot, one) in enumerate(maps.items()):
         met = np.unique(ids[:, side] - FIRST)  # the others are hashed
         some = np.random.default_rng(0).permutation(met)[:JUDGED]
-        agreement[slot] = round(float(ami(np.load(folder / f"{slot}.npy")[some], one.ids.values[FIRST:][some])), 4)
+        truth, found = np.load(folder / f"{slot}.npy"), one.ids.values[FIRST:].astype(np.int64)
+        agreement[slot] = round(float(ami(truth[some], found[some])), 4)
+        together[slot] = round(pairs(found[met] * len(truth) + truth[met]) / pairs(found[met]), 4)
     print(
         json.dumps(
             {
@@ -89,9 +95,16 @@ def measure(size: str, folder: Path, library: str, options: dict[str, float | No
                 "resolution": round(scores["resolution.left"], 3),
                 "modularity": round(scores["modularity.left"], 4),
                 "agreement": agreement,
+                "together": together,
             }
         )
     )
+
+
+def pairs(labels: NDArray[np.int64]) -> float:
+    """Return how many pairs of nodes have the same label."""
+    sizes = np.unique(labels, return_counts=True)[1].astype(float)
+    return float((sizes * (sizes - 1) / 2).sum())
 
 
 def main() -> None:

@@ -232,6 +232,34 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
+def entered(path: Path, record: msgspec.Struct) -> bool:
+    """Return whether `path` says already that this was asked of its folder; write it there if nothing is said.
+
+    Raises UsageError: something else was asked; what differs is named. ArtifactError: the file is damaged.
+    """
+    if not path.exists():
+        write_json(path, record)
+        return False
+    try:
+        before = msgspec.json.decode(path.read_bytes(), type=type(record))
+    except msgspec.DecodeError as error:
+        raise ArtifactError(f"'{path}' is damaged ({error}); remove the folder and search again.") from error
+    asked, held = (msgspec.json.decode(msgspec.json.encode(value)) for value in (record, before))
+    other = [_difference(name, held[name], asked[name]) for name in asked if asked[name] != held[name]]
+    if other:
+        raise UsageError(
+            f"'{path.parent}' holds another search; it differs in {'; '.join(other)}. Choose another --out."
+        )
+    return True
+
+
+def _difference(name: str, held: Any, asked: Any) -> str:
+    if not isinstance(held, dict) or not isinstance(asked, dict):
+        return f"{name} ({held}, asked is {asked})" if name != "schema" else name
+    keys = sorted(key for key in {*held, *asked} if held.get(key) != asked.get(key))
+    return f"{name} ({', '.join(keys)})"
+
+
 def _decoded(path: Path, content: bytes, kind: type[T]) -> T:
     """Return JSON as a value of the kind; a file that holds something else is damaged."""
     try:

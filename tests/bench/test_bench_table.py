@@ -46,6 +46,18 @@ def test_a_table_is_derived_from_the_rows():
     assert table.failures == () and table.notes == ()
 
 
+def test_a_data_sets_folder_and_a_models_are_read_like_the_results_they_lie_in(monkeypatch, capsys):
+    whole = read_results(finished() / "results")
+    for inner, models in (("shop", {"FM", "LR"}), ("shop/FM", {"FM"})):
+        found = read_results(finished() / "results" / inner)
+        assert found.strange == [] and set(found.models("shop")) == models
+    (table,), (same,) = tables(whole), tables(read_results(finished() / "results" / "shop"))
+    assert table == same
+    monkeypatch.chdir(finished() / "results" / "shop")
+    assert main(["bench", "verify", ".", "--check-only"]) == 0
+    assert "4 rows are sound" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from clicksmith.encode.encoder import Encoder
-from clicksmith.encode.unseen import unseen_in, unseen_notes, unseen_shares
+from clicksmith.encode.unseen import unmapped_notes, unseen_in, unseen_notes, unseen_shares
 from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label
 from clicksmith.schema.schema import Schema
 
@@ -38,3 +38,17 @@ def test_a_file_is_judged_by_rows_spread_over_it(encoder, tmp_path):
     assert [note.split(":")[0] for note in unseen_in(encoder, path)] == ["item"]
     path.write_text("item,tags\n1,a\n")
     assert unseen_in(encoder, path) == []  # scoring says what is missing
+
+
+def test_of_ids_that_are_mapped_a_fifth_is_enough(encoder, tmp_path):
+    rows = pl.DataFrame({"item": ["4"] * 7 + ["6"] * 3, "tags": ["z"] * 10, "past": ["4"] * 10, "click": [0, 1] * 5})
+    store = encoder.encode_to(rows, tmp_path / "later")
+    told = (
+        "item: 30% of values unseen (0% in training), so that they share one row and not those of the Plan's map; "
+        "find the map again on newer rows."
+    )
+    assert unmapped_notes(encoder, store, {"item"}) == [told]
+    assert unmapped_notes(encoder, store, ()) == unmapped_notes(encoder, store, {"user"}) == []
+    assert unseen_in(encoder, rows, {"item"})[0] == told
+    assert unseen_notes({"item": 0.2}, encoder, {"item"}) == []
+    assert "write them as in training" in unmapped_notes(encoder, store, {"tags"})[0]

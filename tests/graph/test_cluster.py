@@ -12,7 +12,8 @@ from clicksmith.errors import UsageError
 from clicksmith.graph import cluster as module
 from clicksmith.graph.cluster import cluster, modularity
 from clicksmith.graph.edges import Edges
-from clicksmith.graph.exact import fold_in
+from clicksmith.graph.exact import exact_rows, fold_in, search
+from clicksmith.graph.hashes import hashed, hyperplanes
 
 LIBRARIES = ["scikit-network"] + ["networkit"] * (importlib.util.find_spec("networkit") is not None)
 
@@ -107,11 +108,37 @@ def test_planted_communities_are_found_and_shuffled_edges_hold_none(planted, lib
     assert agreement(blocks, cluster(shuffled, library=library)) < 0.05
 
 
+def test_hyperplanes_find_a_little_of_the_communities_and_chance_nothing(planted):
+    blocks, e = planted
+    found = hyperplanes(e.left, e.right, e.weight, e.shape, bits=5, seed=0)
+    assert adjusted_mutual_info_score(blocks.left_blocks, found) > 0.04
+    assert abs(adjusted_mutual_info_score(blocks.left_blocks, hashed(np.arange(8000), 32, 0))) < 0.01
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_same_seed_gives_the_same_bytes(planted, library):
     one, two = (cluster(planted[1], resolution=3, seed=5, library=library) for _ in range(2))
     assert one.left.tobytes() == two.left.tobytes() and one.right.tobytes() == two.right.tobytes()
     assert sorted(set(np.r_[one.left, one.right]) - {-1}) == list(range(one.count))
+
+
+def test_far_more_rows_than_communities_are_met_without_tearing_these_apart_at_random(planted):
+    blocks, edges = planted
+    runs = []
+
+    def run(resolution):
+        runs.append(resolution)
+        return cluster(edges, resolution=resolution)
+
+    found, coarse = search(run, lambda c: len(np.unique(c.left[c.left >= 0])), 4000)
+    traffic = np.bincount(blocks.left, minlength=8000)
+    rows = exact_rows(
+        found.left, coarse.left, found.right, edges.matrix(), traffic, 4000, resolution=found.resolution, seed=0
+    )
+    assert len(runs) <= 8 and len(np.unique(rows)) == 4000
+    shared = np.bincount(rows)
+    together = [np.ptp(blocks.left_blocks[rows == row]) == 0 for row in np.flatnonzero(shared == 2)[:400]]
+    assert np.mean(together) > 0.4  # one in forty by chance
 
 
 def test_nodes_without_edges_are_in_no_cluster():

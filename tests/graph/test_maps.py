@@ -7,7 +7,7 @@ from clicksmith.errors import UsageError
 from clicksmith.graph import hashes
 from clicksmith.graph.cluster import Clusters
 from clicksmith.graph.edges import Edges
-from clicksmith.graph.exact import exact_rows, search
+from clicksmith.graph.exact import exact_rows, search, split, split_by_rate
 
 TRAFFIC = np.arange(1000, 0, -1)
 
@@ -53,6 +53,39 @@ def test_rate_bins_are_equal_and_in_order_of_the_smoothed_rate():
     assert hashes.rate(met, clicked, 3, 20.0).tolist() == [2, 2, 0, 0, 1, 1]
 
 
+def test_hyperplanes_are_signs_of_projections_and_tell_like_partners():
+    random = np.random.default_rng(0)
+    nodes, partners, weight = random.integers(0, 9, 60), random.integers(0, 30, 60), random.random(60)
+    nodes[nodes == 4] = 3
+    found = hashes.hyperplanes(nodes, partners, weight, (9, 30), bits=3, seed=5)
+    normals = np.random.default_rng(5).standard_normal((3, 30))
+    for node in range(9):
+        met = [sum(w * n[p] for u, p, w in zip(nodes, partners, weight, strict=True) if u == node) for n in normals]
+        assert found[node] == (8 if node == 4 else sum((m > 0) << bit for bit, m in enumerate(met)))
+    twice = hashes.hyperplanes(
+        np.r_[nodes, nodes + 9], np.r_[partners, partners], np.r_[weight, 3 * weight], (18, 30), 3, 5
+    )
+    np.testing.assert_array_equal(twice[:9], twice[9:])  # the direction counts, not how often
+
+
+def test_clusters_are_cut_into_bins_of_like_rates():
+    close, rates = np.array([0, 1, 0, 0, 0, 1, 1], np.int32), np.array([0.4, 0.1, 0.1, 0.3, 0.2, 0.3, 0.2])
+    traffic = np.array([10, 1, 10, 10, 10, 1, 1])
+    assert split_by_rate(close, rates, traffic, 3).tolist() == [1, 2, 0, 1, 0, 2, 2]
+    assert split_by_rate(close, rates, traffic, 2).tolist() == close.tolist()
+    assert split_by_rate(close, rates, traffic, 7).tolist() == [3, 4, 0, 2, 1, 6, 5]
+
+
+def test_many_more_rows_than_clusters_cost_no_more_than_a_sort():
+    random = np.random.default_rng(0)
+    close, traffic = random.integers(0, 20, 200_000).astype(np.int32), random.integers(1, 50, 200_000)
+    found = split(close, traffic, 120_000)
+    assert len(np.unique(found)) == 120_000
+    of_row = np.zeros(120_000, np.int32)
+    of_row[found] = close
+    assert (of_row[found] == close).all()  # no row has members of two clusters
+
+
 @pytest.mark.parametrize(("nodes", "rows"), [(1000, 64), (1000, 100), (999, 500), (5, 5), (90, 20)])
 def test_quotient_and_remainder_tell_all_ids_apart_and_use_every_row(nodes, rows):
     one, two = hashes.quotient_remainder(nodes, rows)
@@ -74,10 +107,10 @@ MEETS = np.array(
 MET = np.array([9, 5, 7, 4, 4, 2, 1, 1, 1])
 
 
-def rows_of(rows, met=MET):
+def rows_of(rows, met=MET, coarse=LABELS):
     left, right = np.nonzero(MEETS)
     matrix = Edges.of(left, right, MEETS[left, right], (9, 4)).matrix()
-    return exact_rows(LABELS, OTHER, matrix, met, rows, resolution=1.0, seed=0).tolist()
+    return exact_rows(LABELS, coarse, OTHER, matrix, met, rows, resolution=1.0, seed=0).tolist()
 
 
 def test_clusters_of_the_right_number_stay():
@@ -90,6 +123,12 @@ def test_the_least_join_what_they_have_most_to_do_with():
     assert rows_of(4) == [0, 0, 0, 1, 1, 2, 0, 3, 3]  # node 6 meets cluster 0, besides its own
     assert rows_of(3) == [0, 0, 0, 1, 1, 1, 0, 2, 2]  # node 5 meets cluster 1
     assert rows_of(2) == [0, 0, 0, 0, 0, 0, 0, 1, 1]
+
+
+def test_clusters_join_within_their_community_where_it_has_a_row():
+    coarse = np.array([0, 0, 0, 1, 1, 0, 1, -1, -1], np.int32)
+    assert rows_of(4, coarse=coarse) == [0, 0, 0, 1, 1, 2, 1, 3, 3]  # node 6 meets cluster 0, and is of 1's community
+    assert rows_of(3, coarse=coarse) == [0, 0, 0, 1, 1, 0, 1, 2, 2]
 
 
 def test_the_heaviest_are_split_members_by_traffic():
@@ -118,12 +157,13 @@ def test_the_resolution_is_searched_until_it_gives_somewhat_more_than_asked(rows
         count = int(np.clip(30 * g**0.7, 2, 9000))
         return Clusters(np.arange(count, dtype=np.int32), np.zeros(1, np.int32), g, count)
 
-    found = search(run, lambda c: c.count, rows)
+    found, coarsest = search(run, lambda c: c.count, rows)
+    assert coarsest.resolution == min(asked)
     assert rows <= found.count <= 2 * rows and len(asked) <= 8
 
 
 def test_a_size_out_of_reach_gets_the_nearest():
-    found = search(
+    found, _ = search(
         lambda g: Clusters(np.zeros(1, np.int32), np.zeros(1, np.int32), g, min(50, round(10 * g))),
         lambda c: c.count,
         90,

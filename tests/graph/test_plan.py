@@ -106,6 +106,7 @@ def test_one_side_against_the_rest_needs_no_right_field(encoded):
         ({"rows": 1.5}, "rows is 1.5; give a share of the ids below 1, or a whole number from 2"),
         ({"rows": None}, "rows is not given, and graph without a resolution"),
         ({"rows": None, "kind": "random", "resolution": 1.0}, "rows is not given, and random"),
+        ({"rows": None, "kind": "hybrid", "resolution": 1.0}, "rows is not given, and hybrid"),
         ({"resolution": -1.0}, "the resolution is -1.0; it must be above 0"),
         ({"kind": "quotient", "rows": 10}, "field 'user': 10 rows cannot tell"),
         ({"smoothing": 0.0}, "smoothing is 0.0"),

@@ -52,10 +52,14 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """Read every row of a folder. Raises ArtifactError if there is no such folder, or no row in it."""
+    """Read every row of a results folder, or of a data set's or a model's folder in one.
+
+    Raises ArtifactError: there is no such folder, or no row in it.
+    """
     if not folder.is_dir():
         raise ArtifactError(f"there is no results folder '{folder}'; `clicksmith bench run` writes one.")
-    found = Results(folder)
+    home, folder = _home(folder)
+    found = Results(home)
     for path in sorted(folder.rglob("*.json"), key=_place):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
@@ -63,7 +67,7 @@ def read_results(folder: Path) -> Results:
             row = read_row(path)
             if row.outcome is not None:
                 found.predictions(row)
-                read_array(folder / row.dataset / LABELS, row.done.labels, row.done.test.rows)
+                read_array(found.folder / row.dataset / LABELS, row.done.labels, row.done.test.rows)
         except ArtifactError as error:
             found.strange.append(f"{error} It is left out.")
             continue
@@ -73,6 +77,15 @@ def read_results(folder: Path) -> Results:
     if not found.rows and not found.failures and not found.strange:
         raise ArtifactError(f"'{folder}' holds no rows; `clicksmith bench run` writes them.")
     return found
+
+
+def _home(folder: Path) -> tuple[Path, Path]:
+    """Return the results folder that a folder of rows is, or lies in, and the folder: a data set's has the labels."""
+    whole = folder.resolve()  # '.' has no parent of its own
+    for inner in (whole, whole.parent):
+        if (inner / LABELS).is_file():
+            return inner.parent, whole
+    return folder, folder
 
 
 def _place(path: Path) -> tuple[Any, ...]:

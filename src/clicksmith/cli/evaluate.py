@@ -44,7 +44,8 @@ def evaluate(
     load_models(models)
     predictor = load(run_dir)
     source = opened([file], columns, delimiter, predictor)
-    for line in unseen_in(predictor.artifact.encoder, source):
+    artifact = predictor.artifact
+    for line in unseen_in(artifact.encoder, source, artifact.plan.mapped):
         note(f"warning: {line}")
     metrics = evaluate_rows(predictor, source, by=by, level=level)
     if json:

@@ -56,7 +56,8 @@ def predict(
     load_models(models)
     predictor = load(run_dir)
     source = opened([file], columns, delimiter, predictor)
-    for line in unseen_in(predictor.artifact.encoder, source):
+    artifact = predictor.artifact
+    for line in unseen_in(artifact.encoder, source, artifact.plan.mapped):
         note(f"warning: {line}")
     rows = write(predictor.predict_frames(source, keep=_kept(keep, source.columns)), target)
     if target is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import UNSEEN, Layout
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.source import open_source
+from clicksmith.encode.store import Store
 from clicksmith.errors import DataError
 
 MUCH = 0.9
 """A share of unseen values above this is worth a word."""
+AGED = 0.2
+"""The same where ids are mapped to shared rows: a map knows the ids of its training rows alone."""
 
 
 def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
@@ -27,8 +30,11 @@ def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
     return {name: _share(ids) for name, ids in found.items()}
 
 
-def unseen_notes(shares: Mapping[str, float], encoder: Encoder) -> list[str]:
-    """Return a line for each column of which nearly all values are unseen though in training few were."""
+def unseen_notes(shares: Mapping[str, float], encoder: Encoder, mapped: Collection[str] = ()) -> list[str]:
+    """Return a line for each column of which nearly all values are unseen though in training few were.
+
+    mapped: slots whose ids a Plan maps to shared rows; of their columns a fifth is enough
+    """
     layout = encoder.layout
     slots = {column.name: column.slot for column in (*layout.ids, *layout.bags)}
     slots |= {column.name: column.slot for history in layout.histories for column in history.columns}
@@ -42,10 +48,25 @@ def unseen_notes(shares: Mapping[str, float], encoder: Encoder) -> list[str]:
                 f"{name}: {share:.0%} of values unseen ({training:.0%} in training{known}); "
                 "if they should be known, write them as in training."
             )
+        elif share > AGED and slots[name] in mapped:
+            notes.append(
+                f"{name}: {share:.0%} of values unseen ({training:.0%} in training), so that they share one row and "
+                "not those of the Plan's map; find the map again on newer rows."
+            )
     return notes
 
 
-def unseen_in(encoder: Encoder, source: Any, rows: int = 4096) -> list[str]:
+def unmapped_notes(encoder: Encoder, store: Store, mapped: Collection[str], rows: int = 1 << 16) -> list[str]:
+    """Return `unseen_notes` of the mapped slots' columns, from at most `rows` rows spread over a store."""
+    if not mapped or not store.rows:
+        return []
+    some = np.unique(np.linspace(0, store.rows - 1, min(rows, store.rows)).astype(np.int64))
+    shares, layout = unseen_shares(store.take(some), store.layout), encoder.layout
+    slots = {column.name: column.slot for column in (*layout.ids, *layout.bags)}
+    return unseen_notes({n: share for n, share in shares.items() if slots.get(n) in mapped}, encoder, mapped)
+
+
+def unseen_in(encoder: Encoder, source: Any, mapped: Collection[str] = (), rows: int = 4096) -> list[str]:
     """Return `unseen_notes` for about `rows` rows spread over a source."""
     opened, columns = open_source(source), encoder.recipes[0].columns(labels=False)
     if not set(columns) <= set(opened.columns):
@@ -54,7 +75,7 @@ def unseen_in(encoder: Encoder, source: Any, rows: int = 4096) -> list[str]:
         encoded = encoder.encode(opened.sample(columns, rows))
     except DataError:
         return []  # reading all rows says it with the row's own number
-    return unseen_notes(unseen_shares(encoded, encoder.layout), encoder)
+    return unseen_notes(unseen_shares(encoded, encoder.layout), encoder, mapped)
 
 
 def _share(ids: NDArray[np.int32]) -> float:

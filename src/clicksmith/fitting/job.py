@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from clicksmith.batch.store import Store
+from clicksmith.encode.unseen import unmapped_notes
 from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate.calibrator import Calibrator, fit_calibrator
 from clicksmith.evaluate.predictions import Predictions
@@ -175,6 +176,9 @@ class _Job:
             self.progress.said(f"plan: {line}")
         for line in notes(applied):
             self.progress.said(f"note: {line}")
+        for name in stores.keys() - {"train"}:
+            for line in unmapped_notes(encoder, stores[name], self.plan.mapped):
+                self.progress.said(f"note: {name}: {line}")
         model = new_model(spec, encoder.layout, self.record.seed)
         fill_maps(applied, model)
         if self.start is not None:

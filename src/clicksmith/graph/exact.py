@@ -19,16 +19,18 @@ WINDOW = 2.0
 """Up to this many clusters per row are merged without a further run."""
 
 
-def search(run: Callable[[float], Clusters], count: Callable[[Clusters], int], rows: int) -> Clusters:
-    """Return clusters of the resolution that gives `rows` or somewhat more, by bisection on its logarithm.
+def search(run: Callable[[float], Clusters], count: Callable[[Clusters], int], rows: int) -> tuple[Clusters, Clusters]:
+    """Return clusters of the resolution that gives `rows` or somewhat more, and the coarsest of those on the way.
 
-    Merging clusters loses less than splitting them, so too many are preferred to too few.
+    Bisection on the logarithm, from 1. Merging clusters loses less than splitting them, so too many are preferred.
     """
     low, high, at = -math.inf, math.inf, 0.0
     best, best_count = None, 0
+    coarsest = None
     for _ in range(RUNS):
         found = run(math.exp(at))
         clusters = count(found)
+        coarsest = found if coarsest is None or found.resolution < coarsest.resolution else coarsest
         better = clusters < best_count if min(best_count, clusters) >= rows else clusters > best_count
         if best is None or better:
             best, best_count = found, clusters
@@ -41,8 +43,8 @@ def search(run: Callable[[float], Clusters], count: Callable[[Clusters], int], r
             at = low + math.log(8)
         else:
             at = (low + high) / 2
-    assert best is not None
-    return best
+    assert best is not None and coarsest is not None
+    return best, coarsest
 
 
 def fold_in(met: Any, clusters: Labels, degree: NDArray[np.float64], total: float, resolution: float = 1.0) -> Labels:
@@ -71,6 +73,7 @@ def fold_in(met: Any, clusters: Labels, degree: NDArray[np.float64], total: floa
 
 def exact_rows(
     labels: Labels,
+    coarse: Labels,
     other: Labels,
     matrix: Any,
     traffic: NDArray[np.int64],
@@ -85,6 +88,7 @@ def exact_rows(
     Without `rows` the clusters stay as they are.
 
     labels, traffic, matrix: of the nodes of this side, [nodes], [nodes] and [nodes, other side]; other: its labels
+    coarse: labels of the same nodes in larger communities, within which clusters are merged where that can be
     """
     alone = labels == ALONE
     joined, clusters = int((~alone).sum()), len(np.unique(labels[~alone]))
@@ -100,9 +104,10 @@ def exact_rows(
         _, close = np.unique(labels[one], return_inverse=True)
         close = close.astype(np.int32)
         if close.max() + 1 > target:
-            close = _merged(labels[one], close, other, matrix[one], traffic[one], target, resolution, seed)
+            found = labels[one], close, coarse[one]
+            close = _merged(*found, other, matrix[one], traffic[one], target, resolution, seed)
         elif close.max() + 1 < target:
-            close = _split(close, traffic[one], target)
+            close = split(close, traffic[one], target)
         out[one] = close
     if hashed_rows:
         two = np.flatnonzero(alone)
@@ -120,6 +125,7 @@ def check_rows(rows: int, ids: int) -> None:
 def _merged(
     labels: Labels,
     close: Labels,
+    coarse: Labels,
     other: Labels,
     matrix: Any,
     traffic: NDArray[np.int64],
@@ -127,7 +133,11 @@ def _merged(
     g: float,
     seed: int,
 ) -> Labels:
-    """Let the clusters of least traffic join, of the `rows` others, the one they have most to do with."""
+    """Let the clusters of least traffic join, of the `rows` others, the one they have most to do with.
+
+    If that one is of another community, and their own has rows, they are dealt out over these: at resolutions far above
+    the natural one clusters are a few nodes each, and one shared partner says less than the community does.
+    """
     from scipy.sparse import csr_matrix
 
     sums = np.bincount(close, traffic)
@@ -143,14 +153,53 @@ def _merged(
     there = theirs != ALONE
     degrees = np.bincount(theirs[there], degree[there], rows).astype(np.float64)
     found = fold_in((gather @ matrix)[small], theirs, degrees, float(degree.sum()), g)
+    community = np.zeros(len(sums), np.int32)
+    community[close] = coarse  # of a member, where a cluster lies in several
+    at_home = (found != ALONE) & (community[kept[found]] == community[small])
+    home = _dealt(community[small], community[kept])
+    found = np.where(at_home | (home == ALONE), found, home)
     lost = found == ALONE
     found[lost] = (splitmix64(small[lost], seed) % np.uint64(rows)).astype(np.int32)
     row[small] = found
     return row[close]
 
 
-def _split(close: Labels, traffic: NDArray[np.int64], rows: int) -> Labels:
+def _dealt(of: Labels, rows: Labels) -> Labels:
+    """Return for each cluster a row of its own community, in turn; `ALONE` if that has none.
+
+    of: [clusters], rows: [rows], the community of each
+    """
+    order = np.argsort(rows, kind="stable")
+    size = int(max(of.max(), rows.max())) + 1
+    has = np.bincount(rows, minlength=size)
+    first = np.cumsum(has) - has
+    mine = np.argsort(of, kind="stable")
+    turn = np.empty(len(of), np.int64)
+    turn[mine] = _places(of[mine], np.bincount(of, minlength=size))
+    at = first[of] + turn % np.maximum(has[of], 1)
+    return np.where(has[of] > 0, order[np.minimum(at, len(rows) - 1)], ALONE).astype(np.int32)
+
+
+def split(close: Labels, traffic: NDArray[np.int64], rows: int) -> Labels:
     """Split clusters so that the heaviest row is as light as can be; members are dealt by falling traffic."""
+    parts, sizes = _parts(close, traffic, rows)
+    order = np.lexsort((np.arange(len(close)), -traffic, close))
+    of = close[order]
+    turn, position = np.divmod(_places(of, sizes), parts[of])
+    position = np.where(turn % 2, parts[of] - 1 - position, position)  # there and back, so that loads even out
+    return _numbered(order, of, parts, position)
+
+
+def split_by_rate(close: Labels, rates: NDArray[np.float64], traffic: NDArray[np.int64], rows: int) -> Labels:
+    """Split clusters, the heaviest first; each is cut into bins of members with like rates, as many in each."""
+    parts, sizes = _parts(close, traffic, rows)
+    order = np.lexsort((np.arange(len(close)), rates, close))
+    of = close[order]
+    return _numbered(order, of, parts, _places(of, sizes) * parts[of] // sizes[of])
+
+
+def _parts(close: Labels, traffic: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return into how many rows each cluster is split, and its size."""
     import heapq
 
     sizes, sums = np.bincount(close), np.bincount(close, traffic)
@@ -162,13 +211,16 @@ def _split(close: Labels, traffic: NDArray[np.int64], rows: int) -> Labels:
         parts[c] += 1
         if parts[c] < sizes[c]:
             heapq.heappush(heap, (-float(sums[c]) / float(parts[c]), c))
-    starts = np.cumsum(parts) - parts
-    order = np.lexsort((np.arange(len(close)), -traffic, close))
-    place = np.arange(len(close)) - (np.cumsum(sizes) - sizes)[close[order]]
-    turn, position = np.divmod(place, parts[close[order]])
-    position = np.where(
-        turn % 2, parts[close[order]] - 1 - position, position
-    )  # there and back, so that loads even out
-    out = np.zeros(len(close), np.int32)
-    out[order] = starts[close[order]] + position
+    return parts, sizes
+
+
+def _places(of: Labels, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place of each node within its cluster; nodes are in order of their clusters `of`."""
+    return np.arange(len(of)) - (np.cumsum(sizes) - sizes)[of]
+
+
+def _numbered(order: NDArray[np.int64], of: Labels, parts: NDArray[np.int64], position: NDArray[np.int64]) -> Labels:
+    """Return rows: those of a cluster follow those of the one before it."""
+    out = np.zeros(len(of), np.int32)
+    out[order] = (np.cumsum(parts) - parts)[of] + position
     return out

@@ -69,16 +69,34 @@ def frequency(traffic: NDArray[np.int64], rows: int, seed: int) -> Rows:
     return under_head(traffic, rows, hashed(others, rows - len(private), seed))
 
 
-def rate(met: NDArray[np.int64], clicked: NDArray[np.int64], rows: int, strength: float) -> Rows:
-    """Return bins of ids with like training click rates, as many ids in each: a control that uses the labels.
-
-    The rate is drawn to the mean of all ids by `strength` rows of it.
-    """
+def smoothed(met: NDArray[np.int64], clicked: NDArray[np.int64], strength: float) -> NDArray[np.float64]:
+    """Return click rates of ids, each drawn to the mean of all ids by `strength` rows of it."""
     mean = clicked.sum() / max(1, met.sum())
-    order = np.argsort((clicked + strength * mean) / (met + strength), kind="stable")
+    return (clicked + strength * mean) / (met + strength)
+
+
+def rate(met: NDArray[np.int64], clicked: NDArray[np.int64], rows: int, strength: float) -> Rows:
+    """Return bins of ids with like smoothed training click rates, as many ids in each: a control that uses labels."""
+    order = np.argsort(smoothed(met, clicked, strength), kind="stable")
     out = np.zeros(len(met), np.int32)
     out[order] = np.arange(len(met), dtype=np.int64) * rows // len(met)
     return out
+
+
+def hyperplanes(nodes: Any, partners: Any, weight: Any, shape: tuple[int, int], bits: int, seed: int) -> Rows:
+    """Return on which side of `bits` random hyperplanes each node's partners lie, as one number (LSH, Charikar 2002).
+
+    The number of nodes without partners is 2 to the power `bits`, one more than any other. Memory is that of the edges.
+
+    nodes, partners, weight: [edges]; shape: how many nodes and partners there are
+    """
+    random = np.random.default_rng(seed)
+    found = np.zeros(shape[0], np.int32)
+    for bit in range(bits):
+        normal = random.standard_normal(shape[1])
+        found += (np.bincount(nodes, weight * normal[partners], shape[0]) > 0).astype(np.int32) << bit
+    found[np.bincount(nodes, minlength=shape[0]) == 0] = 1 << bits
+    return found
 
 
 def quotient_remainder(nodes: int, rows: int) -> tuple[Rows, Rows]:

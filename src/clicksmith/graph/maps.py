@@ -16,17 +16,17 @@ from clicksmith.errors import UsageError
 from clicksmith.graph import hashes
 from clicksmith.graph.cluster import Clusters, Labels, Library, cluster, modularity, needs
 from clicksmith.graph.edges import Graph, graph_of, slot_of_field
-from clicksmith.graph.exact import check_rows, exact_rows, search
+from clicksmith.graph.exact import check_rows, exact_rows, search, split, split_by_rate
 from clicksmith.graph.hashes import Rows
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FoundBy, IdMap, IdMaps
 
 Kind = Literal[
-    "graph", "double_graph", "hybrid", "rate",
-    "random", "modulo", "double", "frequency", "double_frequency", "quotient",
+    "graph", "double_graph", "hybrid", "graph_rate", "rate",
+    "lsh", "random", "modulo", "double", "frequency", "double_frequency", "quotient",
 ]  # fmt: skip
-CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid")
+CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid", "graph_rate")
 
 
 class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +40,8 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Whose ids are mapped; without a right field, the left one's."""
     kind: Kind = "graph"
     """graph: clusters. double_graph: cluster plus hash. hybrid: private rows for the head, clusters for the tail.
-    rate: bins of the click rate (uses labels). The others are hashes."""
+    rate: bins of the click rate (uses labels). graph_rate: clusters, each cut into such bins. lsh: like partners by
+    random hyperplanes. The others are hashes."""
     rows: float | None = 0.25
     """Rows of each map: below 1 a share of the ids, else a number. None: as many as the resolution gives."""
     resolution: float | None = None
@@ -60,7 +61,7 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise UsageError("left is missing: name the id field whose ids are to share rows, as in left=user_id.")
         if self.rows is not None and not (0 < self.rows < 1 or (self.rows >= 2 and float(self.rows).is_integer())):
             raise UsageError(f"rows is {self.rows}; give a share of the ids below 1, or a whole number from 2.")
-        if self.rows is None and (self.resolution is None or self.kind not in CLUSTERED):
+        if self.rows is None and (self.resolution is None or self.kind != "graph"):
             raise UsageError(f"rows is not given, and {self.kind} without a resolution does not say how many; give it.")
         if self.resolution is not None and not self.resolution > 0:
             raise UsageError(f"the resolution is {self.resolution}; it must be above 0 (1 is plain modularity).")
@@ -140,6 +141,12 @@ class _Maps:
                 return hashes.under_head(met, rows, self._clustered(side, rows - rows // 2, tail)), None
             if kind == "double_graph":
                 return hashes.hashed(np.arange(nodes), rows, seed), self._clustered(side, rows)
+            if kind == "graph_rate":
+                clusters = self._clustered(side, max(2, round(rows**0.5)))  # so that each has as many bins
+                rates = hashes.smoothed(met, self.graph.clicked[side], self.options.smoothing)
+                return split_by_rate(clusters, rates, met, rows), None
+            if kind == "lsh":
+                return self._hyperplanes(side, rows), None
             if kind == "rate":
                 return hashes.rate(met, self.graph.clicked[side], rows, self.options.smoothing), None
             if kind == "quotient":
@@ -165,6 +172,20 @@ class _Maps:
             "isolated": float((labels < 0).mean()),
         }
 
+    def _hyperplanes(self, side: int, rows: int) -> Rows:
+        """Return exactly `rows` rows by random hyperplanes: no more numbers than rows, of which the heaviest are split.
+
+        Paper: graphhash, the baseline LSH-structure; its code has a bit more and as many rows as come out.
+        """
+        edges, (left, right) = self.graph.edges, self.graph.edges.shape
+        mine, theirs, shape = edges.left, edges.right, (left, right)
+        if side == 1:
+            mine, theirs, shape = theirs, mine, (right, left)
+        bits = (rows - 1).bit_length() - 1  # one row is left for nodes without partners
+        found = hashes.hyperplanes(mine, theirs, edges.weight, shape, bits, self.seed)
+        _, close = np.unique(found, return_inverse=True)
+        return split(close.astype(np.int32), self.graph.met[side], rows)
+
     def _graph(self, side: int, rows: int | None) -> tuple[Rows, None]:
         return self._clustered(side, rows), None
 
@@ -181,16 +202,16 @@ class _Maps:
 
         if self.options.resolution is None:
             assert rows is not None
-            used = search(self._run, count, rows)
+            used, coarsest = search(self._run, count, rows)
         else:
-            used = self._run(self.options.resolution)
+            used = coarsest = self._run(self.options.resolution)
         self.used[side] = used
         own, other = labels(used)
         matrix = self.graph.edges.matrix()
         matrix = matrix if side == 0 else matrix.T.tocsr()
         matrix = matrix if nodes is None else matrix[chosen]
-        traffic = self.graph.met[side][chosen]
-        return exact_rows(own[chosen], other, matrix, traffic, rows, resolution=used.resolution, seed=self.seed)
+        traffic, coarse = self.graph.met[side][chosen], labels(coarsest)[0][chosen]
+        return exact_rows(own[chosen], coarse, other, matrix, traffic, rows, resolution=used.resolution, seed=self.seed)
 
     def _run(self, resolution: float) -> Clusters:
         if resolution not in self.runs:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import msgspec
+
 from clicksmith.encode.crosses import CrossOf, ordered
 from clicksmith.encode.store import Store
 from clicksmith.plan.apply import Applied
@@ -9,8 +11,11 @@ from clicksmith.plan.parts import PairOp
 
 
 def pair_ops(applied: Applied) -> tuple[PairOp, ...]:
-    """Return the pairs of all parts."""
-    return tuple(dict.fromkeys(pair for part in applied.pairs for pair in part.pairs))
+    """Return the pairs of all parts; one that two parts ask for alike, in whatever order of its fields, once."""
+    found: dict[PairOp, PairOp] = {}
+    for pair in (pair for part in applied.pairs for pair in part.pairs):
+        found.setdefault(msgspec.structs.replace(pair, fields=tuple(sorted(pair.fields))), pair)
+    return tuple(found.values())
 
 
 def memorised(applied: Applied) -> tuple[CrossOf, ...]:

@@ -11,7 +11,7 @@ from clicksmith.errors import ArtifactError, ClicksmithError, UsageError
 from clicksmith.files import write_bytes
 from clicksmith.identity import digest
 from clicksmith.plan.arrays import Array, array_of
-from clicksmith.plan.parts import AnyPart
+from clicksmith.plan.parts import AnyPart, IdMaps
 
 VERSION = 1
 
@@ -38,6 +38,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         for part in plain["parts"]:
             part.pop("found_by")
         return digest(plain)
+
+    @property
+    def mapped(self) -> frozenset[str]:
+        """The slots whose ids are mapped to shared rows."""
+        return frozenset(slot for part in self.parts if isinstance(part, IdMaps) for slot in part.slots)
 
     def summary(self) -> list[str]:
         """Return what the Plan says, a line per part and vocabulary."""
@@ -85,7 +90,7 @@ def plan_of(plain: Any, folder: Path | None, where: str = "the Plan") -> Plan:
             raise own from None
         if isinstance(own, ClicksmithError):
             raise UsageError(f"{where}: {own}") from None
-        raise ArtifactError(f"{where} does not fit: {error}.") from error
+        raise ArtifactError(f"{where} does not fit: {error}. Correct it there, or write the Plan again.") from error
 
 
 def _digest_of(value: Any) -> str:

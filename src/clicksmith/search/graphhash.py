@@ -1,5 +1,6 @@
 """`clicksmith search graphhash`: `clicksmith.graph` as a search method. No backbone is trained."""
 
+from clicksmith.encode.unseen import unmapped_notes
 from clicksmith.graph.maps import GraphHash, graph_hash
 from clicksmith.plan.parts import AnyPart
 from clicksmith.search.method import Asked, Method, Options
@@ -13,8 +14,10 @@ def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
     """Map the ids of one field or two; only the training rows are read."""
     part = graph_hash(asked.encoder, asked.train, options, seed=asked.seed)
     for slot, one in part.slots.items():
-        ids, rows = len(one.ids), one.rows
-        asked.progress.said(f"{ids:,} ids of '{slot}' share {rows:,} rows; the map itself takes {4 * ids:,} bytes")
+        size = 4 * len(one.ids) * (1 if one.second is None else 2)
+        asked.progress.said(f"{len(one.ids):,} ids of '{slot}' share {one.rows:,} rows; the map takes {size:,} bytes")
+    for line in unmapped_notes(asked.encoder, asked.valid, part.slots_named):
+        asked.progress.said(f"note: valid: {line}")
     return (part,)
 
 

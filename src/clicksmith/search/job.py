@@ -10,7 +10,7 @@ import msgspec
 from clicksmith.batch.split import split_random
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
-from clicksmith.errors import ArtifactError, DataError, UsageError
+from clicksmith.errors import DataError, UsageError
 from clicksmith.files import locked
 from clicksmith.fitting.asked import DEFAULT_MODEL, AskedSchema, plan_for, schema_for, seed_of, settings_for, spec_for
 from clicksmith.fitting.encoded import encoded
@@ -22,7 +22,7 @@ from clicksmith.names import lookup, unknown
 from clicksmith.parts import to_plain
 from clicksmith.plan import Pairs, Plan
 from clicksmith.plan.apply import schema_under
-from clicksmith.run import write_json
+from clicksmith.run import entered
 from clicksmith.schema import Schema
 from clicksmith.search.method import Asked, Method, Options
 from clicksmith.search.methods import SEARCHES
@@ -88,24 +88,28 @@ def search(
     asked = schema_for(train, label, schema)
     seed = seed_of(settings) if seed is None else seed
     before = plan_for(plan)
-    if any(isinstance(part, Pairs) for part in before.parts):
+    pairs = [" x ".join(pair.fields) for part in before.parts if isinstance(part, Pairs) for pair in part.pairs]
+    if pairs:
         raise UsageError(
-            "a Plan with pairs comes last: the ids of its crosses are numbered when a model is fitted, and no search "
-            "can name them. Search without it, and give both Plans to fit."
+            f"the Plan to search under has pairs ({', '.join(pairs[:3])}{', ...' if len(pairs) > 3 else ''}). Pairs "
+            "come last: the ids of their crosses are numbered when a model is fitted, and no search can name them. "
+            "Search without them, and give both Plans to fit."
         )
     under = schema_under(before, asked.schema)
     parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
     spec = spec_for(backbone or DEFAULT_MODEL, model_options, under)
     whole = settings_for(settings, parts.train.rows_hint, epochs=None, seed=seed)
     told, path = progress or Quiet(), Path(out)
-    data = {"train": parts.train.fingerprint(), "valid": parts.valid.fingerprint()} | asked.side_fingerprints()
+    data = parts.fingerprints() | asked.side_fingerprints()
     record = SearchRecord(
         method=method, options=msgspec.to_builtins(wanted), spec=to_plain(spec), settings=msgspec.to_builtins(whole),
         schema=asked.schema.digest, data=data, split=parts.how, plan=before.digest if before.parts else "", seed=seed,
     )  # fmt: skip
     folder = path.with_name(path.name + ".search")
     with locked(folder):
-        if _enter(folder, record, path) == "done":
+        if path.exists() and not (folder / "search.json").exists():
+            raise UsageError(f"'{path}' is there already, and of no search that is known here; choose another --out.")
+        if entered(folder / "search.json", record) and path.exists():
             told.said(f"'{path}' is there already, nothing was searched; remove it to search again.")
             return Plan.load(path)
         told.said(f"split: {parts.how}")
@@ -162,28 +166,3 @@ def options_of(method: Method, given: Options | Mapping[str, Any] | None) -> Opt
         return msgspec.convert(dict(given or {}), method.options)
     except msgspec.ValidationError as error:
         raise UsageError(f"options of {method.name}: {str(error).rstrip('.')}.") from error
-
-
-def _enter(folder: Path, record: SearchRecord, plan: Path) -> str:
-    """Enter what is asked; return "done" if the same question is answered, else "open".
-
-    Raises UsageError: another search lies there.
-    """
-    path = folder / "search.json"
-    asked: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))  # tuples are lists, as in the file
-    if path.exists():
-        try:
-            held = msgspec.to_builtins(msgspec.json.decode(path.read_bytes(), type=SearchRecord))
-        except msgspec.DecodeError as error:
-            raise ArtifactError(f"'{path}' is damaged ({error}); remove '{folder}' and search again.") from error
-        other = [name for name in asked if asked[name] != held[name]]
-        if other:
-            raise UsageError(
-                f"'{folder}' holds another search (it differs in: {', '.join(other)}); choose another --out, "
-                "or remove it."
-            )
-        return "done" if plan.exists() else "open"
-    if plan.exists():
-        raise UsageError(f"'{plan}' is there already, and of no search that is known here; choose another --out.")
-    write_json(path, record)
-    return "open"

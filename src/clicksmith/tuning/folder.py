@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.errors import UsageError
 from clicksmith.files import locked
-from clicksmith.run import write_json
+from clicksmith.run import entered
 
 
 class SearchRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,34 +85,10 @@ class SearchFolder:
         if self.path.is_file():
             raise UsageError(f"'{self.path}' is a file where a folder is to be written; choose another --out.")
         with locked(self.path, wait=True):
-            before = self._read()
-            if before is None:
-                strangers = [p.name for p in self.path.iterdir() if p.name not in (".lock", "encoded")]
-                if strangers:
-                    raise UsageError(
-                        f"'{self.path}' is not empty and holds no search (for example '{strangers[0]}'); "
-                        "choose another --out."
-                    )
-                write_json(self.record, record)
-                return
-        asked, held = (msgspec.json.decode(msgspec.json.encode(value)) for value in (record, before))
-        other = [_difference(name, held[name], asked[name]) for name in asked if asked[name] != held[name]]
-        if other:
-            raise UsageError(
-                f"'{self.path}' holds another search; it differs in {'; '.join(other)}. Choose another --out."
-            )
-
-    def _read(self) -> SearchRecord | None:
-        if not self.record.exists():
-            return None
-        try:
-            return msgspec.json.decode(self.record.read_bytes(), type=SearchRecord)
-        except msgspec.DecodeError as error:
-            raise ArtifactError(f"'{self.record}' is damaged ({error}); remove the folder and search again.") from error
-
-
-def _difference(name: str, held: Any, asked: Any) -> str:
-    if not isinstance(held, dict) or not isinstance(asked, dict):
-        return f"{name} ({held}, asked is {asked})" if name != "schema" else name
-    keys = sorted(key for key in {*held, *asked} if held.get(key) != asked.get(key))
-    return f"{name} ({', '.join(keys)})"
+            strangers = [p.name for p in self.path.iterdir() if p.name not in (".lock", "encoded")]
+            if strangers and not self.record.exists():
+                raise UsageError(
+                    f"'{self.path}' is not empty and holds no search (for example '{strangers[0]}'); "
+                    "choose another --out."
+                )
+            entered(self.record, record)

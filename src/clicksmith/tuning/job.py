@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -111,7 +111,7 @@ def tune(
         options=to_plain(found.plan.options),
         settings=msgspec.to_builtins(base),
         schema=found.asked.schema.digest,
-        data=_fingerprints(found.parts) | found.asked.side_fingerprints(),
+        data=found.parts.fingerprints() | found.asked.side_fingerprints(),
         split=found.parts.how,
         seed=found.plan.seed,
         sampler=sampler,
@@ -165,7 +165,7 @@ def asked_search(
             raise UsageError(f"{model}: {unknown(name, hints['model'], 'option')}")
     asked = schema_for(train, label, schema)
     seed = seed_of(settings) if seed is None else seed
-    parts = parts_of(train, valid, None, schema=asked.schema, how=split, seed=seed)
+    parts = replace(parts_of(train, valid, None, schema=asked.schema, how=split, seed=seed), test=None)
     plan = Plan(function, asked.schema, parts.train.rows_hint, seed, dict(options or {}), dict(settings or {}))
     if space is None:
         found = proposed_space(function, plan.resolve({}).settings)
@@ -181,11 +181,6 @@ def _function(model: str, models: Sequence[str | Path]) -> ModelFunction:
     for path in models:
         own |= load_user_models(path)
     return lookup({**MODELS, **own}, model, "model")
-
-
-def _fingerprints(parts: Parts) -> dict[str, str]:
-    """Return the checksums of the parts that a search reads."""
-    return {"train": parts.train.fingerprint(), "valid": parts.valid.fingerprint()}
 
 
 def _encoded(found: AskedSearch, folder: SearchFolder, told: FitProgress) -> dict[str, Path]:
