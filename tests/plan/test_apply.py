@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clicksmith.encode.encoder import Encoder
-from clicksmith.encode.layout import ZERO
+from clicksmith.encode.layout import UNSEEN, ZERO
 from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, PairOp, Pairs, Plan
 from clicksmith.plan.apply import apply_plan, numbering, schema_under
@@ -183,8 +183,39 @@ def test_an_encoder_under_a_plan_is_saved_and_loaded(encoder, tmp_path):
     assert back.digest == under.digest != encoder.digest and back.layout == under.layout
     assert back.encode(frame()).ids.tolist() == under.encode(frame()).ids.tolist()
     assert numbering(back) == numbering(under)
-    with pytest.raises(ArtifactError, match="decided by a Plan"):
-        back.extend(frame())
+    with pytest.raises(ArtifactError, match="of user, item were decided by a Plan, and merging numbers ids anew"):
+        encoder.merge(back)
+
+
+NEXT_DAY = pl.DataFrame({
+    "user": ["uv", "new", "new", "uz"], "item": ["e", "a", "d", "b"], "tags": ["s|fresh", "fresh", "t", ""],
+    "price": [1.0, 90.0, 2.0, 3.0], "seen": ["e|a", "b", "", "d"], "click": [0, 1, 0, 1],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("to", ["zero", "unseen"])
+def test_an_encoder_under_a_plan_extends_and_what_the_plan_has_no_say_on_stays_unseen(encoder, tmp_path, to):
+    parts = (mapping(encoder, "item", [2, 3, 2, 3]), features(encoder, "user", "10011", to))
+    under = apply_plan(Plan(parts=parts), encoder).encoder
+    under.save(tmp_path / "encoder")
+    for start in (under, Encoder.load(tmp_path / "encoder")):
+        grown = start.extend(NEXT_DAY)
+        old, new = start.encode(frame()), grown.encode(frame())
+        np.testing.assert_array_equal(new.ids, old.ids)
+        np.testing.assert_array_equal(new.histories["seen"], old.histories["seen"])
+        np.testing.assert_array_equal(new.bags["tags"], old.bags["tags"])
+        rows = grown.layout.rows
+        assert (rows["user"], rows["item"]) == (start.layout.rows["user"], start.layout.rows["item"])
+        assert rows["tags"] == start.layout.rows["tags"] + 1  # of no part: it grows as ever
+        assert all(numbering(grown)[slot] == numbering(start)[slot] for slot in ("user", "item"))
+        day = grown.encode(NEXT_DAY)
+        assert day.ids[:, 0].tolist()[1:3] == [UNSEEN, UNSEEN] and day.ids[0, 1] == UNSEEN
+        assert day.histories["seen"][0, :, 0].tolist()[-2:] == [UNSEEN, start.encode(frame()).ids[0, 1]]
+        assert int(day.bags["tags"][1, 0]) == rows["tags"] - 1
+        counts = grown.counts("item") - start.counts("item")
+        # items of the day and of its histories; d is in row 3 with b, a and c share row 2, e has none
+        assert counts.tolist() == [0, 2, 2, 4]
+        assert grown.extend(NEXT_DAY).counts("user")[UNSEEN] == start.counts("user")[UNSEEN] + 4
 
 
 def test_side_tables_are_renumbered(tmp_path):

@@ -191,17 +191,29 @@ class Encoder:
         return Store.open(folder)
 
     def merge(self, other: Encoder) -> Encoder:
-        """Return the encoder that a fit on both parts' rows would give; ids are numbered anew."""
+        """Return the encoder that a fit on both parts' rows would give; ids are numbered anew.
+
+        Raises ArtifactError: a Plan decided ids, which new numbers would no longer fit.
+        """
         if self.schema != other.schema:
             raise SchemaError("encoders of different schemas cannot be merged; fit both with one schema.")
-        self._check_whole()
-        other._check_whole()
+        for one in (self, other):
+            one._check_whole()
+            edited = [slot for slot, v in one.fitted.vocabularies.items() if v.plain]
+            if edited:
+                raise ArtifactError(
+                    f"the ids of {', '.join(edited)} were decided by a Plan, and merging numbers ids anew; merge the "
+                    "encoders without the Plan and find the Plan anew, or `extend` this one."
+                )
         vocabularies = {s: merged(v, other.fitted.vocabularies[s]) for s, v in self.fitted.vocabularies.items()}
         moments = {name: m.merge(other.moments[name]) for name, m in self.moments.items()}
         return _combined(self, moments, vocabularies, self.rows + other.rows, refit=True)
 
     def extend(self, source: Any, *, tables: Mapping[str, Any] | None = None) -> Encoder:
-        """Return an encoder that also knows the source's values: old ids and scales stay, new values are appended."""
+        """Return an encoder that also knows the source's values: old ids and scales stay, new values are appended.
+
+        Under a Plan the vocabularies that it renumbered keep their rows, and what they do not know stays unseen.
+        """
         self._check_whole()
         old = replace(self, tables={**self.tables, **(tables or {})})
         opened = {name: open_source(table) for name, table in old.tables.items()}
@@ -228,12 +240,6 @@ class Encoder:
         return load(Path(folder), verify=verify, root=Path(root))
 
     def _check_whole(self) -> None:
-        edited = [slot for slot, v in self.fitted.vocabularies.items() if v.plain]
-        if edited:
-            raise ArtifactError(
-                f"the ids of {', '.join(edited)} were decided by a Plan, so the encoder can be neither merged nor "
-                "extended; do that to the encoder without the Plan, and find the Plan anew."
-            )
         if self.crosses:
             raise ArtifactError(
                 f"the encoder has crosses ({', '.join(c.name for c in self.crosses)}), so it can be neither merged nor "

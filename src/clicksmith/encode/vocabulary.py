@@ -135,7 +135,10 @@ def merged(one: Vocabulary, two: Vocabulary) -> Vocabulary:
 
 
 def extended(old: Vocabulary, new: Vocabulary) -> Vocabulary:
-    """Return `old` with the counts of `new` added: old ids stay, values that are now frequent enough are appended."""
+    """Return `old` with the counts of `new` added: old ids stay, values that are now frequent enough are appended.
+
+    Where a Plan decided the ids nothing is appended: a value that it has no say on is unseen, as it was in the search.
+    """
     if old.keep.buckets is not None:
         return replace(old, counts=old.counts + new.counts, blank=old.blank + new.blank)
     dictionary = new_dictionary()
@@ -144,9 +147,12 @@ def extended(old: Vocabulary, new: Vocabulary) -> Vocabulary:
     for values, counts in ((new.values, new.counts), (new.rare, new.rare_counts)):
         dictionary.load(values, counts)
     first = len(old.counts)
-    order = np.concatenate([np.arange(first, dtype=np.int32), dictionary.rank(max(1, old.keep.min_count), first)])
-    order = order[: None if old.keep.max_size is None else max(first, old.keep.max_size)]
-    return _arranged(old.keep, dictionary, dictionary.counts(), order, old.blank + new.blank)[0]
+    order = np.arange(first, dtype=np.int32)
+    if old.remap is None:
+        order = np.concatenate([order, dictionary.rank(max(1, old.keep.min_count), first)])
+        order = order[: None if old.keep.max_size is None else max(first, old.keep.max_size)]
+    found = _arranged(old.keep, dictionary, dictionary.counts(), order, old.blank + new.blank)[0]
+    return replace(found, remap=old.remap, plain=old.plain)
 
 
 def of_counts(keep: Keep, counts: Mapping[str, int]) -> Vocabulary:
