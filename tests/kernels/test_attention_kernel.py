@@ -107,3 +107,60 @@ def test_it_differentiates_twice(drop: float):
     (grad,) = torch.autograd.grad(by_hand(y, 2, 8, 0.5, mask).pow(2).sum(), y, create_graph=True)
     (expected,) = torch.autograd.grad(grad.pow(2).sum(), y)
     torch.testing.assert_close(second.double(), expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("fields", "heads", "width"), [(1, 1, 5), (10, 4, 128), (17, 2, 34)])
+@pytest.mark.parametrize("residual", ["none", "projected", "own"])
+@pytest.mark.parametrize("normal", [False, True])
+@pytest.mark.parametrize("low", [False, True])
+def test_what_follows_attention_equals_its_operations(
+    fields: int, heads: int, width: int, residual: str, normal: bool, low: bool
+):
+    torch.manual_seed(1)
+    dtype = torch.bfloat16 if low else torch.float32
+    x = torch.randn(3, fields, (4 if residual == "projected" else 3) * width).to(dtype).requires_grad_()
+    own = torch.randn(3, fields, width).to(dtype).requires_grad_() if residual == "own" else None
+    norm, direction = torch.nn.LayerNorm(width), torch.randn(3, fields, width)
+    with torch.no_grad():
+        norm.weight.uniform_(-1, 2)
+        norm.bias.uniform_(-1, 1)
+    given = [t for t in (x, own) if t is not None] + (list(norm.parameters()) if normal else [])
+    out = attention.attend(x, heads, width, 0.7, residual=own, norm=norm if normal else None, rectify=True)
+    found = torch.autograd.grad((out * direction).sum(), given)
+    exact = [t.detach().double().requires_grad_() for t in given]
+    expected = attention.plain(exact[0], heads, width, 0.7)
+    expected = expected if own is None else expected + exact[1]
+    if low:
+        expected = expected + (expected.detach().to(dtype).double() - expected.detach())  # the kernel's own rounding
+    if normal:
+        expected = torch.nn.functional.layer_norm(expected, (width,), exact[-2], exact[-1])
+    expected = torch.relu(expected)
+    gradients = torch.autograd.grad((expected * direction.double()).sum(), exact)
+    limit = 0.03 if low else 4e-6
+    assert out.dtype == dtype
+    for ours, theirs in zip([out.detach(), *found], [expected.detach(), *gradients], strict=True):
+        assert float((ours.double() - theirs).norm()) < limit * float(theirs.norm()) + 1e-9
+
+
+def test_a_whole_layer_has_the_same_bits_on_two_threads_and_differentiates_twice():
+    x, own, norm = torch.randn(500, 10, 96, requires_grad=True), torch.randn(500, 10, 32), torch.nn.LayerNorm(32)
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            torch.manual_seed(3)
+            out = attention.attend(x, 4, 32, 0.5, 0.2, residual=own, norm=norm, rectify=True)
+            results.append([out, *torch.autograd.grad(out.square().sum(), (x, norm.weight, norm.bias))])
+        finally:
+            torch.set_num_threads(1)
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+    def once(y: torch.Tensor, z: torch.Tensor, way: str) -> torch.Tensor:
+        out = attention.attend(y, 4, 32, 0.5, residual=z, norm=norm, rectify=True)
+        if way == "plain":
+            out = torch.relu(norm(attention.plain(y, 4, 32, 0.5) + z))
+        first = torch.autograd.grad(out.square().sum(), (y, z), create_graph=True)
+        return torch.cat([g.flatten() for g in torch.autograd.grad(sum(g.square().sum() for g in first), (y, z))])
+
+    y, z = x.detach()[:2].requires_grad_(), own[:2].clone().requires_grad_()
+    torch.testing.assert_close(once(y, z, "ours"), once(y, z, "plain"), atol=1e-3, rtol=1e-3)

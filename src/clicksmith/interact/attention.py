@@ -103,18 +103,17 @@ class InteractingLayer(nn.Module):
         """Attend."""
         projected = self._projected(x)
         drop = self.dropout if self.training else 0.0
-        if fits(projected):
-            out = attend(projected, self.heads, self.width, self.factor, drop)
-            residual = x if self.identity else None
+        residual, norm = x if self.identity else None, self.norm_before
+        if fits(projected, residual) and (norm is None or norm.weight.dtype == torch.float32):
+            out = attend(
+                projected, self.heads, self.width, self.factor, drop, residual=residual, norm=norm, rectify=True
+            )
         else:
             query, key, value, residual = self._projections(x, projected)
             mixed = nn.functional.scaled_dot_product_attention(query, key, value, dropout_p=drop, scale=self.factor)
             out = mixed.transpose(1, 2).flatten(2)
-        if residual is not None:
-            out = out + residual
-        if self.norm_before is not None:
-            out = self.norm_before(out)
-        out = torch.relu(out)
+            out = out if residual is None else out + residual
+            out = torch.relu(out if norm is None else norm(out))
         return out if self.norm_after is None else self.norm_after(out)
 
     def weights(self, x: Tensor, *, sized: bool = False) -> Tensor:

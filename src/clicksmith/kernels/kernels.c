@@ -36,7 +36,13 @@ typedef float vf_any __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef uint16_t vh_any __attribute__((vector_size(2 * W), aligned(2), may_alias));
 
 INLINE vf all(float x) { return x - (vf){0}; }
-INLINE vf widen(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
+INLINE vf widen(vh h) {
+#if W == 16
+  return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#else
+  return (vf)(__builtin_convertvector(h, vu) << 16);
+#endif
+}
 INLINE vh narrow(vf x) { /* round to nearest even; NaN stays NaN */
 #if W == 16 && defined(__AVX512BF16__)
   return (vh)_mm512_cvtneps_pbh((__m512)x);
@@ -55,6 +61,38 @@ INLINE vf root(vf x) {
   return x;
 #endif
 }
+
+INLINE vf larger(vf x, vf y) {
+#if W == 16
+  return (vf)_mm512_max_ps((__m512)x, (__m512)y);
+#elif W == 8
+  return (vf)_mm256_max_ps((__m256)x, (__m256)y);
+#else
+  vi first = x > y;
+  return (vf)(((vi)x & first) | ((vi)y & ~first));
+#endif
+}
+INLINE vu lane_numbers(void) {
+  vu x;
+  for (int l = 0; l < W; l++) x[l] = (uint32_t)l;
+  return x;
+}
+/* The lower (upper) halves of two vectors, interleaved. */
+#if defined(__clang__)
+#define PICK(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define PICK(x, y, ...) __builtin_shuffle(x, y, (vi){__VA_ARGS__})
+#endif
+#if W == 16
+#define LOWER(x, y) PICK(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define UPPER(x, y) PICK(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif W == 8
+#define LOWER(x, y) PICK(x, y, 0, 8, 1, 9, 2, 10, 3, 11)
+#define UPPER(x, y) PICK(x, y, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define LOWER(x, y) PICK(x, y, 0, 4, 1, 5)
+#define UPPER(x, y) PICK(x, y, 2, 6, 3, 7)
+#endif
 
 /* Load and store n <= W values; lanes past n read as zero. */
 INLINE vf get(const void *base, int64_t at, int64_t n, int half) {
@@ -122,7 +160,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 4; }
+EXPORT int64_t cs_version(void) { return 5; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -527,14 +565,12 @@ EXPORT void cs_sgd_rows(float *weight, const int64_t *rows, const float *grad, c
 
 /* ---- dense layers ---------------------------------------------------------------------------------------------- */
 /* Dropout from a counter: value i of a tensor is kept if hash(seed, i) >= rate. */
-INLINE vi kept(uint64_t seed, int64_t at, vi rate) {
-  vu x;
-  for (int l = 0; l < W; l++) x[l] = (uint32_t)l;
-  x += (uint32_t)at;
+INLINE vi kept_at(uint64_t seed, vu x, vi rate) {
   x ^= (uint32_t)seed;
   x ^= x >> 16; x *= 0x7feb352du; x ^= x >> 15; x ^= (uint32_t)(seed >> 32); x *= 0x846ca68bu; x ^= x >> 16;
   return (vi)(x >> 1) >= rate;
 }
+INLINE vi kept(uint64_t seed, int64_t at, vi rate) { return kept_at(seed, lane_numbers() + (uint32_t)at, rate); }
 INLINE vf only(vi mask, vf x) { return (vf)((vi)x & mask); }
 
 typedef struct {
@@ -776,8 +812,7 @@ EXPORT int cs_cross_backward(const void *g, const void *x0, const void *y, void 
 
 /* ---- attention over few fields ----------------------------------------------------------------------------------- */
 INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
-  vf low = all(-87.f);
-  x = (vf)(((vi)x & (x > low)) | ((vi)low & ~(x > low)));
+  x = larger(x, all(-87.f));
   vf scaled = x * 1.44269504f - 0.5f;
   vi whole = __builtin_convertvector(scaled, vi); /* towards zero; x <= 0, so this rounds to nearest */
   vf n = __builtin_convertvector(whole, vf), r = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -786,66 +821,112 @@ INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   return (vf)((vi)p + (whole << 23));
 }
 
+#define TILE 5 /* rows of a small product worked on at once: they keep the units busy */
+#define UNROLL _Pragma("GCC unroll 16")
+
 typedef struct {
-  const void *x; const void *g; void *out; int64_t n, fields, heads, depth, stride; float factor, drop; uint64_t seed; int half, residual;
+  const void *x, *residual, *g, *y; void *out, *before, *dresidual; int64_t n, fields, heads, depth, stride, apart;
+  float factor, drop, eps; uint64_t seed; int half, relu; const float *gamma, *beta; float *stats, *sums;
 } attention_args;
 
-/* Keys or values of one head as floats, [fields][depth rounded up to W]; lanes past depth are zero. */
-INLINE void head_of(const void *x, int64_t from, int64_t stride, int64_t fields, int64_t depth, int64_t padded, float *into, int half) {
-  for (int64_t f = 0; f < fields; f++)
-    LANES(j, depth) *(vf_any *)(into + f * padded + j) = get(x, from + f * stride + j, k, half);
+/* Sizes of the work space of a row: a head is [tall][padded] floats, turned [padded][lanes], its weights [tall][lanes]. */
+typedef struct { int64_t fields, depth, width, padded, lanes, tall, head, turned, weights; } attention_sizes;
+INLINE attention_sizes sizes_of(const attention_args *a, int64_t depth) {
+  attention_sizes z = {.fields = a->fields, .depth = depth, .width = a->heads * depth};
+  z.padded = (z.depth + W - 1) / W * W;
+  z.lanes = (z.fields + W - 1) / W * W;
+  z.tall = z.lanes + TILE; /* tiles may look past the fields */
+  z.head = z.tall * z.padded;
+  z.turned = z.padded * z.lanes;
+  z.weights = z.tall * z.lanes;
+  return z;
 }
-/* The same, turned: [depth][fields rounded up to W]; lanes past the fields are left as they are. */
-INLINE void turned_head_of(const void *x, int64_t from, int64_t stride, int64_t fields, int64_t depth, int64_t lanes, float *into, int half) {
-  for (int64_t f = 0; f < fields; f++)
-    LANES(j, depth) {
-      vf v = get(x, from + f * stride + j, k, half);
-      for (int64_t l = 0; l < k; l++) into[(j + l) * lanes + f] = v[l];
-    }
+
+/* One head of a row as floats, [fields][padded]; lanes past depth are zero. */
+INLINE void head_of(const attention_sizes *z, const void *x, int64_t from, int64_t stride, float *into, int half) {
+  for (int64_t f = 0; f < z->fields; f++)
+    LANES(j, z->depth) put(into, f * z->padded + j, W, 0, get(x, from + f * stride + j, k, half));
 }
-INLINE void dots(const float *a, const float *b, float *out, int64_t fields, int64_t depth, int64_t padded, int64_t lanes) {
-  for (int64_t j = 0; j < lanes; j += W) /* out[i][j] = a_i . b_j with b turned; four rows at once keep the units busy */
-    for (int64_t i = 0; i < fields; i += 4) {
-      const float *r0 = a + i * padded, *r1 = a + MIN(i + 1, fields - 1) * padded, *r2 = a + MIN(i + 2, fields - 1) * padded,
-                  *r3 = a + MIN(i + 3, fields - 1) * padded;
-      vf s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-      for (int64_t d = 0; d < depth; d++) {
-        vf c = *(const vf_any *)(b + d * lanes + j);
-        s0 += r0[d] * c; s1 += r1[d] * c; s2 += r2[d] * c; s3 += r3[d] * c;
+/* The same, turned to [padded][lanes]. The halves of a square's rows, interleaved log2(W) times, are its columns. */
+INLINE void turn(const attention_sizes *z, const float *head, float *into) {
+  for (int64_t f = 0; f < z->lanes; f += W)
+    for (int64_t j = 0; j < z->padded; j += W) {
+      vf v[W], t[W];
+      UNROLL for (int i = 0; i < W; i++) v[i] = *(const vf_any *)(head + (f + i) * z->padded + j);
+      UNROLL for (int s = 1; s < W; s *= 2) {
+        UNROLL for (int i = 0; i < W / 2; i++) { t[2 * i] = LOWER(v[i], v[i + W / 2]); t[2 * i + 1] = UPPER(v[i], v[i + W / 2]); }
+        UNROLL for (int i = 0; i < W; i++) v[i] = t[i];
       }
-      *(vf_any *)(out + i * lanes + j) = s0;
-      if (i + 1 < fields) *(vf_any *)(out + (i + 1) * lanes + j) = s1;
-      if (i + 2 < fields) *(vf_any *)(out + (i + 2) * lanes + j) = s2;
-      if (i + 3 < fields) *(vf_any *)(out + (i + 3) * lanes + j) = s3;
+      UNROLL for (int i = 0; i < W; i++) *(vf_any *)(into + (j + i) * z->lanes + f) = v[i];
     }
 }
-INLINE void softmax_rows(float *a, int64_t fields, int64_t lanes, float factor) {
-  for (int64_t i = 0; i < fields; i++) {
-    float *row = a + i * lanes, most = row[0] * factor, total = 0;
-    for (int64_t j = 1; j < fields; j++) most = row[j] * factor > most ? row[j] * factor : most;
-    for (int64_t j = fields; j < lanes; j++) row[j] = row[0]; /* unused lanes: any harmless number */
-    for (int64_t j = 0; j < lanes; j += W) *(vf_any *)(row + j) = exp_of(*(vf_any *)(row + j) * factor - most);
-    for (int64_t j = 0; j < fields; j++) total += row[j];
-    for (int64_t j = 0; j < fields; j++) row[j] /= total;
+/* out[j][i] = a_j . b_i, a [fields][padded], b turned, out [fields][lanes]. */
+INLINE void dots(const attention_sizes *z, const float *a, const float *b, float *out) {
+  for (int64_t i = 0; i < z->lanes; i += W)
+    for (int64_t j = 0; j < z->fields; j += TILE) {
+      vf s[TILE] = {0};
+      for (int64_t d = 0; d < z->depth; d++) {
+        vf c = *(const vf_any *)(b + d * z->lanes + i);
+        UNROLL for (int l = 0; l < TILE; l++) s[l] += a[(j + l) * z->padded + d] * c;
+      }
+      UNROLL for (int l = 0; l < TILE; l++) *(vf_any *)(out + (j + l) * z->lanes + i) = s[l];
+    }
+}
+/* Weights [j][i] from scores: the softmax over j, lane by lane. */
+INLINE void softmax(const attention_sizes *z, float *s, float factor) {
+  for (int64_t i = 0; i < z->lanes; i += W) {
+    vf most = *(vf_any *)(s + i) * factor, total = {0};
+    for (int64_t j = 1; j < z->fields; j++) most = larger(most, *(vf_any *)(s + j * z->lanes + i) * factor);
+    for (int64_t j = 0; j < z->fields; j++) {
+      vf_any *at = (vf_any *)(s + j * z->lanes + i);
+      vf e = exp_of(*at * factor - most);
+      *at = e;
+      total += e;
+    }
+    vf share = 1.f / total;
+    for (int64_t j = 0; j < z->fields; j++) *(vf_any *)(s + j * z->lanes + i) *= share;
   }
 }
-/* Dropout of one head's weights (or of their gradient): value [row][head][i][j] of a tensor whose last axis is rounded up to 16, so
- * that every instruction level drops the same ones. */
-INLINE void drop_weights(const attention_args *a, int64_t row, int64_t h, float *s, int64_t lanes) {
-  int64_t across = (a->fields + 15) / 16 * 16, at = (row * a->heads + h) * a->fields * across;
+/* What dropout multiplies the weights [j][i] of a head with. Value [row][head][i][j] of a tensor whose last axis is rounded up to 16
+ * decides, so that every instruction level drops the same ones. */
+INLINE void drop_mask(const attention_args *a, const attention_sizes *z, int64_t row, int64_t h, float *mask) {
+  int64_t across = (z->fields + 15) / 16 * 16, at = (row * a->heads + h) * z->fields * across;
   vi rate = (int32_t)((double)a->drop * 2147483648.0) - (vi){0};
   vf keep = all(1 / (1 - a->drop));
-  for (int64_t i = 0; i < a->fields; i++)
-    for (int64_t j = 0; j < lanes; j += W) {
-      vf_any *w = (vf_any *)(s + i * lanes + j);
-      *w = only(kept(a->seed, at + i * across + j, rate), *w * keep);
-    }
+  vu down = lane_numbers() * (uint32_t)across;
+  for (int64_t i = 0; i < z->lanes; i += W)
+    for (int64_t j = 0; j < z->fields; j++)
+      *(vf_any *)(mask + j * z->lanes + i) = only(kept_at(a->seed, down + (uint32_t)(at + i * across + j), rate), keep);
 }
-/* out_i = sum_j a_ij b_j, or a_ji if `turned`; a vector of one head at a time. */
-INLINE vf mixed(const float *a, const float *b, int64_t i, int64_t d, int64_t fields, int64_t padded, int64_t lanes, int turned) {
-  vf s = {0};
-  for (int64_t j = 0; j < fields; j++) s += (turned ? a[j * lanes + i] : a[i * lanes + j]) * *(const vf_any *)(b + j * padded + d);
-  return s;
+INLINE void times(const attention_sizes *z, const float *a, const float *b, float *out) {
+  for (int64_t j = 0; j < z->fields * z->lanes; j += W) *(vf_any *)(out + j) = *(const vf_any *)(a + j) * *(const vf_any *)(b + j);
+}
+/* out_i = sum_j a[i * down + j * across] b_j, written at to + i * stride; `two` vectors of a head at a time, or one. */
+INLINE void mix_tile(const attention_sizes *z, const float *a, int64_t down, int64_t across, const float *b, int64_t i, int64_t d,
+                     void *out, int64_t to, int64_t stride, int half, int two) {
+  vf s[TILE] = {0}, t[TILE] = {0};
+  for (int64_t j = 0; j < z->fields; j++) {
+    const float *from = b + j * z->padded + d, *weights = a + i * down + j * across;
+    vf c = *(const vf_any *)from, e = *(const vf_any *)(from + (two ? W : 0));
+    UNROLL for (int l = 0; l < TILE; l++) {
+      vf w = all(weights[l * down]);
+      s[l] += w * c;
+      if (two) t[l] += w * e;
+    }
+  }
+  UNROLL for (int l = 0; l < TILE; l++) {
+    if (i + l >= z->fields) return;
+    int64_t at = to + (i + l) * stride + d;
+    put(out, at, MIN(z->depth - d, W), half, s[l]);
+    if (two) put(out, at + W, MIN(z->depth - d - W, W), half, t[l]);
+  }
+}
+INLINE void mix_heads(const attention_sizes *z, const float *a, int64_t down, int64_t across, const float *b, void *out, int64_t to,
+                      int64_t stride, int half) {
+  for (int64_t d = 0; d < z->depth; d += 2 * W)
+    for (int64_t i = 0; i < z->fields; i += TILE)
+      if (z->depth - d > W) mix_tile(z, a, down, across, b, i, d, out, to, stride, half, 1);
+      else mix_tile(z, a, down, across, b, i, d, out, to, stride, half, 0);
 }
 /* Call in the next row while this one is worked on, a piece per head: its lines are read in strides that no processor foresees. */
 INLINE void call_in(const void *x, int64_t row, int64_t last, int64_t size, int64_t h, int64_t heads, int half) {
@@ -854,87 +935,181 @@ INLINE void call_in(const void *x, int64_t row, int64_t last, int64_t size, int6
     for (int64_t at = bytes * h / heads; at < bytes * (h + 1) / heads; at += 64)
       __builtin_prefetch((const char *)x + (row + 1) * bytes + at, 0, 2);
 }
-INLINE void attention_span(const attention_args *a, int64_t first, int64_t last, int half) {
-  int64_t fields = a->fields, depth = a->depth, padded = (depth + W - 1) / W * W, lanes = (fields + W - 1) / W * W, width = a->heads * depth;
-  float *q = calloc((size_t)(2 * fields * padded + (depth + fields) * lanes), sizeof(float)), *v = q + fields * padded, *kt = v + fields * padded, *s = kt + depth * lanes;
-  if (!q) abort();
-  for (int64_t row = first; row < last; row++)
-    for (int64_t h = 0; h < a->heads; h++) {
-      int64_t from = row * fields * a->stride + h * depth, to = row * fields * width + h * depth;
-      call_in(a->x, row, last, fields * a->stride, h, a->heads, half);
-      head_of(a->x, from, a->stride, fields, depth, padded, q, half);
-      turned_head_of(a->x, from + width, a->stride, fields, depth, lanes, kt, half);
-      head_of(a->x, from + 2 * width, a->stride, fields, depth, padded, v, half);
-      dots(q, kt, s, fields, depth, padded, lanes);
-      softmax_rows(s, fields, lanes, a->factor);
-      if (a->drop > 0) drop_weights(a, row, h, s, lanes);
-      for (int64_t f = 0; f < fields; f++)
-        LANES(d, depth) {
-          vf o = mixed(s, v, f, d, fields, padded, lanes, 0);
-          if (a->residual) o += get(a->x, from + 3 * width + f * a->stride + d, k, half);
-          put(a->out, to + f * width + d, k, half, o);
-        }
+INLINE float sum_of(vf v) { /* each fold leaves every sum of two lanes twice */
+  UNROLL for (int s = 1; s < W; s *= 2) v = LOWER(v, v) + UPPER(v, v);
+  return v[0];
+}
+/* What follows attention: the residual, layer normalisation, ReLU, each if wanted. `mixed` [fields][width] is what attention gave;
+ * `stats` gets a field's mean and 1/deviation. */
+INLINE void finish_row(const attention_args *a, const attention_sizes *z, int64_t row, float *mixed, int half) {
+  vf zero = {0};
+  for (int64_t f = 0; f < z->fields; f++) {
+    int64_t field = row * z->fields + f, at = field * z->width, from = field * a->apart;
+    float *v = mixed + f * z->width, mean = 0, inverse = 1;
+    vf total = {0}, spread = {0};
+    LANES(j, z->width) {
+      vf o = get(v, j, k, 0);
+      if (a->residual) o += get(a->residual, from + j, k, half);
+      if (a->gamma) {
+        if (half) o = widen(narrow(o)); /* as the backward pass will find it */
+        put(a->before, at + j, k, half, o);
+        total += o;
+      }
+      put(v, j, k, 0, o);
     }
+    if (a->gamma) {
+      mean = sum_of(total) / z->width;
+      LANES(j, z->width) { vf c = get(v, j, k, 0) - mean; spread += k < W ? only(lane_numbers() < (uint32_t)k, c * c) : c * c; }
+      inverse = 1 / sqrtf(sum_of(spread) / z->width + a->eps);
+      a->stats[2 * field] = mean;
+      a->stats[2 * field + 1] = inverse;
+    }
+    LANES(j, z->width) {
+      vf o = get(v, j, k, 0);
+      if (a->gamma) o = (o - mean) * inverse * get(a->gamma, j, k, 0) + get(a->beta, j, k, 0);
+      if (a->relu) o = only(o > zero, o);
+      put(a->out, at + j, k, half, o);
+    }
+  }
+}
+/* The way back through `finish_row`: the gradient of attention's output, as floats in `grad`, and of the residual. */
+INLINE void start_row(const attention_args *a, const attention_sizes *z, int64_t row, float *grad, float *sums, int half) {
+  vf zero = {0};
+  for (int64_t f = 0; f < z->fields; f++) {
+    int64_t field = row * z->fields + f, at = field * z->width, to = field * a->apart;
+    float *v = grad + f * z->width;
+    if (a->gamma) {
+      float mean = a->stats[2 * field], inverse = a->stats[2 * field + 1];
+      vf first = {0}, second = {0};
+      LANES(j, z->width) { /* lanes past the width have gamma 0 */
+        vf n = (get(a->y, at + j, k, half) - mean) * inverse, gamma = get(a->gamma, j, k, 0), g = get(a->g, at + j, k, half);
+        if (a->relu) g = only(n * gamma + get(a->beta, j, k, 0) > zero, g);
+        put(sums, j, k, 0, get(sums, j, k, 0) + g * n);
+        put(sums, z->width + j, k, 0, get(sums, z->width + j, k, 0) + g);
+        g *= gamma;
+        first += g;
+        second += g * n;
+        put(v, j, k, 0, g);
+      }
+      float one = inverse * sum_of(first) / z->width, two = inverse * inverse * sum_of(second) / z->width;
+      LANES(j, z->width) put(v, j, k, 0, inverse * get(v, j, k, 0) - one - two * (get(a->y, at + j, k, half) - mean));
+    } else
+      LANES(j, z->width) {
+        vf g = get(a->g, at + j, k, half);
+        put(v, j, k, 0, a->relu ? only(get(a->y, at + j, k, half) > zero, g) : g);
+      }
+    if (a->dresidual) LANES(j, z->width) put(a->dresidual, to + j, k, half, get(v, j, k, 0));
+  }
+}
+INLINE void attention_span(const attention_args *a, int64_t first, int64_t last, int64_t depth, int half) {
+  attention_sizes z = sizes_of(a, depth);
+  int64_t row_size = z.fields * a->stride;
+  float *q = calloc((size_t)(3 * z.head + z.turned + 2 * z.weights + z.fields * z.width), sizeof(float)), *kk = q + z.head, *v = kk + z.head;
+  float *qt = v + z.head, *s = qt + z.turned, *mask = s + z.weights, *mixed = mask + z.weights;
+  if (!q) abort();
+  for (int64_t row = first; row < last; row++) {
+    for (int64_t h = 0; h < a->heads; h++) {
+      int64_t from = row * row_size + h * z.depth;
+      call_in(a->x, row, last, row_size, h, a->heads, half);
+      head_of(&z, a->x, from, a->stride, q, half);
+      head_of(&z, a->x, from + z.width, a->stride, kk, half);
+      head_of(&z, a->x, from + 2 * z.width, a->stride, v, half);
+      turn(&z, q, qt);
+      dots(&z, kk, qt, s);
+      softmax(&z, s, a->factor);
+      if (a->drop > 0) { drop_mask(a, &z, row, h, mask); times(&z, s, mask, s); }
+      mix_heads(&z, s, 1, z.lanes, v, mixed, h * z.depth, z.width, 0);
+    }
+    finish_row(a, &z, row, mixed, half);
+  }
   free(q);
 }
-INLINE void attention_back_span(const attention_args *a, int64_t first, int64_t last, int half) {
-  int64_t fields = a->fields, depth = a->depth, padded = (depth + W - 1) / W * W, lanes = (fields + W - 1) / W * W, width = a->heads * depth;
-  int64_t one = fields * padded;
-  float *q = calloc((size_t)(3 * one + 2 * (depth + fields) * lanes), sizeof(float)), *kk = q + one, *g = kk + one, *kt = g + one;
-  float *vt = kt + depth * lanes, *s = vt + depth * lanes, *ds = s + fields * lanes;
+INLINE void attention_back_span(const attention_args *a, int64_t b, int64_t first, int64_t last, int64_t depth, int half) {
+  attention_sizes z = sizes_of(a, depth);
+  int64_t row_size = z.fields * a->stride;
+  float *q = calloc((size_t)(4 * z.head + 2 * z.turned + 4 * z.weights + z.fields * z.width), sizeof(float));
+  float *kk = q + z.head, *v = kk + z.head, *g = v + z.head, *qt = g + z.head, *gt = qt + z.turned;
+  float *s = gt + z.turned, *ds = s + z.weights, *mask = ds + z.weights, *dropped = mask + z.weights, *grad = dropped + z.weights;
+  float *sums = a->sums + b * 2 * z.width;
   if (!q) abort();
-  for (int64_t row = first; row < last; row++)
+  if (a->gamma) memset(sums, 0, (size_t)z.width * 2 * sizeof(float));
+  for (int64_t row = first; row < last; row++) {
+    start_row(a, &z, row, grad, sums, half);
     for (int64_t h = 0; h < a->heads; h++) {
-      int64_t from = row * fields * a->stride + h * depth, at = row * fields * width + h * depth;
-      call_in(a->x, row, last, fields * a->stride, h, a->heads, half);
-      call_in(a->g, row, last, fields * width, h, a->heads, half);
-      head_of(a->x, from, a->stride, fields, depth, padded, q, half);
-      head_of(a->x, from + width, a->stride, fields, depth, padded, kk, half);
-      turned_head_of(a->x, from + width, a->stride, fields, depth, lanes, kt, half);
-      turned_head_of(a->x, from + 2 * width, a->stride, fields, depth, lanes, vt, half);
-      head_of(a->g, at, width, fields, depth, padded, g, half);
-      dots(q, kt, s, fields, depth, padded, lanes);
-      softmax_rows(s, fields, lanes, a->factor);
-      dots(g, vt, ds, fields, depth, padded, lanes);
-      if (a->drop > 0) drop_weights(a, row, h, ds, lanes);
-      for (int64_t i = 0; i < fields; i++) {
-        float mean = 0;
-        for (int64_t j = 0; j < fields; j++) mean += s[i * lanes + j] * ds[i * lanes + j];
-        for (int64_t j = 0; j < fields; j++) ds[i * lanes + j] = a->factor * s[i * lanes + j] * (ds[i * lanes + j] - mean);
+      int64_t from = row * row_size + h * z.depth;
+      call_in(a->x, row, last, row_size, h, a->heads, half);
+      call_in(a->g, row, last, z.fields * z.width, h, a->heads, half);
+      if (a->y) call_in(a->y, row, last, z.fields * z.width, h, a->heads, half);
+      head_of(&z, a->x, from, a->stride, q, half);
+      head_of(&z, a->x, from + z.width, a->stride, kk, half);
+      head_of(&z, a->x, from + 2 * z.width, a->stride, v, half);
+      head_of(&z, grad, h * z.depth, z.width, g, 0);
+      turn(&z, q, qt);
+      turn(&z, g, gt);
+      dots(&z, kk, qt, s);
+      softmax(&z, s, a->factor);
+      dots(&z, v, gt, ds);
+      if (a->drop > 0) {
+        drop_mask(a, &z, row, h, mask);
+        times(&z, ds, mask, ds);
+        times(&z, s, mask, dropped);
       }
-      if (a->drop > 0) drop_weights(a, row, h, s, lanes);
-      for (int64_t f = 0; f < fields; f++)
-        LANES(d, depth) {
-          int64_t to = from + f * a->stride + d;
-          put(a->out, to, k, half, mixed(ds, kk, f, d, fields, padded, lanes, 0));
-          put(a->out, to + width, k, half, mixed(ds, q, f, d, fields, padded, lanes, 1));
-          put(a->out, to + 2 * width, k, half, mixed(s, g, f, d, fields, padded, lanes, 1));
-          if (a->residual) put(a->out, to + 3 * width, k, half, *(const vf_any *)(g + f * padded + d));
-        }
+      for (int64_t i = 0; i < z.lanes; i += W) {
+        vf mean = {0};
+        for (int64_t j = i; j < z.fields * z.lanes; j += z.lanes) mean += *(vf_any *)(s + j) * *(vf_any *)(ds + j);
+        for (int64_t j = i; j < z.fields * z.lanes; j += z.lanes)
+          *(vf_any *)(ds + j) = a->factor * *(vf_any *)(s + j) * (*(vf_any *)(ds + j) - mean);
+      }
+      mix_heads(&z, ds, 1, z.lanes, kk, a->out, from, a->stride, half);
+      mix_heads(&z, ds, z.lanes, 1, q, a->out, from + z.width, a->stride, half);
+      mix_heads(&z, a->drop > 0 ? dropped : s, z.lanes, 1, g, a->out, from + 2 * z.width, a->stride, half);
     }
+  }
   free(q);
 }
 static void attention_block(const void *args, int64_t b) {
   const attention_args *a = args;
   SPAN(a->n, b, BLOCKS);
-  if (a->half) attention_span(a, first, last, 1); else attention_span(a, first, last, 0);
+  if (a->depth == 32 && a->half) attention_span(a, first, last, 32, 1);
+  else if (a->depth == 32) attention_span(a, first, last, 32, 0);
+  else attention_span(a, first, last, a->depth, a->half);
 }
 static void attention_back_block(const void *args, int64_t b) {
   const attention_args *a = args;
   SPAN(a->n, b, BLOCKS);
-  if (a->half) attention_back_span(a, first, last, 1); else attention_back_span(a, first, last, 0);
+  if (a->depth == 32 && a->half) attention_back_span(a, b, first, last, 32, 1);
+  else if (a->depth == 32) attention_back_span(a, b, first, last, 32, 0);
+  else attention_back_span(a, b, first, last, a->depth, a->half);
 }
-/* out = dropout(softmax(factor Q K')) V (+ the fourth block) per head; x [n, fields, stride] holds Q, K, V (and a residual) side by side. */
-EXPORT void cs_attention_forward(const void *x, void *out, int64_t n, int64_t fields, int64_t heads, int64_t depth, int64_t stride,
-                                 float factor, float drop, uint64_t seed, int half, int threads) {
-  attention_args a = {.x = x, .out = out, .n = n, .fields = fields, .heads = heads, .depth = depth, .stride = stride, .factor = factor,
-                      .drop = drop, .seed = seed, .half = half, .residual = stride > 3 * heads * depth};
+/* out = relu(norm(dropout(softmax(factor Q K')) V + residual)) per head; x [n, fields, stride] holds Q, K, V side by side.
+ * The fields' residuals (or NULL) are `apart` values apart. gamma NULL: no norm; else `before` gets what the norm is given,
+ * and `stats` [n, fields, 2] its mean and 1/deviation. */
+EXPORT void cs_attention_forward(const void *x, const void *residual, void *out, void *before, float *stats, const float *gamma,
+                                 const float *beta, int64_t n, int64_t fields, int64_t heads, int64_t depth, int64_t stride, int64_t apart, float factor, float drop,
+                                 uint64_t seed, float eps, int relu, int half, int threads) {
+  attention_args a = {.x = x, .residual = residual, .out = out, .before = before, .stats = stats, .gamma = gamma, .beta = beta, .n = n, .fields = fields,
+                      .heads = heads, .depth = depth, .stride = stride, .apart = apart, .factor = factor, .drop = drop, .seed = seed,
+                      .eps = eps, .relu = relu, .half = half};
   run(attention_block, &a, BLOCKS, threads);
 }
-/* Gradient of x, from that of out; the weights are computed again. */
-EXPORT void cs_attention_backward(const void *x, const void *g, void *dx, int64_t n, int64_t fields, int64_t heads, int64_t depth,
-                                  int64_t stride, float factor, float drop, uint64_t seed, int half, int threads) {
-  attention_args a = {.x = x, .g = g, .out = dx, .n = n, .fields = fields, .heads = heads, .depth = depth, .stride = stride,
-                      .factor = factor, .drop = drop, .seed = seed, .half = half, .residual = stride > 3 * heads * depth};
+/* Gradients of x and of the residual (`dresidual` may be NULL), from g, that of out; the weights are computed again. y is `before` of
+ * the forward pass, or out without a norm (NULL without ReLU too). Gives those of gamma and beta. Returns -1 if out of memory. */
+EXPORT int cs_attention_backward(const void *x, const void *g, const void *y, const float *stats, void *dx, void *dresidual, const float *gamma,
+                                 const float *beta, float *dgamma, float *dbeta, int64_t n, int64_t fields, int64_t heads, int64_t depth, int64_t stride,
+                                 int64_t apart, float factor, float drop, uint64_t seed, float eps, int relu, int half, int threads) {
+  int64_t width = heads * depth;
+  attention_args a = {.x = x, .g = g, .y = y, .stats = (float *)stats, .out = dx, .dresidual = dresidual, .gamma = gamma, .beta = beta, .n = n, .fields = fields,
+                      .heads = heads, .depth = depth, .stride = stride, .apart = apart, .factor = factor, .drop = drop, .seed = seed,
+                      .eps = eps, .relu = relu, .half = half};
+  a.sums = malloc((size_t)BLOCKS * 2 * width * sizeof(float));
+  double *total = malloc((size_t)width * sizeof(double));
+  if (!a.sums || !total) { free(a.sums); free(total); return -1; }
   run(attention_back_block, &a, BLOCKS, threads);
+  for (int which = 0; gamma && which < 2; which++) {
+    totals(a.sums, width, which, total);
+    for (int64_t j = 0; j < width; j++) (which ? dbeta : dgamma)[j] = (float)total[j];
+  }
+  free(a.sums);
+  free(total);
+  return 0;
 }

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-VERSION = 4
+VERSION = 5
 
 # name -> (result, arguments); p pointer, i int64, n int, f float, u uint64
 _SIGNATURES = {
@@ -33,8 +33,8 @@ _SIGNATURES = {
     "cs_norm_backward": ("n", "ppppiipppppfnn"),
     "cs_drop": ("", "pifunn"),
     "cs_relu_backward": ("n", "ppppiifnn"),
-    "cs_attention_forward": ("", "ppiiiiiffunn"),
-    "cs_attention_backward": ("", "pppiiiiiffunn"),
+    "cs_attention_forward": ("", "pppppppiiiiiiffufnnn"),
+    "cs_attention_backward": ("n", "ppppppppppiiiiiiffufnnn"),
     "cs_cross_forward": ("", "ppppiinn"),
     "cs_cross_backward": ("n", "ppppppiinn"),
 }
