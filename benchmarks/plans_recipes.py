@@ -110,24 +110,31 @@ def recipe(searches: str | Path, method: str, known: dict[str, Facts]) -> Recipe
 
 
 def _smaller(plain: Facts, found: Facts, _: tuple[Step, ...]) -> Recipe:
-    """Return the backbone with another dimension for all vectors: its tables are about as large as those found."""
-    rest = plain["embedding"] - plain["rows"] * plain["dim"]
-    dim = max(1, round((found["embedding"] - rest) / plain["rows"]))
+    """Return the backbone with the dimension for all vectors that comes nearest to the size of what was found."""
+    sizes = {int(dim): size for dim, size in plain["embedding_by_dim"].items()}
+    dim = min(sizes, key=lambda dim: abs(sizes[dim] - found["embedding"]))
     if dim == plain["dim"]:
         raise Refused(f"the uniform dimension of that size is the plain one, {dim}")
     return Recipe(dim=dim)
 
 
 def _features(search: str) -> Callable[[Facts, Facts, tuple[Step, ...]], Recipe]:
-    def made(plain: Facts, found: Facts, _: tuple[Step, ...]) -> Recipe:
+    """Return a control that keeps as many features, or for methods that cut columns too as large a share."""
+
+    def made(plain: Facts, found: Facts, chain: tuple[Step, ...]) -> Recipe:
         fixed = FIRST * plain["slots"]
         rows = found["embedding"] * plain["rows"] / plain["embedding"]
-        return Recipe((Step(search, {"share": _share((rows - fixed) / (plain["rows"] - fixed))}),))
+        share = (rows - fixed) / (plain["rows"] - fixed)
+        if chain[0].search == "optfs":
+            share = found["scores"][0]["kept"]
+        return Recipe((Step(search, {"share": _share(share)}),))
 
     return made
 
 
 def _columns(search: str) -> Callable[[Facts, Facts, tuple[Step, ...]], Recipe]:
+    """Return a control that cuts as many values of the main table, in the blocks of the method if it has any."""
+
     def made(plain: Facts, found: Facts, chain: tuple[Step, ...]) -> Recipe:
         values = (plain["rows"] - FIRST * plain["slots"]) * plain["dim"]
         cut = _share((plain["embedding"] - found["embedding"]) / values)

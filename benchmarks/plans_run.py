@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 
 from clicksmith.bench.row import write_array
 from clicksmith.bench.settings import Contestant, contestants, settings_for
@@ -25,13 +26,14 @@ from clicksmith.evaluate.predictions import Predictions
 from clicksmith.fitting.asked import AskedSchema
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
+from clicksmith.models.spec import CTRModel
 from clicksmith.plan import Pairs, Plan
 from clicksmith.run import Run, write_json
 from clicksmith.search.job import search, start_of
 from clicksmith.serve.size import size_of
 from latency import timed
 from machine import machine
-from plans_recipes import Asked, Facts, Recipe, Refused, needs, recipe
+from plans_recipes import PLAIN, Asked, Facts, Recipe, Refused, needs, recipe
 
 METRICS = ("auc", "logloss")
 LABELS = "test_labels.npy"
@@ -52,8 +54,9 @@ class Clock(Quiet):
         self.seconds += time.process_time() - self.began
 
     def said(self, text: str) -> None:
-        """Keep it."""
-        self.lines.append(text)
+        """Keep it, but for what the record says elsewhere."""
+        if not text.startswith(("split: ", "rows: ", "plan: ")):
+            self.lines.append(text)
 
     def noted(self, text: str) -> None:
         """Keep it."""
@@ -97,10 +100,13 @@ def _made(asked: Asked, wanted: Recipe) -> Facts:
     _store(asked, Predictions.open(made.folder.predictions("test")))
     curve = [line for line in made.folder.read_log() if line["kind"] == "evaluation"]
     best = max(curve, key=lambda line: line["valid"][one.settings.monitor])
+    facts = _size(made, data.test)
+    if asked.method == PLAIN:
+        facts["embedding_by_dim"] = _sizes(asked, made)
     return {
         "searches": msgspec.to_builtins(wanted.steps),
         **{part: {name: made.metrics[part][name] for name in METRICS} for part in ("valid", "test")},
-        **_size(made, data.test),
+        **facts,
         "cpu_seconds": {name: round(seconds, 2) for name, seconds in spent.items()},
         "epochs": len(curve),
         "best_epoch": best["epoch"],
@@ -124,6 +130,17 @@ def contestant(asked: Asked, dim: int | None) -> Contestant:
     """Return the backbone with the benchmark's tuned settings, or with vectors of another length."""
     (found,) = contestants(settings_for(asked.dataset), [asked.backbone], train=asked.train)
     return found if dim is None else replace(found, spec=found.function(**{**found.options, "dim": dim}))
+
+
+def _sizes(asked: Asked, made: Run) -> dict[int, int]:
+    """Return how many parameters embed at other dimensions, up to four times the tuned one."""
+    artifact = made.predictor().artifact
+    found: dict[int, int] = {}
+    for dim in range(1, 4 * artifact.spec.embed.dim + 1):
+        with torch.device("meta"):
+            spec = contestant(asked, dim).spec
+            found[dim] = CTRModel(spec, artifact.encoder.layout).parameter_counts().embedding
+    return found
 
 
 def _size(made: Run, rows: Rows) -> Facts:

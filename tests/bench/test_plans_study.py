@@ -20,6 +20,9 @@ SEARCHES = """
 search = "optfs"
 options = { epochs = 1, penalty = 1e-3, gate_rate = 0.03 }
 
+[[optembed]]
+search = "optembed"
+
 [[small]]
 search = "graphhash"
 options = { left = "user", right = "ad", rows = 0.5 }
@@ -29,6 +32,7 @@ search = "optembed"
 options = { max_ratio = 0.6, generations = 1, mutations = 2, crossovers = 2 }
 """
 PLAIN = {"embedding": 1100, "rows": 100, "slots": 5, "dim": 10, "best_epoch": 7}
+PLAIN["embedding_by_dim"] = {str(dim): 100 * (dim + 1) for dim in range(1, 41)}
 
 
 @pytest.fixture
@@ -53,14 +57,19 @@ def test_every_method_of_a_data_set_has_options_that_its_search_takes(dataset):
 
 
 def test_a_control_has_the_size_of_what_was_found(searches):
-    found = {"embedding": 550}
+    found = {"embedding": 550, "scores": [{"kept": 0.3}]}
     known = {"plain": PLAIN, "optfs": found, "small": found}
     (random,) = recipes.recipe(searches, "optfs-random", known).steps
-    assert random.options["share"] * 90 + 10 == pytest.approx(50)  # 11 numbers a row; 10 rows are never dropped
+    assert random.options == {"share": 0.3}
     assert recipes.recipe(searches, "small-dim", known).dim == 4  # 100 rows of 4 and of one first-order weight: 500
+    whole = known | {"optembed": found}
+    (frequent,) = recipes.recipe(searches, "optembed-frequent", whole).steps
+    assert frequent.options["share"] * 90 + 10 == pytest.approx(50)  # 11 numbers a row; 10 rows are never dropped
+    (columns,) = recipes.recipe(searches, "optembed-columns_random", whole).steps
+    assert columns.options == {"share": 550 / 900}
     assert recipes.recipe(searches, "warm", known).steps[0].options == {"epochs": 7}
     with pytest.raises(recipes.Refused, match="share"):
-        recipes.recipe(searches, "optfs-random", known | {"optfs": {"embedding": 2000}})
+        recipes.recipe(searches, "optembed-frequent", whole | {"optembed": {"embedding": 2000}})
     with pytest.raises(recipes.Refused, match="plain one, 10"):
         recipes.recipe(searches, "small-dim", known | {"small": {"embedding": 1090}})
 

@@ -9,6 +9,8 @@ import torch
 
 from clicksmith.embed.rows import row_stores
 from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.layout import PADDING, ZERO
+from clicksmith.encode.store import Store
 from clicksmith.errors import DivergedError, UsageError
 from clicksmith.fields.pairs import RelaxedModule
 from clicksmith.fitting.job import fit
@@ -68,6 +70,16 @@ def test_counts_tell_what_is_memorised_from_what_is_a_product(tmp_path):
     _, store = Encoder.fit_encode(SCHEMA, planted(30_000), tmp_path / "rows")
     found = method.by_counts(gains(store, method.pairs_of(store.layout)))
     assert method.useful(found) == TRUE
+
+
+def test_values_that_a_plan_dropped_count_as_missing_ones(tmp_path):
+    _, store = Encoder.fit_encode(SCHEMA, planted(2000), tmp_path / "rows")
+    rows = store.slice(0, store.rows)
+    found = []
+    for nothing in (ZERO, PADDING):
+        ids = np.where(rows.ids > 12, nothing, rows.ids).astype(np.int32)
+        found.append(gains(Store.of(replace(rows, ids=ids), store.layout), method.pairs_of(store.layout)))
+    assert found[0] == found[1]
 
 
 def test_every_planted_pair_gets_its_operation_and_every_other_stays_naive(tmp_path):

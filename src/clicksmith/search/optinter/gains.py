@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.encode.crosses import PIECE, buckets_of
+from clicksmith.encode.layout import PADDING
 from clicksmith.encode.store import Store
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,7 @@ def gains(store: Store, pairs: tuple[tuple[str, str], ...], *, rows: int = 1 << 
     at = {c.name: i for i, c in enumerate(store.layout.ids)}
     total = min(rows, store.rows)
     ids = np.concatenate([store.slice(s, min(s + PIECE, total)).ids for s in range(0, total, PIECE)])
+    ids = np.maximum(ids, PADDING)  # values that a Plan dropped are as those that are missing
     y = np.asarray(store.targets["labels"][:total, 0], np.float64)
     half = np.random.default_rng(0).permutation(total) % 2 == 0
     shifts = {name: _shifts(ids[:, at[name]], y, half) for name in {n for pair in pairs for n in pair}}
