@@ -5,7 +5,7 @@ import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape
 from clicksmith.errors import CompositionError
-from clicksmith.interact.graph import FieldGraph, GRUStep, ScoredFields
+from clicksmith.interact.graph import FieldGraph, GraphLayer, GRUStep, ScoredFields
 
 N, DIM = 4, 3
 SHAPE = FieldShape(tuple(Field(f"f{i}", "id") for i in range(N)), DIM)
@@ -71,3 +71,10 @@ def test_the_logit_weighs_each_fields_score():
 def test_a_graph_without_edges_is_refused():
     with pytest.raises(CompositionError, match=r"^'field_graph' of layers=3 over 1 fields passes no message;"):
         FieldGraph().grow(FieldShape(SHAPE.fields[:1], DIM))
+
+
+def test_messages_start_small_so_that_many_rounds_do_not_blow_up():
+    torch.manual_seed(0)
+    layer = GraphLayer(10, 10)
+    assert layer.give.weight.std().item() == pytest.approx(0.1, rel=0.1)
+    assert layer.take.weight.std().item() == pytest.approx(0.1, rel=0.1)

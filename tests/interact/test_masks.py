@@ -55,3 +55,10 @@ def test_the_flat_vectors_are_normalised_field_by_field():
 def test_nonsense_sizes_are_refused():
     with pytest.raises(CompositionError, match=r"^mask blocks of units=64, count=0, ratio=2\.0: all must be positive,"):
         MaskBlocks(count=0).width(3)
+
+
+def test_each_mask_is_drawn_as_if_it_stood_alone():
+    torch.manual_seed(0)
+    gather = MaskBlocks(units=5, count=8, ratio=2.0).build(20, SHAPE).gather.weight
+    alone = (2 / (SHAPE.flat + 40)) ** 0.5  # Xavier-normal of one block: 40 outputs, not 320
+    assert gather.std().item() == pytest.approx(alone, rel=0.1)

@@ -50,3 +50,9 @@ def test_what_cannot_be_gated_is_refused():
         PersonalMLP(units=()).width(3)
     with pytest.raises(CompositionError, match=r"^context of 'personal': no field named 'usr'\. Did you mean 'user'\?"):
         PersonalMLP(fields=("usr",)).build(7, SHAPE)
+
+
+def test_the_gates_of_each_layer_are_drawn_as_if_they_stood_alone():
+    torch.manual_seed(0)
+    read = PersonalMLP(units=(8,) * 8, gate_units=40).build(SHAPE.flat, SHAPE).read.weight
+    assert read.std().item() == pytest.approx((2 / (read.shape[1] + 40)) ** 0.5, rel=0.1)

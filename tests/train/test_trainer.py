@@ -11,7 +11,7 @@ from worlds import LAYOUT, clicks
 
 from clicksmith.batch.batch import Inputs
 from clicksmith.batch.loader import Loader
-from clicksmith.embed.rows import row_stores
+from clicksmith.embed.rows import RowStore, row_stores
 from clicksmith.embed.sockets import Task
 from clicksmith.encode.layout import Slot
 from clicksmith.encode.rows import EncodedRows
@@ -22,6 +22,7 @@ from clicksmith.loss import BinaryCrossEntropy
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel
 from clicksmith.train.predict import predict_logits
+from clicksmith.train.rows import RowAdam
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
 
@@ -140,6 +141,33 @@ def test_clipping_bounds_the_step():
         after = weights(model)
         moved.append(sum(float((after[n] - before[n]).square().sum()) for n in before) ** 0.5)
     assert moved[0] == pytest.approx(1e-3, rel=1e-2) and moved[1] > 0.01
+
+
+def test_clipping_keeps_the_direction_of_the_whole_loss_its_l2_included():
+    moved = []
+    for limit in (1e-3, None):
+        model = small()
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        settings = msgspec.structs.replace(
+            QUICK, steps=1, optimizer="sgd", learning_rate=1.0, clip_norm=limit, table_l2=30.0, dense_l2=0.03
+        )
+        train(model, TRAIN, None, settings)
+        moved.append(torch.cat([(p.detach() - before[n]).flatten() for n, p in model.named_parameters()]))
+    assert moved[0].norm() < 0.1 * moved[1].norm()
+    assert torch.cosine_similarity(moved[0], moved[1], 0) > 0.9999
+
+
+def test_dense_updates_clip_the_l2_with_the_gradient():
+    store = RowStore((("id", 5),), 2, std=1.0)
+    plain = torch.nn.Parameter(store.weight.detach().clone())
+    ours, theirs = RowAdam(store, update="dense", l2=0.5), torch.optim.Adam([plain])
+    for scale in (0.01, 1.0, 0.1):  # Adam forgets a scale that stays the same
+        store(torch.tensor([[1], [3]]), store.offsets(("id",))).sum().backward()
+        ours.step(1e-3, scale)
+        plain.grad = 0.5 * scale * plain.detach()
+        plain.grad[[1, 3]] += scale
+        theirs.step()
+    torch.testing.assert_close(store.weight, plain)
 
 
 def test_training_stops_when_it_gets_no_better_and_gives_back_the_best_weights():

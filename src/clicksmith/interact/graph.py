@@ -92,6 +92,8 @@ class GraphLayer(nn.Module):
         self.give = PerField(fields, dim, dim, bias=False)
         self.take = PerField(fields, dim, dim, bias=False)
         self.bias = nn.Parameter(torch.zeros(dim))
+        for matrices in (self.give, self.take):  # small, as in the common implementation: many rounds add up
+            nn.init.normal_(matrices.weight, std=(2.0 / (dim * (dim + fields))) ** 0.5)
 
     def forward(self, graph: Tensor, x: Tensor) -> Tensor:
         """Return the message to every field."""

@@ -9,7 +9,7 @@ from clicksmith.embed.sockets import Block, Layer
 from clicksmith.errors import CompositionError
 from clicksmith.interact.compose import Flat
 from clicksmith.interact.per_field import PerField, PerFieldNorm
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, draw_apart
 
 
 class NormedFlat(Block, frozen=True):
@@ -90,6 +90,7 @@ class MaskBlocksLayer(nn.Module):
         inner = max(1, int(width * part.ratio))
         self.count = part.count
         self.gather = Linear(flat, part.count * inner)
+        draw_apart(self.gather, part.count)
         self.spread = PerField(part.count, inner, width)
         self.hidden = PerField(part.count, width, part.units, bias=not part.norm)
         self.norm = PerFieldNorm(part.count, part.units) if part.norm else None

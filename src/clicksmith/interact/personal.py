@@ -9,7 +9,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Select, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
 from clicksmith.interact.mlp import MLP
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, draw_apart
 from clicksmith.schema.columns import Role
 
 
@@ -81,6 +81,7 @@ class PersonalLayers(nn.Module):
         super().__init__()
         self.layers, self.gates = nn.ModuleList(layers), nn.ModuleList(gates)
         self.read = read
+        draw_apart(read, len(gates))
         self.view = view
 
     def forward(self, x: Tensor, fields: Fields) -> Tensor:

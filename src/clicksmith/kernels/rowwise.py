@@ -22,6 +22,10 @@ class Decay:
     l2: float = 0.0
     counts: Tensor | None = None
 
+    def scaled(self, scale: float) -> "Decay":
+        """Return the L2 of a loss whose gradient is clipped: it belongs to the loss and is clipped with it."""
+        return self if scale == 1.0 else Decay(self.l2 * scale, self.counts)
+
     def of(self, rows: Tensor) -> Tensor | float:
         """Return the factor per row [n, 1], or one for all."""
         return self.l2 if self.counts is None else self.l2 / self.counts[rows].clamp(min=1).unsqueeze(1)

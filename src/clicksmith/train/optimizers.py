@@ -47,7 +47,8 @@ class Optimizers:
         """Apply and forget the gradients."""
         scale = 1.0 if self.settings.clip_norm is None else self._scale(self.settings.clip_norm)
         if self.dense is not None:
-            self.dense.param_groups[0]["lr"] = learning_rate
+            group = self.dense.param_groups[0]
+            group["lr"], group["weight_decay"] = learning_rate, self.settings.dense_l2 * scale
             self.dense.step()
             self.dense.zero_grad(set_to_none=True)
         self.rows.step(learning_rate, scale)

@@ -80,7 +80,7 @@ class RowOptimizer:
         self.pending.clear()
 
     def step(self, lr: float, scale: float = 1.0) -> None:
-        """Apply what was collected, times `scale`, with learning rate `lr`."""
+        """Apply what was collected and the L2, both times `scale`, with learning rate `lr`."""
         rows, grad = self.merged()
         with torch.no_grad():
             self._apply(rows, grad, lr, scale)
@@ -105,7 +105,7 @@ class RowSGD(RowOptimizer):
     """Stochastic gradient descent; rows without a gradient do not move, so there is nothing to catch up."""
 
     def _apply(self, rows: Tensor, grad: Tensor, lr: float, scale: float) -> None:
-        rowwise.sgd_rows(self.weight, rows, grad, lr, decay=self.decay, scale=scale)
+        rowwise.sgd_rows(self.weight, rows, grad, lr, decay=self.decay.scaled(scale), scale=scale)
 
 
 class RowAdagrad(RowOptimizer):
@@ -126,7 +126,7 @@ class RowAdagrad(RowOptimizer):
         self.v = torch.full_like(self.weight, initial)
 
     def _apply(self, rows: Tensor, grad: Tensor, lr: float, scale: float) -> None:
-        rowwise.adagrad_rows(self.weight, self.v, rows, grad, lr, self.eps, decay=self.decay, scale=scale)
+        rowwise.adagrad_rows(self.weight, self.v, rows, grad, lr, self.eps, decay=self.decay.scaled(scale), scale=scale)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums of squares."""
@@ -186,9 +186,11 @@ class RowAdam(RowOptimizer):
         at = rowwise.AdamStep(self.steps, lr, self.betas, self.eps)
         if self.grad is not None:
             ops.add_rows(self.grad, rows, grad)
-            rowwise.adam_dense(self.weight, self.state, self.grad, at, l2=self.decay.l2, scale=scale)
+            rowwise.adam_dense(self.weight, self.state, self.grad, at, l2=self.decay.l2 * scale, scale=scale)
             return
-        rowwise.adam_rows(self.weight, self.state, rows, grad, at, decay=self.decay, scale=scale, replay=self.replay)
+        rowwise.adam_rows(
+            self.weight, self.state, rows, grad, at, decay=self.decay.scaled(scale), scale=scale, replay=self.replay
+        )
         if self.replay is not None:
             self.replay.advance(lr)
 

@@ -34,7 +34,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     lr_floor: float = 1e-6
     """The learning rate does not fall below this."""
     clip_norm: float | None = 10.0
-    """Scale the gradient of the loss down to this norm, over all weights. L2 is added after it."""
+    """Scale the gradient of the loss down to this norm, over all weights; its L2, which the norm leaves out, alike."""
 
     table_update: Update = "auto"
     """How Adam updates tables. dense: every row in every step. exact: the same result, at the cost of the rows of the
