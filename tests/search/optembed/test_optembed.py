@@ -2,9 +2,9 @@
 
 import msgspec
 import numpy as np
-import polars as pl
 import pytest
 import torch
+from features_world import NAMES, SCHEMA, planted
 from ranked_world import RANKS, ranked
 from scipy.stats import spearmanr
 
@@ -17,10 +17,10 @@ from clicksmith.models import model_spec
 from clicksmith.models.planned import spec_under
 from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
 from clicksmith.plan.apply import apply_plan
-from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.job import search
 from clicksmith.search.optembed.method import search_optembed
 from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.search.optembed.supernet import wide
 from clicksmith.serve.artifact import load
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.start import load_start
@@ -87,23 +87,6 @@ def test_richer_fields_get_more_columns():
     assert spearmanr(RANKS, widths).statistic >= 0.8
 
 
-NAMES = tuple(f"f{i}" for i in range(6))
-SCHEMA = Schema(fields=tuple(Categorical(name) for name in NAMES), label=Label("click"))
-
-
-def planted(rows, seed=0, values=100):
-    """Fields 0-2: the even values say something, the odd ones nothing; fields 3-5 are noise. Zipf-like counts."""
-    truth, random = np.random.default_rng(7), np.random.default_rng(seed)
-    weights = 1.0 / np.arange(1, values + 1) ** 0.7
-    ids = np.stack([random.choice(values, rows, p=weights / weights.sum()) for _ in NAMES], 1)
-    effects = truth.choice([-1.2, 1.2], (3, values)) * (np.arange(values) % 2 == 0)
-    logit = sum(effects[f][ids[:, f]] for f in range(3))
-    click = random.random(rows) < 1 / (1 + np.exp(-logit))
-    return pl.DataFrame(
-        {name: [f"v{x:03}" for x in ids[:, i]] for i, name in enumerate(NAMES)} | {"click": click.astype(int)}
-    )
-
-
 def test_noise_is_pruned_before_what_is_useful_and_another_backbone_is_refitted(tmp_path):
     rows, valid = planted(20_000), planted(6000, 1)
     asked = {"batch_size": 512, "learning_rate": 5e-3, "table_l2": 1e-3, "l2_mode": "dense", "monitor": "auc"}
@@ -147,7 +130,9 @@ def test_the_start_file_holds_the_supernets_kept_rows_and_columns(widths, tmp_pa
     spec = spec_for("deepfm", {"dim": 4, "units": (4,), "dropout": 0.0}, SCHEMA)
     compact = new_model(spec_under(applied, spec), applied.encoder.layout, 5)
     load_start(compact, tmp_path / "plan.json.start.safetensors")
-    plain = new_model(spec, encoder.layout, 0)  # the supernet draws as the plain model does
+    table = wide(spec.embed.table, encoder.layout, 4)
+    drawn = msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, table=table))
+    plain = new_model(drawn, encoder.layout, 0)  # the supernet draws as the plain model does, but for the deviation
     assert plan.parts
     features = {s: a.values for part in plan.parts if isinstance(part, KeptFeatures) for s, a in part.slots.items()}
     cut = {s: b[0].columns for part in plan.parts if isinstance(part, Columns) for s, b in part.slots.items()}

@@ -14,9 +14,10 @@ from clicksmith.errors import CompositionError, DivergedError, UsageError
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel
 from clicksmith.search.optembed.gate import Thresholds
-from clicksmith.search.optembed.method import search_optembed, supernet
+from clicksmith.search.optembed.method import search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.step import long_tail, step
+from clicksmith.search.optembed.supernet import supernet
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
@@ -140,7 +141,7 @@ def test_errors_say_what_to_do():
         Thresholds(alpha=-1)
     settings = TrainSettings(epochs=1, batch_size=128, device="cpu")
     with pytest.raises(UsageError, match=r"prune every one of 280 ids .*lower alpha"):
-        search_optembed(model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(alpha=1e6, threshold_rate=1e6))
+        search_optembed(model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(alpha=1e8, threshold_rate=1.0))
     with pytest.raises(CompositionError, match="a gate on its ids already"):
         supernet(supernet(model_spec("fm"), OptEmbed(), SMALL.layout), OptEmbed(), SMALL.layout)
     _, gate = watched()

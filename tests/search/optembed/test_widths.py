@@ -15,9 +15,10 @@ from clicksmith.embed.table import Plain
 from clicksmith.errors import UsageError
 from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel, shapes_of
-from clicksmith.search.optembed.method import pricing, supernet
 from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.search.optembed.price import pricing
 from clicksmith.search.optembed.score import Scorer, chosen
+from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import Sampled, grid
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 from clicksmith.testing.subject import Subject, require_close

@@ -1,6 +1,6 @@
 """OptEmbed's search: the supernet is trained, ids under the thresholds are pruned, widths are evolved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,26 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.embed.rows import row_stores
-from clicksmith.embed.table import Plain
-from clicksmith.encode.layout import UNSEEN
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
-from clicksmith.errors import CompositionError, UsageError
+from clicksmith.errors import UsageError
 from clicksmith.files import write_bytes
 from clicksmith.fitting.asked import new_model
 from clicksmith.identity import digest
-from clicksmith.models.spec import CTRModel, ModelSpec, shapes_of
+from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, Block, Columns, FoundBy, KeptFeatures
 from clicksmith.search.method import Asked, Method
 from clicksmith.search.optembed.evolution import Evolution, Scored, Widths, smallest_within
-from clicksmith.search.optembed.gate import ThresholdGate, Thresholds
+from clicksmith.search.optembed.gate import ThresholdGate
 from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.search.optembed.price import Kept, check_budget, pricing
 from clicksmith.search.optembed.probe import first, probes
 from clicksmith.search.optembed.score import Scorer, chosen
 from clicksmith.search.optembed.start import started
-from clicksmith.search.optembed.widths import Sampled, SampledTable, grid
+from clicksmith.search.optembed.supernet import supernet
+from clicksmith.search.optembed.widths import SampledTable
 from clicksmith.train.counts import id_counts
 from clicksmith.train.monitor import check_monitor
 from clicksmith.train.progress import Progress
@@ -37,7 +37,8 @@ from clicksmith.train.settings import TrainSettings
 from clicksmith.train.start import save_start
 from clicksmith.train.trainer import train as train_model
 
-Kept = dict[str, NDArray[np.bool_]]
+FALL = 0.01
+"""Of validation AUC, what is worth a note."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,6 @@ class Found:
         if cut:
             found.append(Columns(dim=dim, slots=cut, numbering={s: numbering[s] for s in cut}, found_by=by))
         return tuple(found)
-
-
-def supernet(spec: ModelSpec, options: OptEmbed, layout: Any) -> ModelSpec:
-    """Return the backbone with thresholds on every id, and drawn widths where it has a main table to cut."""
-    embed = spec.embed
-    if embed.ids is not None:
-        raise CompositionError(f"the backbone has a gate on its ids already ({embed.ids}); search without it.")
-    gate = Thresholds(mode=options.mode, rate=options.threshold_rate, alpha=options.alpha)
-    table = embed.table
-    if "vectors" in shapes_of(spec, layout).reads and isinstance(table, Plain):
-        grid(options.widths, embed.dim)
-        table = Sampled(inner=table, widths=options.widths)
-    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, ids=gate, table=table))
 
 
 def search_optembed(
@@ -125,9 +113,11 @@ def search_optembed(
     if options.evidence:
         gate.weigh(id_counts(train), options.evidence)
     once = msgspec.structs.replace(settings, accumulate=1)
-    train_model(model, train, stop, once, run_dir=None if folder is None else folder / "training", progress=progress)
+    result = train_model(
+        model, train, stop, once, run_dir=None if folder is None else folder / "training", progress=progress
+    )
     kept = gate.kept()
-    notes = _told(gate, kept, settings)
+    notes = [*_told(gate, kept, settings), *outrun(result.history, options)]
     for note in notes:
         said(note)
     gate.fix(kept)
@@ -137,7 +127,7 @@ def search_optembed(
     budget = options.max_parameters
     budget = int(full * options.max_ratio) if options.max_ratio is not None else budget
     if sampled is None:
-        _check_budget(budget, price(()))
+        check_budget(budget, price(()))
         notes.append("the backbone has no main table of its own vectors: ids were pruned, and no widths chosen.")
         return Found(kept, {}, price(()), (), tuple(notes), model)
     asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed])
@@ -209,37 +199,6 @@ class _WidthSearch:
             write_bytes(self.file, msgspec.json.encode({"asked": self.asked, "state": self.evolution.state()}))
 
 
-def pricing(model: CTRModel, kept: Kept, table: SampledTable | None) -> Callable[[Widths], int]:
-    """Return the function from widths to the row-indexed parameters of the model under the Plan."""
-    stays = {slot: int(mask[UNSEEN + 1 :].sum()) for slot, mask in kept.items()}
-    mine = {id(store) for store in row_stores(table)} if table is not None else set[int]()
-    fixed = 0
-    for store in row_stores(model):
-        if id(store) not in mine:
-            fixed += store.dim * sum(FIRST + stays[slot] if slot in stays else rows for slot, rows in store.slots)
-    dim = 0 if table is None else len(table.columns)
-    counts = [] if table is None else [stays[slot] for slot in table.slots]
-
-    def price(widths: Widths) -> int:
-        total = fixed
-        for count, width in zip(counts, widths, strict=True):
-            if count == 0 or width == dim:
-                total += (FIRST + count) * dim
-            else:  # unseen keeps a whole vector; each store has a row of padding
-                total += (1 + count) * width + FIRST * dim
-        return total
-
-    return price
-
-
-def _check_budget(budget: int | None, parameters: int) -> None:
-    if budget is not None and parameters > budget:
-        raise UsageError(
-            f"the budget is {budget:,} parameters, and the pruned model has {parameters:,}; raise the budget, or "
-            "alpha, so that more ids are pruned."
-        )
-
-
 def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]:
     """Return notes on what was pruned. Raises UsageError if nothing is kept."""
     sizes = {slot: (int(mask[FIRST:].sum()), len(mask) - FIRST) for slot, mask in kept.items()}
@@ -259,6 +218,18 @@ def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]
             "all rows; use table_l2 with l2_mode='dense', or raise alpha."
         )
     return notes
+
+
+def outrun(history: Sequence[dict[str, Any]], options: OptEmbed) -> list[str]:
+    """Return a note if validation fell while thresholds rose, by more than `FALL` from one evaluation to the last."""
+    scores = [entry["valid"]["auc"] for entry in history if "auc" in entry.get("valid", {})]
+    if options.threshold_rate * options.alpha == 0 or not scores or max(scores) - scores[-1] <= FALL:
+        return []
+    return [
+        f"validation AUC fell from {max(scores):.4f} to {scores[-1]:.4f} while thresholds rose: they outran the "
+        f"vectors, and the best weights were taken back. Lower threshold_rate ({options.threshold_rate:g}) or alpha "
+        f"({options.alpha:g}), or raise the learning rate."
+    ]
 
 
 def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:

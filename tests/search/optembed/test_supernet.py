@@ -1,0 +1,68 @@
+"""The supernet must learn while its thresholds rise."""
+
+import msgspec
+import pytest
+from features_world import SCHEMA, planted
+
+from clicksmith.encode.encoder import Encoder
+from clicksmith.fitting.asked import new_model
+from clicksmith.models import model_spec
+from clicksmith.search.optembed import supernet as drawing
+from clicksmith.search.optembed.method import outrun
+from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.search.optembed.supernet import supernet
+from clicksmith.testing.layouts import LAYOUTS
+from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train
+
+STILL = OptEmbed(threshold_rate=0.0)
+
+
+def test_vectors_are_drawn_widely_where_thresholds_rise_and_plainly_where_they_do_not():
+    layout, spec = LAYOUTS["ids"], model_spec("deepfm", dim=4)
+    rows = sum(layout.rows.values())
+    drawn = supernet(spec, OptEmbed(), layout).embed
+    assert drawn.table.inner.std == pytest.approx((2 / (rows + 4)) ** 0.5)
+    assert drawn.view_table == spec.embed.view_table  # their sizes are compared with nothing
+    assert supernet(spec, STILL, layout).embed.table.inner == spec.embed.table
+    table = new_model(supernet(spec, OptEmbed(), layout), layout, 0).embedder.columns.table.inner.store.weight
+    assert float(table.detach().std()) == pytest.approx((2 / (rows + 4)) ** 0.5, rel=0.2)
+    linear = model_spec("lr")  # without main vectors it is the views' rows that are measured
+    assert supernet(linear, OptEmbed(), layout).embed.view_table.std == pytest.approx((2 / (rows + 1)) ** 0.5)
+    assert supernet(linear, STILL, layout).embed == msgspec.structs.replace(
+        linear.embed, ids=supernet(linear, STILL, layout).embed.ids
+    )
+
+
+def best_auc(spec, stores, encoder):
+    model = new_model(spec, encoder.layout, 0)
+    if model.embedder.gate is not None:
+        model.embedder.gate.watch(model.embedder)
+    settings = TrainSettings(epochs=3, batch_size=64, learning_rate=1e-3, device="cpu", patience=None)
+    result = train(model, *stores, settings)
+    return [entry["valid"]["auc"] for entry in result.history]
+
+
+def test_thresholds_do_not_silence_ids_before_these_have_learned(tmp_path, monkeypatch):
+    """With small first vectors, as the plain model begins, the supernet of the same options stalls."""
+    rows = planted(12_000)
+    encoder = Encoder.fit(SCHEMA, rows)
+    stores = [encoder.encode_to(part, tmp_path / name) for name, part in (("t", rows), ("v", planted(3000, 1)))]
+    spec = model_spec("deepfm", dim=8, units=(16,), dropout=0.0)
+    plain = max(best_auc(spec, stores, encoder))
+    learned = max(best_auc(supernet(spec, OptEmbed(), encoder.layout), stores, encoder))
+    monkeypatch.setattr(drawing, "wide", lambda table, *_: table)
+    stalled = best_auc(supernet(spec, OptEmbed(), encoder.layout), stores, encoder)
+    assert learned > plain - 0.015 and max(stalled) < learned - 0.04, (plain, learned, stalled)
+    assert "they outran the vectors" in outrun([{"valid": {"auc": x}} for x in (0.8, stalled[-1])], OptEmbed())[0]
+
+
+def test_only_a_fall_under_rising_thresholds_is_worth_a_note():
+    def history(*scores):
+        return [{"valid": {"auc": score}} for score in scores]
+
+    assert outrun(history(0.7, 0.75, 0.745), OptEmbed()) == []
+    assert outrun(history(0.75, 0.6), STILL) == []
+    assert outrun([{"valid": {"gauc": 0.5}}, {}], OptEmbed()) == []
+    (note,) = outrun(history(0.75, 0.6), OptEmbed())
+    assert note.startswith("validation AUC fell from 0.7500 to 0.6000 while thresholds rose") and "(0.01)" in note
