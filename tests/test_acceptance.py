@@ -162,6 +162,9 @@ def test_9_a_model_of_the_users_folder_checks_trains_saves_loads_and_predicts(tm
     mine.write_text(MY_MODEL)
     clicks(300).write_csv(tmp_path / "rows.csv")
     run = [sys.executable, "-m", "clicksmith.cli.main"]
+    checked = subprocess.run([*run, "check", str(mine)], check=True, capture_output=True, text=True)
+    assert "ok      exports with a batch of any size" in checked.stdout
+    assert checked.stdout.endswith("every check passed.\n")
     fitted = [*run, "fit", f"{tmp_path}/rows.csv", "--schema", f"{folder()}/schema.toml", "--models", str(mine)]
     fitted += ["--model.width", "4", "--epochs", "1", "--out", f"{tmp_path}/run", "--quiet"]
     subprocess.run(fitted, check=True, capture_output=True)

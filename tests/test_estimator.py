@@ -44,15 +44,17 @@ def test_classes_may_be_words():
     assert set(model.predict(frame.drop("click"))) <= {"no", "yes"}
 
 
-def test_it_works_in_a_pipeline_a_grid_search_and_cross_validation():
+@pytest.mark.parametrize("kind", ["polars", "pandas"])
+def test_it_works_in_a_pipeline_a_grid_search_and_cross_validation(kind):
     frame = clicks(240)
-    rows, labels = frame.drop("click").to_pandas(), frame["click"].to_numpy()
+    rows = frame.drop("click") if kind == "polars" else frame.drop("click").to_pandas()
+    labels = frame["click"] if kind == "polars" else frame["click"].to_pandas()
     model = CTRClassifier(**SMALL, epochs=2, random_state=0)
     piped = Pipeline([("same", FunctionTransformer()), ("model", model)])
     assert piped.fit(rows, labels).predict_proba(rows).shape == (240, 2)
     search = GridSearchCV(model, {"epochs": [1, 2]}, cv=2, scoring="roc_auc").fit(rows, labels)
     assert search.best_params_["epochs"] in (1, 2)
-    scores = cross_val_score(model, frame.drop("click").to_pandas(), labels, cv=2, scoring="neg_log_loss")
+    scores = cross_val_score(model, rows, labels, cv=2, scoring="neg_log_loss")
     assert np.isfinite(scores).all()
 
 
