@@ -57,10 +57,10 @@ def show(
     from clicksmith.plan import KeptFeatures, Plan
     from clicksmith.plan.overlap import overlap
 
-    if not plans or (html is not None and len(plans) > 1):
-        raise UsageError(
-            "--html draws one Plan; leave it out, or name one." if plans else "name a Plan: a JSON file of a search."
-        )
+    if len(plans) == 0:
+        raise UsageError("name a Plan: a JSON file of a search.")
+    if html is not None and len(plans) > 1:
+        raise UsageError("--html draws one Plan; leave it out, or name one.")
     found = [Plan.load(path) for path in plans]
     for path, plan in zip(plans, found, strict=True):
         if len(plans) > 1:

@@ -47,8 +47,8 @@ def _kept(plan: Plan, numberings: dict[str, str], sizes: dict[str, int]) -> Kept
                     f"{part.name} was found on another numbering of '{slot}' than a part before it, so their features "
                     "cannot be compared: give Plans of searches on the same rows, each without the Plans before it."
                 )
-            own = mask.values[FIRST:]
-            kept[slot] = kept[slot] & own if slot in kept else own
+            own = mask.values[FIRST:].astype(np.bool_)
+            kept[slot] = np.logical_and(kept[slot], own) if slot in kept else own
             sizes[slot] = len(own)
     return kept
 
