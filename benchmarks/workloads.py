@@ -111,9 +111,9 @@ def spec_of(work: str, model: str, dim: int) -> ModelSpec:
     if model == "DeepFM":
         return model_spec("deepfm", dim=dim, dropout=0.2, **mlp)
     if model == "AutoInt":
-        return model_spec(
-            "autoint_plus", dim=dim, layers=5, width=128, heads=4, dropout=0.1, norm="pre_relu", scale=True, **mlp
-        )
+        attention: dict[str, Any] = {"layers": 5, "width": 128, "heads": 4, "residual": "identity", "scale": True}
+        attention |= {"norm": "pre_relu", "attention_dropout": 0.1}
+        return model_spec("autoint_plus", dim=dim, dropout=0.1, **attention, **mlp)
     if work == "A":
         sizes: dict[str, Any] = {"units1": (400,), "units2": (100,), "dropout1": 0.4, "dropout2": 0.4, "heads": 5}
         gates: dict[str, Any] = {"gate_units": (400,), "context1": ("user",), "context2": ("item",)}
