@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from world import finished
 
 from clicksmith.bench.results import Results, read_results
-from clicksmith.bench.settings import read_settings
+from clicksmith.bench.settings import BenchSettings, read_settings, settings_for
 from clicksmith.bench.site import write_site
 from clicksmith.bench.table import tables
 from clicksmith.cli.main import main
@@ -35,12 +36,33 @@ def test_a_page_for_all_and_one_for_each_model(tmp_path):
     rows = {row.seed: row for row in read_results(finished() / "results").models("shop")["FM"]}
     mean = sum(row.done.test.values["auc"].value for row in rows.values()) / len(rows)
     assert f"<b>{mean:.5f}</b>" in index
-    assert "0.7000<small>single seed, test-selected</small>" in index
+    assert "0.7000<small>as the settings say</small>" in index
     model = (tmp_path / "shop" / "FM.html").read_text()
     for row in rows.values():
         assert row.name[:12] in model
         assert row.done.predictions in model
     assert "clicksmith bench verify RESULTS --row shop/FM/0 --data shop.toml" in model
+    assert "clicksmith bench run shop.toml --models FM --seeds 2\n" in model
+    assert "AUC against ms for 100 rows" in index
+    assert all(row.done.cost.latency_ms > 0 for row in rows.values())
+
+
+def test_the_command_to_reproduce_says_what_training_was_told(tmp_path):
+    with_more = msgspec.convert(
+        {"train": {"batch_size": 64, "learning_rate": 1e-2, "plateau_factor": 0.5}}
+        | {"models": {"FM": {"name": "fm", "options": {"dim": 4}, "epochs": 2}, "LR": {"name": "lr"}}},
+        BenchSettings,
+    )
+    write_site(read_results(finished() / "results"), tmp_path, PAPERS, settings=with_more)
+    told = (tmp_path / "shop" / "FM.html").read_text()
+    assert "--models FM --seeds 2 --train.batch-size 128 --train.plateau-factor 0.1\n" in told
+
+
+def test_what_the_benchmark_published_is_marked():
+    assert all(
+        "single seed, test-selected" in settings_for(name).source for name in ("frappe_x1", "movielenslatest_x1")
+    )
+    assert "test-selected" not in settings_for("movielens_1m").source
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):
@@ -114,7 +136,7 @@ def test_published_models_without_rows_are_listed_as_not_measured(tmp_path, caps
     argv = [f"{finished()}/results", "--settings", str(settings)]
     assert main(["bench", "page", *argv, "--out", f"{tmp_path}/site"]) == 0
     index = (tmp_path / "site" / "index.html").read_text()
-    assert "DNN<small>not measured</small>" in index and "0.8100<small>single seed, test-selected</small>" in index
+    assert "DNN<small>not measured</small>" in index and "0.8100<small>as the settings say</small>" in index
     assert not (tmp_path / "site" / "shop" / "DNN.html").exists()
     assert main(["bench", "table", *argv]) == 0
     said = capsys.readouterr().out

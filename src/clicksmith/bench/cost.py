@@ -1,15 +1,17 @@
 """What a model costs: floating-point operations of a prediction, memory of a training; and where it was measured."""
 
 import resource
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import clicksmith
-from clicksmith.batch.batch import batch_of
+from clicksmith.batch.batch import batch_of, to_device
 from clicksmith.bench.row import Provenance
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.store import Store
@@ -23,6 +25,9 @@ BASE = 1 << 30
 COPIES = 5
 """Weights, gradients, two moments of Adam, and the best weights so far."""
 _ROWS = 128
+_REQUEST = 100
+"""Rows that are scored at once where latency is measured: the candidates of a request."""
+_CALLS = 30
 
 
 def flops_per_row(model: CTRModel, store: Store) -> int:
@@ -37,6 +42,20 @@ def flops_per_row(model: CTRModel, store: Store) -> int:
         for parameter in learned:
             parameter.requires_grad_(True)
     return round(counter.get_total_flops() / len(rows))
+
+
+def latency_ms(model: CTRModel, store: Store) -> float:
+    """Return the median milliseconds in which the model scores 100 encoded rows in this process."""
+    rows = store.slice(0, min(_REQUEST, store.rows))
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    model.eval()
+    waited: list[float] = []
+    with torch.inference_mode():
+        for _ in range(_CALLS + 1):
+            began = time.perf_counter()
+            model(to_device(batch_of(rows).inputs, device)).logits.cpu()
+            waited.append(time.perf_counter() - began)
+    return round(1000 * median(waited[1:]), 4)  # the first call sets things up
 
 
 def memory_needed(spec: ModelSpec, layout: Layout) -> int:

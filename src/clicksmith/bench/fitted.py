@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from clicksmith.bench.cost import flops_per_row
+from clicksmith.bench.cost import flops_per_row, latency_ms
 from clicksmith.bench.row import Configuration
 from clicksmith.encode.store import Store
 from clicksmith.fitting.asked import new_model
@@ -45,6 +45,7 @@ class Fitted:
     seconds_to_best: float
     rows_per_second: float
     device: str
+    latency_ms: float | msgspec.UnsetType = msgspec.UNSET
     packages: dict[str, str] = field(default_factory=dict[str, str])
     """Versions of what only this kind of model needs."""
 
@@ -72,6 +73,7 @@ def fit_torch(
         seconds_to_best=best["seconds"],
         rows_per_second=median(entry["rows_per_second"] for entry in result.history),
         device=result.device,
+        latency_ms=latency_ms(model, train_rows),
     )
 
 

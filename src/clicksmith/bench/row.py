@@ -74,6 +74,9 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rows_per_second: float
     peak_memory: int
     """Bytes: resident, or of the GPU."""
+    latency_ms: float | msgspec.UnsetType = msgspec.UNSET
+    """Median milliseconds in which the model scores 100 encoded rows on the trial's threads; trees and old rows have
+    none."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

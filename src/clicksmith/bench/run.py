@@ -13,7 +13,7 @@ from clicksmith.bench.cost import BASE, memory_free, memory_needed, provenance
 from clicksmith.bench.data import BenchData, Say, prepare
 from clicksmith.bench.pool import Ended, cores, run_jobs
 from clicksmith.bench.row import Configuration, Failure, Row, read_row, row_path, write_array, write_row
-from clicksmith.bench.settings import Contestant, contestants, read_settings, settings_for
+from clicksmith.bench.settings import Contestant, contestants, effective, read_settings, settings_for
 from clicksmith.bench.trial import Job
 from clicksmith.bench.tuned import search
 from clicksmith.encode.store import Store
@@ -22,8 +22,6 @@ from clicksmith.files import locked
 from clicksmith.identity import file_digest
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import from_plain, to_plain
-from clicksmith.train.devices import device_of, precision_of
-from clicksmith.train.settings import TrainSettings
 from clicksmith.trees.spec import Trees, trees_memory
 
 LABELS, GROUPS = "test_labels.npy", "test_groups.npy"
@@ -132,11 +130,7 @@ def needed(spec: ModelSpec | Trees, data: BenchData) -> int:
 def configuration_of(data: BenchData, contestant: Contestant, seed: int) -> Configuration:
     """Return what decides the weights of a trial, in one form however it was asked."""
     settings = contestant.settings
-    device = device_of(settings.device)
-    whole = msgspec.structs.replace(
-        settings, seed=seed, device=device.type, precision=precision_of(settings.precision, device),
-        checkpoint_minutes=TrainSettings().checkpoint_minutes,
-    )  # fmt: skip
+    whole = effective(settings, seed)
     spec = from_plain(to_plain(contestant.spec))  # 0 becomes 0.0 where a float is meant
     trees = {"seed": seed, "device": "cpu", "monitor": settings.monitor}  # trees have their own learning rate
     asked = trees if isinstance(contestant.spec, Trees) else whole

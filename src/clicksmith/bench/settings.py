@@ -15,6 +15,7 @@ from clicksmith.models.register import load_user_models
 from clicksmith.models.spec import ModelSpec
 from clicksmith.names import lookup
 from clicksmith.parts import Part, from_plain
+from clicksmith.train.devices import device_of, precision_of
 from clicksmith.train.settings import TrainSettings
 from clicksmith.trees.grow import lightgbm
 from clicksmith.trees.spec import Trees
@@ -50,6 +51,8 @@ class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     train: dict[str, Any] = {}
     datasets: tuple[str, ...] = ()
     """Data sets that these settings are tuned for."""
+    source: str = "as the settings say"
+    """Where the references are from and how they were chosen; stands beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,15 @@ def contestants(
     chosen = list(settings.models) if ALL in asked else asked
     enter = _Entry(functions, settings.train, train or {}, files)
     return [enter(title, lookup(known, title, "model")) for title in chosen]
+
+
+def effective(settings: TrainSettings, seed: int) -> TrainSettings:
+    """Return what a trial with that seed is trained with here, in one form however it was asked."""
+    device = device_of(settings.device)
+    return replace(
+        settings, seed=seed, device=device.type, precision=precision_of(settings.precision, device),
+        checkpoint_minutes=TrainSettings().checkpoint_minutes,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

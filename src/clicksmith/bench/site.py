@@ -12,9 +12,9 @@ import msgspec
 from clicksmith.bench.data import named
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
-from clicksmith.bench.settings import BenchSettings, settings_for
+from clicksmith.bench.settings import BenchSettings, contestants, effective, settings_for
 from clicksmith.bench.table import DatasetTable, Line, Spread, tables
-from clicksmith.errors import UnknownNameError
+from clicksmith.errors import UnknownNameError, UsageError
 from clicksmith.files import write_bytes
 from clicksmith.models import MODELS, describe
 from clicksmith.paper import Paper
@@ -24,7 +24,6 @@ from clicksmith.report.models import Placed, Spot, scatter_chart, tie_chart
 from clicksmith.report.page import Section, document, figures, listed, tile
 from clicksmith.report.tables import Cell, estimate_cell, settings_table, table
 
-PUBLISHED = "single seed, test-selected"
 SHOWN = 4
 """Models whose learning curves stand on the first page."""
 FOOTER = "written by Clicksmith from the rows of a benchmark"
@@ -53,7 +52,7 @@ def write_site(
         for line in one.lines:
             title = line.standing.model
             backbone = known.models[title].name if title in known.models else title
-            text = _model(one, line, rows[title], backbone, papers.get(backbone))
+            text = _model(one, line, rows[title], backbone, papers.get(backbone), known)
             written.append(out / one.dataset / f"{title}.html")
             write_bytes(written[-1], text.encode())
     _remove_stale(out, written)
@@ -87,6 +86,7 @@ def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Seque
     spots = {
         "parameters": [(line, float(line.parameters)) for line in one.lines],
         "FLOPs per row": [(line, float(line.flops_per_row)) for line in one.lines if line.flops_per_row is not None],
+        "ms for 100 rows": [(line, line.latency_ms.mean) for line in one.lines if line.latency_ms is not None],
         "seconds to best": [(line, line.seconds_to_best.mean) for line in one.lines],
         "processor seconds": [(line, line.cpu_seconds.mean) for line in one.lines],
     }
@@ -101,7 +101,7 @@ def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Seque
     ties = figures([tie_chart("Which differences are real", placed, "mean AUC", one.level)])
     note = (
         f"{one.test_rows:,} test rows. The small figures are {one.level:.0%} intervals over test rows and seeds, and "
-        f"standard deviations over seeds. Published by BARS: {PUBLISHED} (where known, of its trial best on valid)."
+        f"standard deviations over seeds. Published: {one.source}."
     )
     return (
         f'<p class="note">{escape(note)}</p>{_leaderboard(one)}{listed([*one.notes, *failed])}'
@@ -112,7 +112,7 @@ def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Seque
 def _leaderboard(one: DatasetTable) -> str:
     grouped = any("gauc" in line.metrics for line in one.lines)
     head = ["rank", "model", "AUC", "log-loss", *(["GAUC"] if grouped else []), "published AUC", "measured − published"]
-    head += ["seeds", "parameters", "FLOPs/row", "s to best", "processor s", "rows/s", "memory, MB"]
+    head += ["seeds", "parameters", "FLOPs/row", "ms, 100 rows", "s to best", "processor s", "rows/s", "memory, MB"]
     rows: list[list[Cell | str]] = []
     for line in one.lines:
         at = line.standing
@@ -124,11 +124,12 @@ def _leaderboard(one: DatasetTable) -> str:
             Cell("", at.auc, f"<b>{at.auc:.5f}</b><small>{at.low:.5f} – {at.high:.5f}</small><small>{sd}</small>"),
             _spread(line.metrics["logloss"], 5),
             *([_spread(line.metrics.get("gauc"), 5)] if grouped else []),
-            *_against(line),
+            *_against(line, one.source),
             Cell(str(at.seeds), at.seeds),
             Cell(f"{line.parameters:,}", line.parameters),
             Cell("–", float("-inf")) if line.flops_per_row is None
             else Cell(f"{line.flops_per_row:,}", line.flops_per_row),
+            _spread(line.latency_ms, 2),
             _spread(line.seconds_to_best, 1),
             _spread(line.cpu_seconds, 1),
             Cell(f"{line.rows_per_second.mean:,.0f}", line.rows_per_second.mean),
@@ -137,16 +138,16 @@ def _leaderboard(one: DatasetTable) -> str:
     nothing = Cell("–", float("-inf"))
     for name, auc in one.unmeasured.items():
         known = [Cell("–", float("inf")), Cell(name, markup=f"{escape(name)}<small>not measured</small>")]
-        known += [nothing] * (3 if grouped else 2) + [Cell("", auc, f"{auc:.4f}<small>{PUBLISHED}</small>")]
+        known += [nothing] * (3 if grouped else 2) + [Cell("", auc, f"{auc:.4f}<small>{escape(one.source)}</small>")]
         rows.append([*known, *[nothing] * (len(head) - len(known))])
     return table(head, rows, f"leaderboard of {one.dataset}", "board")
 
 
-def _against(line: Line) -> tuple[Cell, Cell]:
+def _against(line: Line, source: str) -> tuple[Cell, Cell]:
     if line.reference is None:
         return Cell("–", float("-inf")), Cell("–", float("-inf"))
     over = line.standing.auc - line.reference
-    shown = f"{line.reference:.4f}<small>{PUBLISHED}</small>"
+    shown = f"{line.reference:.4f}<small>{escape(source)}</small>"
     return Cell("", line.reference, shown), Cell(f"{over:+.4f}", over)
 
 
@@ -157,7 +158,9 @@ def _spread(found: Spread | None, digits: int) -> Cell:
     return Cell("", found.mean, f"{found.mean:.{digits}f}{sd}")
 
 
-def _model(one: DatasetTable, line: Line, rows: Sequence[Row], backbone: str, paper: Paper | None) -> str:
+def _model(
+    one: DatasetTable, line: Line, rows: Sequence[Row], backbone: str, paper: Paper | None, known: BenchSettings
+) -> str:
     at, first = line.standing, rows[0]
     tiles = [
         tile("test AUC", f"{at.auc:.5f}", f"{one.level:.0%}: {at.low:.5f} – {at.high:.5f}"),
@@ -182,7 +185,7 @@ def _model(one: DatasetTable, line: Line, rows: Sequence[Row], backbone: str, pa
         ("seeds", "Seeds", _seeds(rows)),
         ("curves", "Curves", figures(charts)),
         ("pairs", "Against the others", _pairs(one, at.model)),
-        ("again", "Reproduce", _commands(first, len(rows))),
+        ("again", "Reproduce", _commands(first, len(rows), known)),
         ("spec", "Spec", settings_table(first.configuration.spec, "spec")),
         ("settings", "Settings", settings_table(first.configuration.settings, "settings")),
         ("search", "Search", _search(first)),
@@ -242,7 +245,7 @@ def _pairs(one: DatasetTable, model: str) -> str:
     return table(head, body, "differences") if body else ""
 
 
-def _commands(row: Row, seeds: int) -> str:
+def _commands(row: Row, seeds: int, known: BenchSettings) -> str:
     try:
         name, protocol = named(row.dataset)
         asked, data = shlex.quote(name), "FOLDER"
@@ -253,12 +256,28 @@ def _commands(row: Row, seeds: int) -> str:
     tune = "" if row.searched is msgspec.UNSET else f" --tune {row.searched.trials}"
     which = shlex.quote(f"{row.dataset}/{row.model}/{row.seed}")
     lines = (
-        f"clicksmith bench run {asked}{place} --models {shlex.quote(row.model)} --seeds {seeds}{tune}",
+        f"clicksmith bench run {asked}{place} --models {shlex.quote(row.model)} --seeds {seeds}{tune}"
+        + _overrides(row, known),
         f"clicksmith bench verify RESULTS --row {which} --data {data}",
     )
     note = "The first trains all seeds again (add --settings FILE.toml if the rows were made with one); the second "
     note += "recomputes one row and compares."
     return f'<pre tabindex="0"><code>{escape(chr(10).join(lines))}</code></pre><p class="note">{escape(note)}</p>'
+
+
+def _overrides(row: Row, known: BenchSettings) -> str:
+    """Return the `--train.NAME` with which the settings become those of the row."""
+    try:
+        (one,) = contestants(known, [row.model])
+    except (UnknownNameError, UsageError):  # a model of the user's own
+        return ""
+    plain: dict[str, object] = msgspec.to_builtins(effective(one.settings, row.seed))
+    given = {name: value for name, value in row.configuration.settings.items() if plain[name] != value}
+    return "".join(f" --train.{name.replace('_', '-')} {_flag(value)}" for name, value in given.items())
+
+
+def _flag(value: object) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else shlex.quote(str(value))
 
 
 def _search(row: Row) -> str:

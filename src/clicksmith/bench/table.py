@@ -11,8 +11,6 @@ from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
 from clicksmith.bench.settings import BenchSettings, settings_for
 
-REFERENCE = "reference: published by BARS; single seed, test-selected (or, where known, of its trial best on valid)"
-
 
 class Spread(msgspec.Struct, frozen=True):
     """A figure over seeds; `sd` is None for one seed."""
@@ -40,6 +38,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_second: Spread
     peak_memory: int
     """The most of any seed."""
+    latency_ms: Spread | None
+    """Of 100 encoded rows; None for trees, and where a row was made before it was measured."""
 
 
 class DatasetTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +48,8 @@ class DatasetTable(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     test_rows: int
     lines: tuple[Line, ...]
+    source: str
+    """Of the published figures."""
     unmeasured: dict[str, float]
     """Published AUC of models that have no finished row, best first."""
     pairs: tuple[Pair, ...]
@@ -69,7 +71,8 @@ def _table(
     models = results.models(dataset)
     scores = {name: [results.predictions(row) for row in rows] for name, rows in models.items()}
     ranking = rank(results.labels(dataset), scores, level=level, resamples=resamples)
-    published = (settings or settings_for(dataset)).models
+    known = settings or settings_for(dataset)
+    published = known.models
     lines = tuple(
         _line(standing, models[standing.model], published[standing.model].reference)
         if standing.model in published
@@ -87,6 +90,7 @@ def _table(
         dataset=dataset,
         test_rows=next(iter(models.values()))[0].done.test.rows,
         lines=lines,
+        source=known.source,
         unmeasured=dict(sorted(absent.items(), key=lambda item: -item[1])),
         pairs=ranking.pairs,
         level=level,
@@ -97,6 +101,7 @@ def _table(
 
 def _line(standing: Standing, rows: Sequence[Row], reference: float | None) -> Line:
     done = [row.done for row in rows]
+    waited = [ms for one in done if not isinstance(ms := one.cost.latency_ms, msgspec.UnsetType)]
     names = [name for name in done[0].test.values if all(name in one.test.values for one in done)]
     return Line(
         standing=standing,
@@ -111,6 +116,7 @@ def _line(standing: Standing, rows: Sequence[Row], reference: float | None) -> L
         cpu_seconds=spread([one.cost.cpu_seconds for one in done]),
         rows_per_second=spread([one.cost.rows_per_second for one in done]),
         peak_memory=max(one.cost.peak_memory for one in done),
+        latency_ms=spread([float(ms) for ms in waited]) if len(waited) == len(done) else None,
     )
 
 

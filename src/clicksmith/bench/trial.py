@@ -145,6 +145,7 @@ def _cost(fitted: Fitted, spent: Spent) -> Cost:
         cpu_seconds=spent.cpu_seconds,
         rows_per_second=fitted.rows_per_second,
         peak_memory=peak_memory(fitted.device),
+        latency_ms=fitted.latency_ms,
     )
 
 

@@ -253,7 +253,6 @@ def page(
 
 
 def _print(one: "DatasetTable", *, pairs: bool) -> None:
-    from clicksmith.bench.table import REFERENCE
     from clicksmith.cli.show import note, table
 
     print(f"{one.dataset}: {one.test_rows:,} test rows; tied models share a rank")
@@ -262,7 +261,7 @@ def _print(one: "DatasetTable", *, pairs: bool) -> None:
     numbers = [i for i in range(len(head)) if i not in (1, 4)]
     absent = [["", name, "not measured", *[""] * 4, f"{auc:.4f}", *[""] * 6] for name, auc in one.unmeasured.items()]
     table(head, [*(_cells(line) for line in one.lines), *absent], numbers=numbers)
-    print(REFERENCE)
+    print(f"reference: {one.source}")
     if pairs:
         rows = [
             [p.a, p.b, f"{100 * p.effect:+.3f}", f"{100 * p.low:+.3f} to {100 * p.high:+.3f}", f"{p.p:.2g}",
