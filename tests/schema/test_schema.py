@@ -122,3 +122,9 @@ def test_a_misspelt_schema_file_names_place_nearest_name_and_remedy(tmp_path, fi
         Schema.load(path)
     assert "`$.fields[0]" in str(error.value)
     assert f"Did you mean '{near}'? Correct the schema at that place" in str(error.value)
+
+
+def test_a_schema_is_not_written_under_a_name_that_says_something_else(tmp_path):
+    with pytest.raises(SchemaError, match=r"schema.yaml' is named neither; let it end in .json or .toml"):
+        whole().save(tmp_path / "schema.yaml")
+    assert not (tmp_path / "schema.yaml").exists()

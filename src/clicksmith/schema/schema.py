@@ -124,12 +124,14 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         raise SchemaError(unknown(name, [c.name for c in (*self.fields, *self.behaviours, *self.labels)], "column"))
 
     def save(self, path: str | Path) -> None:
-        """Write the schema as TOML or JSON, by the file's ending."""
+        """Write the schema as TOML or JSON, by the file's ending. Raises SchemaError for another ending."""
         path = Path(path)
         if path.suffix == ".toml":
             write_bytes(path, toml_text(msgspec.to_builtins(self)).encode())
-        else:
+        elif path.suffix == ".json":
             write_bytes(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+        else:
+            raise SchemaError(f"a schema is JSON or TOML, and '{path}' is named neither; let it end in .json or .toml.")
 
     @staticmethod
     def load(path: str | Path) -> "Schema":
