@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -26,7 +25,6 @@ from clicksmith.plan import KeptFeatures, Plan
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FoundBy
-from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates, lowered
 from clicksmith.search.job import search
 from clicksmith.search.optfs import GateHook, OptFS, gated_spec, temperature_at
@@ -35,24 +33,8 @@ from clicksmith.testing.subject import Subject
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
+from search.features_world import NAMES, SCHEMA, planted
 from train.worlds import LAYOUT, clicks
-
-NAMES = tuple(f"f{i}" for i in range(6))
-SCHEMA = Schema(fields=tuple(Categorical(name) for name in NAMES), label=Label("click"))
-
-
-def planted(rows: int, seed: int = 0, values: int = 100) -> pl.DataFrame:
-    """Fields 0-2: the even values say something, the odd ones nothing; fields 3-5 are noise. Zipf-like counts."""
-    truth = np.random.default_rng(7)
-    random = np.random.default_rng(seed)
-    weights = 1.0 / np.arange(1, values + 1) ** 0.7
-    ids = np.stack([random.choice(values, rows, p=weights / weights.sum()) for _ in NAMES], 1)
-    effects = truth.choice([-1.2, 1.2], (3, values)) * (np.arange(values) % 2 == 0)
-    logit = sum(effects[f][ids[:, f]] for f in range(3))
-    click = random.random(rows) < 1 / (1 + np.exp(-logit))
-    return pl.DataFrame(
-        {name: [f"v{x:03}" for x in ids[:, i]] for i, name in enumerate(NAMES)} | {"click": click.astype(int)}
-    )
 
 
 def gate_of(penalty: float, *, lazy: bool) -> tuple[FeatureGateModule, LazyGates | None]:

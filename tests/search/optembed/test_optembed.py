@@ -4,7 +4,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from features_world import NAMES, SCHEMA, planted
 from ranked_world import RANKS, ranked
 from scipy.stats import spearmanr
 
@@ -24,6 +23,7 @@ from clicksmith.search.optembed.supernet import wide
 from clicksmith.serve.artifact import load
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.start import load_start
+from search.features_world import NAMES, SCHEMA, planted
 
 SETTINGS = TrainSettings(epochs=2, batch_size=256, learning_rate=1e-2, device="cpu")
 SMALL = OptEmbed(alpha=0, threshold_rate=0, max_ratio=0.5, generations=4, mutations=4, crossovers=4, probe=False)

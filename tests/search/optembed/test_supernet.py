@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from features_world import SCHEMA, planted
 
 from clicksmith.encode.encoder import Encoder
 from clicksmith.fitting.asked import new_model
@@ -14,6 +13,7 @@ from clicksmith.search.optembed.supernet import supernet
 from clicksmith.testing.layouts import LAYOUTS
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
+from search.features_world import SCHEMA, planted
 
 STILL = OptEmbed(threshold_rate=0.0)
 

@@ -9,7 +9,7 @@ NAMES = tuple(f"f{i}" for i in range(6))
 SCHEMA = Schema(fields=tuple(Categorical(name) for name in NAMES), label=Label("click"))
 
 
-def planted(rows, seed=0, values=100):
+def planted(rows: int, seed: int = 0, values: int = 100) -> pl.DataFrame:
     """Fields 0-2: the even values say something, the odd ones nothing; fields 3-5 are noise. Zipf-like counts."""
     truth, random = np.random.default_rng(7), np.random.default_rng(seed)
     weights = 1.0 / np.arange(1, values + 1) ** 0.7
