@@ -52,6 +52,22 @@ class UntilEvaluation(Quiet):
             raise Killed
 
 
+def test_the_warm_start_takes_the_epochs_it_is_given_though_validation_falls(tmp_path, monkeypatch):
+    lengths = []
+
+    def noted(model, rows, judged, settings, **how):
+        result = train(model, rows, judged, settings, **how)
+        lengths.append(len(result.history))
+        return result
+
+    monkeypatch.setattr(dnis, "train", noted)
+    steep = SMALL["settings"] | {"learning_rate": 1.0, "epochs": 20, "patience": 1}  # validation falls soon
+    for warm in (None, 12):
+        options = {"epochs": 1, "warm_epochs": warm}
+        search("dnis", planted(800), out=tmp_path / f"{warm}.json", **{**SMALL, "settings": steep}, options=options)
+    assert lengths[0] < lengths[2] == 12
+
+
 @pytest.mark.parametrize("order", ["first", "second"])
 def test_a_killed_search_ends_with_the_same_plan_and_start(tmp_path, monkeypatch, order):
     asked = {**SMALL, "options": {"epochs": 2, "order": order, "update": "all"}}

@@ -43,8 +43,11 @@ class DNIS(Options, frozen=True):
     """Whether one more block takes the features that the blocks leave."""
     group: Group = "global"
     """Blocks over the features of all fields together, or in each field."""
+    warm_epochs: int | None = None
+    """Epochs of the warm start, whose best on validation counts; none: it is trained and stopped as the backbone is, too
+    early where validation falls before it rises."""
     epochs: int = 2
-    """Epochs that move alpha, after a warm start trained as the backbone is."""
+    """Epochs that move alpha, after the warm start."""
     rate: float = 0.01
     """How far a step moves the alpha of a block, on average."""
     l1: float = 1e-5
@@ -60,7 +63,7 @@ class DNIS(Options, frozen=True):
 
     def __post_init__(self) -> None:
         """Check every option."""
-        self.at_least(epochs=1, rate=0, l1=0)
+        self.at_least(warm_epochs=1, epochs=1, rate=0, l1=0)
         check_blocks(self.blocks, rest=self.rest)
         if not 0 <= self.share < 1:
             raise UsageError(f"share is {self.share}; it must be at least 0 and below 1.")
@@ -163,7 +166,10 @@ def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> di
     """Train the weights plainly, then weights and alpha by turns; return the metrics of the best evaluation."""
     knobs = cast("Store", asked.knobs)
     table.alpha.requires_grad_(False)
-    train(model, asked.train, asked.valid, asked.settings, run_dir=asked.folder / "warm", progress=asked.progress)
+    warm = asked.settings
+    if options.warm_epochs is not None:
+        warm = msgspec.structs.replace(warm, epochs=options.warm_epochs, steps=None, patience=None, plateau_factor=1.0)
+    train(model, asked.train, asked.valid, warm, run_dir=asked.folder / "warm", progress=asked.progress)
     if options.update == "table":
         tables = {id(store.weight) for store in row_stores(model)}
         for parameter in model.parameters():
