@@ -44,8 +44,8 @@ class DNIS(Options, frozen=True):
     group: Group = "global"
     """Blocks over the features of all fields together, or in each field."""
     warm_epochs: int | None = None
-    """Epochs of the warm start, whose best on validation counts; none: it is trained and stopped as the backbone is, too
-    early where validation falls before it rises."""
+    """Epochs of the warm start, whose best on validation counts; none: it is trained and stopped as the backbone is,
+    too early where validation falls before it rises."""
     epochs: int = 2
     """Epochs that move alpha, after the warm start."""
     rate: float = 0.01
