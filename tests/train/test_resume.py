@@ -21,13 +21,13 @@ from clicksmith.train.trainer import train
 from clicksmith.train import step
 from safetensors.torch import save_file
 
-folder, pause, update, precision = sys.argv[1], float(sys.argv[2]), sys.argv[3], sys.argv[4]
+folder, pause, update, precision, average = sys.argv[1], float(sys.argv[2]), *sys.argv[3:5], int(sys.argv[5])
 torch.set_num_threads(1)
 torch.manual_seed(0)
 model = CTRModel(model_spec("dnn", units=(16,), dropout=0.3, dim=4), LAYOUT)
 settings = TrainSettings(
     epochs=3, batch_size=64, learning_rate=0.01, device="cpu", table_update=update, precision=precision,
-    checkpoint_minutes=0, table_l2=1e-4,
+    checkpoint_minutes=0, table_l2=1e-4, average=average,
 )
 plain = step.Stepper.step
 def slow(self, rows, rate, number):
@@ -40,8 +40,8 @@ save_file(dict(model.state_dict()), folder + "/final.safetensors")
 """
 
 
-def start(folder: Path, pause: float, update: str, precision: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(pause), update, precision]
+def start(folder: Path, pause: float, update: str, precision: str, average: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(pause), update, precision, str(average)]
     return subprocess.Popen(
         command, cwd=HERE, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
     )
@@ -54,23 +54,24 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def finish(folder: Path, update: str, precision: str) -> bytes:
-    process = start(folder, 0, update, precision)
+def finish(folder: Path, update: str, precision: str, average: int) -> bytes:
+    process = start(folder, 0, update, precision, average)
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     return (folder / "final.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("stop", "update", "precision"), [(signal.SIGKILL, "exact", "fp32"), (signal.SIGINT, "dense", "bf16")]
+    ("stop", "update", "precision", "average"),
+    [(signal.SIGKILL, "exact", "fp32", 1), (signal.SIGKILL, "exact", "fp32", 2), (signal.SIGINT, "dense", "bf16", 1)],
 )
-def test_a_stopped_run_ends_with_the_same_bits(tmp_path, stop, update, precision):
+def test_a_stopped_run_ends_with_the_same_bits(tmp_path, stop, update, precision, average):
     whole = tmp_path / "whole"
     whole.mkdir()
-    uninterrupted = finish(whole, update, precision)
+    uninterrupted = finish(whole, update, precision, average)
     folder = tmp_path / "stopped"
     folder.mkdir()
-    process = start(folder, 0.3, update, precision)
+    process = start(folder, 0.3, update, precision, average)
     wait_for(folder / "checkpoint" / "best.safetensors", process)  # the first epoch is over
     time.sleep(0.7)  # somewhere in the second
     process.send_signal(stop)
@@ -78,4 +79,4 @@ def test_a_stopped_run_ends_with_the_same_bits(tmp_path, stop, update, precision
     assert process.returncode != 0
     assert stop == signal.SIGKILL or "KeyboardInterrupt" in errors
     assert not (folder / "final.safetensors").exists()
-    assert finish(folder, update, precision) == uninterrupted
+    assert finish(folder, update, precision, average) == uninterrupted

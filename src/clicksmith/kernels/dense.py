@@ -59,9 +59,35 @@ def supported() -> bool:
     return _pointwise() is not None
 
 
+@cache
+def multiplies(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN has products of this type on this processor, probed once."""
+    x, w = torch.linspace(-1, 1, 192).reshape(8, 24).to(dtype), torch.linspace(1, -2, 384).reshape(16, 24).to(dtype)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            _pointwise()(x, w, None, "none", [], "")
+    except RuntimeError:
+        return False
+    return True
+
+
 def product(x: Tensor, w: Tensor, b: Tensor | None, activation: str = "none") -> Tensor:
-    """Return activation(x w' + b)."""
-    return cast("Tensor", _pointwise()(x, w, b, activation, [], ""))
+    """Return activation(x w' + b) in the type of x.
+
+    Where the processor has no bfloat16 products, they are float32 products of the rounded numbers, rounded once: what
+    the others do, at the price of float32.
+    """
+    if multiplies(x.dtype):
+        return cast("Tensor", _pointwise()(x, w, b, activation, [], ""))
+    y = _pointwise()(x.float(), w.float(), None if b is None else b.float(), activation, [], "")
+    return cast("Tensor", y).to(x.dtype)
+
+
+def product_plus(x: Tensor, w: Tensor, plus: Tensor) -> Tensor:
+    """Return x w' + plus in the type of x."""
+    if multiplies(x.dtype):
+        return cast("Tensor", torch.ops.mkldnn._linear_pointwise.binary(x, plus, w, None, "add"))
+    return torch.addmm(plus.float(), x.float(), w.float().t()).to(x.dtype)
 
 
 def _lower(t: Tensor | None, dtype: torch.dtype) -> Any:
@@ -134,6 +160,8 @@ def relu_backward(g: Tensor, y: Tensor | None, drop: float, *, bias: bool) -> tu
 
 def weight_grad(g: Tensor, x: Tensor) -> Tensor:
     """Return g' x in float32. The wider operand comes first, which is the faster way round."""
+    if not multiplies(x.dtype):
+        g, x = g.float(), x.float()
     return (g.t() @ x if x.shape[1] >= g.shape[1] else (x.t() @ g).t().contiguous()).float()
 
 
@@ -210,7 +238,7 @@ class _Cross(torch.autograd.Function):
             _half(y), torch.get_num_threads(),
         )  # fmt: skip
         _enough(failed)
-        dx = torch.ops.mkldnn._linear_pointwise.binary(inner, g, _lower(w, y.dtype).t(), None, "add")
+        dx = product_plus(inner, _lower(w, y.dtype).t(), g)
         dx0, dx = dx0.to(ctx.sources[0]), dx.to(ctx.sources[1])
         return dx0, dx, weight_grad(inner, x), None if b is None else sums
 

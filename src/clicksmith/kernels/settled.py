@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from clicksmith.kernels.dense import lowered, product, supported
+from clicksmith.kernels.dense import lowered, multiplies, product, supported
 from clicksmith.kernels.ops import traced
 
 
@@ -76,8 +76,9 @@ class Product:
 
     def _pack(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         with torch.inference_mode(False), torch.no_grad():  # packed while scoring, it serves callers without it too
-            bias = None if self.bias is None else self.bias.to(dtype)
-            return torch.ops.mkldnn._reorder_linear_weight(self.weight.to(dtype).contiguous(), _ROWS), bias
+            bias, weight = None if self.bias is None else self.bias.to(dtype), self.weight.to(dtype).contiguous()
+            weight = weight if multiplies(dtype) else weight.float()
+            return torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS), bias
 
 
 _ROWS = 128

@@ -99,6 +99,7 @@ def search(
     parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
     spec = spec_for(backbone or DEFAULT_MODEL, model_options, under)
     whole = settings_for(settings, parts.train.rows_hint, epochs=None, seed=seed)
+    whole = msgspec.structs.replace(whole, average=1)  # what is searched and the weights belong to one step
     told, path = progress or Quiet(), Path(out)
     data = parts.fingerprints() | asked.side_fingerprints()
     record = SearchRecord(

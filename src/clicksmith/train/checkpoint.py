@@ -3,7 +3,7 @@
 state.json               where training is, and what it was started with
 weights.safetensors      the weights between two steps
 optimizer.safetensors    moments, random states
-best.safetensors         the weights of the best evaluation (a link to an earlier weights.safetensors)
+best.safetensors         the weights of the best evaluation (a link to an earlier weights.safetensors if they are those)
 """
 
 import os
@@ -22,7 +22,7 @@ from clicksmith.files import atomic_folder, recover
 from clicksmith.names import unknown
 
 FOLDER = "checkpoint"
-FORMAT = 1
+FORMAT = 2
 
 
 class Checkpoints:
@@ -32,16 +32,22 @@ class Checkpoints:
         self.path = run_dir / FOLDER
         self.asked = cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(asked)))
 
-    def save(self, model: nn.Module, state: dict[str, Any], *, best: bool) -> None:
-        """Write everything; `best` says that the weights are the best so far. `state` may nest tensors and values."""
+    def save(self, weights: dict[str, Tensor], state: dict[str, Any], *, best: dict[str, Tensor] | None) -> None:
+        """Write everything; `best` are the weights to end with if these are the best so far, none: those known stay.
+
+        `state` may nest tensors and values.
+        """
         tensors: dict[str, Tensor] = {}
         plain = {"format": FORMAT, "asked": self.asked, "state": _take_tensors(state, "", tensors)}
         with atomic_folder(self.path, durable=True) as folder:
-            save_file({n: t.contiguous() for n, t in weights_of(model).items()}, folder / "weights.safetensors")
+            save_file({n: t.contiguous() for n, t in weights.items()}, folder / "weights.safetensors")
             save_file(tensors, folder / "optimizer.safetensors")
-            old = folder / "weights.safetensors" if best else self.path / "best.safetensors"
-            if old.exists():
-                _link(old, folder / "best.safetensors")
+            if best is not None and best is not weights:
+                save_file({n: t.contiguous() for n, t in best.items()}, folder / "best.safetensors")
+            else:
+                old = self.path / "best.safetensors" if best is None else folder / "weights.safetensors"
+                if old.exists():
+                    _link(old, folder / "best.safetensors")
             (folder / "state.json").write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=1))
 
     def load(self, model: nn.Module, device: torch.device) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clicksmith.train.average import WeightMean
 from clicksmith.train.checkpoint import Checkpoints, load_weights, weights_of
 from clicksmith.train.course import Course
 from clicksmith.train.hook import Hook
@@ -16,9 +17,16 @@ class Keeper:
     """Saves and brings back what `stepper` and `course` hold; `minutes` is how often at least."""
 
     def __init__(
-        self, checkpoints: Checkpoints | None, stepper: Stepper, course: Course, hook: Hook, *, minutes: float
+        self,
+        checkpoints: Checkpoints | None,
+        stepper: Stepper,
+        course: Course,
+        hook: Hook,
+        mean: WeightMean,
+        *,
+        minutes: float,
     ) -> None:
-        self.checkpoints, self.stepper, self.course, self.hook = checkpoints, stepper, course, hook
+        self.checkpoints, self.stepper, self.course, self.hook, self.mean = checkpoints, stepper, course, hook, mean
         self.seconds, self.saved = 60 * minutes, time.monotonic()
         self.best: dict[str, Tensor] | None = None
 
@@ -28,7 +36,7 @@ class Keeper:
         return self.checkpoints is not None and time.monotonic() - self.saved > self.seconds
 
     def save(self, *, best: bool = False) -> None:
-        """Write a checkpoint, if there is a run folder; `best` says that the weights are the best so far."""
+        """Write a checkpoint, if there is a run folder; `best`: the weights, or their mean, are the best so far."""
         if self.checkpoints is None:
             return
         stepper = self.stepper
@@ -39,9 +47,10 @@ class Keeper:
         state: dict[str, Any] = {
             **self.course.state(), "watch": stepper.watch.state(), "random": random,
             "optimizers": stepper.optimizers.state_dict(), "loss": dict(stepper.loss.state_dict()),
-            "hook": self.hook.state(),
+            "hook": self.hook.state(), "mean": self.mean.state(),
         }  # fmt: skip
-        self.checkpoints.save(stepper.model, state, best=best)
+        weights = weights_of(stepper.model)
+        self.checkpoints.save(weights, state, best=(self.mean.mean or weights) if best else None)
         self.saved = time.monotonic()
 
     def remember(self) -> None:
@@ -60,6 +69,7 @@ class Keeper:
         stepper.optimizers.load_state_dict(state["optimizers"])
         stepper.loss.load_state_dict(state["loss"])
         self.hook.load(state["hook"])
+        self.mean.load(state["mean"])
         torch.set_rng_state(state["random"]["cpu"])
         if "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], stepper.device)
@@ -67,7 +77,8 @@ class Keeper:
     def restore(self) -> None:
         """Put back the weights of the best evaluation, if they are others than the model's."""
         judge = self.course.judge
-        if judge.best is None or (judge.best_step == self.course.step and self.course.reason):
+        ended_best = judge.best_step == self.course.step and self.course.reason and not self.mean.terms
+        if judge.best is None or ended_best:
             return
         if self.checkpoints is not None:
             self.stepper.optimizers.flush()

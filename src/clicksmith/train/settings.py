@@ -59,6 +59,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """An evaluation is better if it beats the best by more than this."""
     restore_best: bool = True
     """End with the weights of the best evaluation."""
+    average: int = 1
+    """Judge, and end with, a running mean of the weights of about so many evaluations; training itself goes on from the
+    weights. 1: no mean. Costs one more copy of the weights, and nothing per step."""
     eval_batch_size: int = 16384
     """Rows per step of an evaluation."""
 
@@ -111,6 +114,6 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 _LEAST = {
     "epochs": 1, "steps": 1, "batch_size": 1, "accumulate": 1, "warmup_steps": 0, "lr_floor": 0, "table_l2": 0,
-    "dense_l2": 0, "evaluate_every": 1, "patience": 1, "min_delta": 0, "eval_batch_size": 1, "checkpoint_minutes": 0,
-    "seed": 0,
+    "dense_l2": 0, "evaluate_every": 1, "patience": 1, "min_delta": 0, "average": 1, "eval_batch_size": 1,
+    "checkpoint_minutes": 0, "seed": 0,
 }  # fmt: skip

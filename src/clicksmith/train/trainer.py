@@ -21,6 +21,7 @@ from clicksmith.kernels import native
 from clicksmith.loss import BinaryCrossEntropy, SelfDistilled, Weighted
 from clicksmith.models.spec import CTRModel
 from clicksmith.parts import to_plain
+from clicksmith.train.average import WeightMean
 from clicksmith.train.checkpoint import Checkpoints
 from clicksmith.train.checks import check
 from clicksmith.train.course import Course
@@ -128,7 +129,10 @@ class _Training:
         }
         checkpoints = None if folder is None else Checkpoints(folder, asked)
         self.course, self.log, self.told = Course(Judge(settings)), Log(folder), 0.0
-        self.keeper = Keeper(checkpoints, self.stepper, self.course, hook, minutes=settings.checkpoint_minutes)
+        self.mean = WeightMean(model, settings.average)
+        self.keeper = Keeper(
+            checkpoints, self.stepper, self.course, hook, self.mean, minutes=settings.checkpoint_minutes
+        )
 
     def run(self) -> TrainResult:
         """Go through the steps that are left."""
@@ -211,7 +215,11 @@ class _Training:
             "seconds": round(course.pace.seconds, 3), "rows_per_second": round(speed, 1),
         }  # fmt: skip
         watch.restart()
-        best = self.valid is None or self._measure(self.valid, entry)
+        self.mean.add()
+        with self.mean.in_model():
+            best = self.valid is None or self._measure(self.valid, entry)
+            if best and self.settings.restore_best and self.valid is not None:
+                self.keeper.remember()
         self.hook.evaluated(entry)
         course.history.append(entry)
         if course.step >= self.total:
@@ -220,8 +228,6 @@ class _Training:
             course.reason = "patience"
         if self.stop is not None:
             course.reason = course.reason or self.stop(course.history)
-        if best and self.settings.restore_best and self.valid is not None:
-            self.keeper.remember()
         self.keeper.save(best=best)
         self.log.evaluated(entry)
         self.progress.evaluated(entry)
@@ -250,9 +256,12 @@ class _Training:
         self.progress.noted(text)
 
     def _restore(self) -> None:
-        """Put back the weights of the best evaluation, if that was asked."""
+        """Put back the weights of the best evaluation if that was asked, else end with the mean of the last ones."""
         if self.settings.restore_best and self.valid is not None:
             self.keeper.restore()
+        elif self.mean.terms:
+            self.optimizers.flush()
+            self.mean.swap()
 
     def _result(self) -> TrainResult:
         course = self.course
