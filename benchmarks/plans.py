@@ -13,7 +13,7 @@ time from the weights of the first; and METHOD-CONTROL, as large as the model th
     hash, frequency       ids that share rows by chance, the most frequent ones excepted for the latter
     pairs                 as many pairs of either operation, drawn by chance
 
-Models are selected on validation rows and tested once. Runs that are there are not run again; what a killed one did is
+Models are selected on validation rows, after ten evaluations without a rise, and tested once. Runs that are there are not run again; what a killed one did is
 lost. Results: benchmarks/results/plans/DATASET/BACKBONE/METHOD/SEED.json with the test logits beside it; `--summary`
 writes summary.json and summary.md of a data set (see plans_summary.py).
 """
@@ -35,6 +35,8 @@ from machine import command
 from plans_recipes import BACKBONES, PLAIN, SETTINGS, Asked, everything, needs
 
 HERE = Path(__file__).parent
+PATIENT = {"patience": 10, "plateau_factor": 1.0}
+"""Validation may fall before it rises; a model that is stopped there says nothing of its Plan."""
 PARENT_DIES = 1
 """What a process asks the system to end it for."""
 
@@ -77,7 +79,8 @@ def wanted(asked: argparse.Namespace, searches: Path) -> list[Asked]:
     if unknown := chosen - set(order):
         raise SystemExit(f"no such methods: {', '.join(sorted(unknown))}; there are {', '.join(order)}")
     chosen |= {PLAIN} | {need for method in chosen for need in needs(method)}
-    train = {"precision": asked.precision, "device": "cpu"} | ({"epochs": asked.epochs} if asked.epochs else {})
+    train = {"precision": asked.precision, "device": "cpu", **PATIENT}
+    train |= {"epochs": asked.epochs} if asked.epochs else {}
     runs = [
         Asked(asked.dataset, backbone, method, seed, train, str(searches), asked.data, str(asked.out), command())
         for seed in range(asked.seeds)
