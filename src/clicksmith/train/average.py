@@ -1,7 +1,7 @@
 """A running mean of the weights, one term per evaluation: wider optima than any single step ends in.
 
-Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018 (SWA); beyond `length`
-terms the mean is exponential, so that the first weights fade.
+Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018 (SWA). The mean is
+arithmetic at first, and exponential once it spans `length` evaluations: the first weights, far from good, must fade.
 """
 
 from collections.abc import Generator
@@ -35,7 +35,7 @@ class WeightMean:
             if name not in self.mean or not tensor.is_floating_point():
                 self.mean[name] = tensor.clone()
             else:
-                self.mean[name].lerp_(tensor, 1 / min(self.terms, self.length))
+                self.mean[name].lerp_(tensor, max(1 / self.terms, 2 / (self.length + 1)))
 
     @contextmanager
     def in_model(self) -> Generator[None]:

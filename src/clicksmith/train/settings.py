@@ -60,8 +60,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     restore_best: bool = True
     """End with the weights of the best evaluation."""
     average: int = 1
-    """Judge, and end with, a running mean of the weights of about so many evaluations; training itself goes on from the
-    weights. 1: no mean. Costs one more copy of the weights, and nothing per step."""
+    """Judge, and end with, a running mean of the weights that spans so many evaluations (the last one has a share of
+    2 / (average + 1) in it); training itself goes on from the weights. 1: no mean. Costs one more copy of the weights,
+    and nothing per step."""
     eval_batch_size: int = 16384
     """Rows per step of an evaluation."""
 
