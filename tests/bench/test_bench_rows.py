@@ -9,9 +9,10 @@ import torch
 from world import finished
 
 from clicksmith.bench.cost import flops_per_row, memory_needed, peak_memory
+from clicksmith.bench.facts import LABELS
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import read_array, read_row, write_row
-from clicksmith.bench.run import LABELS, configuration_of
+from clicksmith.bench.run import configuration_of
 from clicksmith.bench.settings import FOLDER, BenchSettings, ModelSettings, contestants, read_settings, settings_for
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, UnknownNameError, UsageError

@@ -1,3 +1,6 @@
+import hashlib
+
+import numpy as np
 import polars as pl
 import pytest
 
@@ -55,6 +58,22 @@ def test_parts_are_taken_off_train(folder, how):
     if how == "group":
         assert not set(train["user"]) & set(test["user"])
     assert declare(folder, text + SCHEMA).digests == dataset.digests
+
+
+def test_a_split_with_declared_sums_of_row_numbers_is_that_split_or_none(folder):
+    text = 'train = "[ab].csv"\n[split]\nhow = "time"\n[split.checksums]\ntest = "SUM"\n' + SCHEMA
+    times = [int(row) for name in ("a.csv", "b.csv") for row in pl.read_csv(folder / name)["when"]]
+    latest = [row for row, time in enumerate(times) if time >= sorted(times)[90]]
+    numbers = hashlib.sha256(np.array(latest, "<i8").tobytes()).hexdigest()
+    assert declare(folder, text.replace("SUM", numbers)).frame("test").height == len(latest)
+    refused(
+        folder,
+        DataError,
+        f"row numbers of test have SHA-256 {numbers}, expected abc. The rows",
+        text.replace("SUM", "abc"),
+    )
+    wrong = text.replace("SUM", numbers).replace("test =", "tset =")
+    refused(folder, DataError, "row numbers of tset have SHA-256 no such part", wrong)
 
 
 def refused(folder, error: type[Exception], match: str, text: str) -> None:

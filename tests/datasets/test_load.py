@@ -1,18 +1,22 @@
 """The published data sets: what is known of each is true of what is loaded. Real files are used where they are."""
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from clicksmith.datasets import DATASETS, load
 from clicksmith.datasets.prepare import avazu, kkbox
 from clicksmith.encode.encoder import Encoder
-from clicksmith.errors import StorageError, UnknownNameError
+from clicksmith.errors import DataError, StorageError, UnknownNameError
 from clicksmith.schema import Bag, Behaviour, Categorical, Numeric
 
 NAMES = (
-    "frappe_x1 movielens_1m movielens_100k criteo_x1 criteo_x4 avazu_x1 avazu_x4 kkbox_x1 movielenslatest_x1 "
+    "frappe_x1 movielens_1m movielens_100k movielens_1m_temporal movielens_100k_temporal "
+    "criteo_x1 criteo_x4 avazu_x1 avazu_x4 kkbox_x1 movielenslatest_x1 "
     "taobaoad_x1 amazonelectronics_x1 "
     "kuaivideo_x1 microvideo1.7m_x1 microlens_1m_x1 frappe_x1_rebuilt criteo_sample avazu_sample"
 )
@@ -162,6 +166,28 @@ def test_movielens_1m_is_autoints(shared_data):
     assert (rows["timestamp"].min(), rows["timestamp"].max()) >= (0.0, 0.99)
     assert rows["year"].null_count() == rows["gender"].null_count() == 0
     assert {year for year in rows["year"].unique() if year < 1970} == {1910, 1920, 1930, 1940, 1950, 1960}
+
+
+@pytest.mark.parametrize("name", ["movielens_1m", "movielens_100k"])
+def test_a_temporal_variant_has_the_same_rows_and_never_looks_ahead(name, shared_data):
+    chance, temporal = (load(which, shared_data, fetch=False) for which in (name, f"{name}_temporal"))
+    assert temporal.schema.time is not None and temporal.schema.time.name not in temporal.schema.field_names
+    times = [temporal.frame(part)[temporal.schema.time.name].cast(pl.Int64) for part in ("train", "valid", "test")]
+    assert all(one.max() < two.min() for one, two in pairwise(times))
+    whole = [pl.concat([d.frame(part) for part in d.parts]) for d in (chance, temporal)]
+    assert [len(one) for one in times] == [chance.frame(part).height for part in ("train", "valid", "test")]
+    assert whole[0].sort(whole[0].columns).equals(whole[1].sort(whole[1].columns))
+    assert chance.frame("test").height > 0 and not chance.frame("test").equals(temporal.frame("test"))
+
+
+def test_a_split_of_ours_that_comes_out_otherwise_is_refused(shared_data, monkeypatch):
+    spec = DATASETS["movielens_100k"]
+    monkeypatch.setitem(DATASETS, "movielens_100k", replace(spec, split=replace_struct(spec.split, seed=1)))
+    with pytest.raises(
+        DataError, match=r"'movielens_100k': the row numbers of train have SHA-256 .*, expected 242a87c3"
+    ):
+        load("movielens_100k", shared_data, fetch=False)
+    assert load("movielens_100k", shared_data, fetch=False, verify=False).frame("test").height == 7285
 
 
 @pytest.mark.parametrize(

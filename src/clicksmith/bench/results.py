@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clicksmith.bench.facts import LABELS, RAREST, TIME, Facts, read_fact
 from clicksmith.bench.row import Row, read_array, read_row
-from clicksmith.bench.run import LABELS
 from clicksmith.errors import ArtifactError
 from clicksmith.identity import digest
 
@@ -27,6 +27,8 @@ class Results:
     failures: list[Row] = field(default_factory=list[Row])
     strange: list[str] = field(default_factory=list[str])
     """Sentences that name a file and what is wrong with it."""
+    facts: dict[str, Facts] = field(default_factory=dict[str, Facts])
+    """Data set to what is known of its test rows beside the labels; nothing where an older Clicksmith wrote them."""
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -74,9 +76,22 @@ def read_results(folder: Path) -> Results:
         (found.failures if row.outcome is None else found.rows).append(row)
     _leave_out_others(found, lambda row: row.dataset, _question, "data or split")
     _leave_out_others(found, lambda row: f"{row.dataset}/{row.model}", _but_seed, "model or settings")
+    _read_facts(found)
     if not found.rows and not found.failures and not found.strange:
         raise ArtifactError(f"'{folder}' holds no rows; `clicksmith bench run` writes them.")
     return found
+
+
+def _read_facts(found: Results) -> None:
+    for dataset in found.datasets:
+        rows = next(row for row in found.rows if row.dataset == dataset).done.test.rows
+        facts: dict[str, NDArray[Any]] = {}
+        for path in (found.folder / dataset / name for name in (RAREST, TIME)):
+            try:
+                facts |= {path.name: read_fact(path, rows)} if path.exists() else {}
+            except ArtifactError as error:
+                found.strange.append(f"{error} It is left out; remove it, and `clicksmith bench run` writes it again.")
+        found.facts[dataset] = facts
 
 
 def _home(folder: Path) -> tuple[Path, Path]:

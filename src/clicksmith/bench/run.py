@@ -7,24 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from clicksmith.bench.cost import BASE, memory_free, memory_needed, provenance
 from clicksmith.bench.data import BenchData, Say, prepare
+from clicksmith.bench.facts import store_facts
 from clicksmith.bench.pool import Ended, cores, run_jobs
-from clicksmith.bench.row import Configuration, Failure, Row, read_row, row_path, write_array, write_row
+from clicksmith.bench.row import Configuration, Failure, Row, read_row, row_path, write_row
 from clicksmith.bench.settings import Contestant, contestants, effective, read_settings, settings_for
 from clicksmith.bench.trial import Job
 from clicksmith.bench.tuned import search
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, CompositionError, UsageError
 from clicksmith.files import locked
-from clicksmith.identity import file_digest
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.trees.spec import Trees, trees_memory
 
-LABELS, GROUPS = "test_labels.npy", "test_groups.npy"
 CACHE = Path.home() / ".cache" / "clicksmith" / "bench"
 
 
@@ -83,7 +81,7 @@ def run(
     for note in data.notes:
         say(f"note: {note}")
     with locked(results / data.title):
-        labels = _store_test(results / data.title, data)
+        labels = store_facts(results / data.title, data)
         report = Report()
         budget = memory_free() if memory is None else round(memory * 1e9)
         if tune is not None:
@@ -286,25 +284,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _store_test(folder: Path, data: BenchData) -> str:
-    """Write the test labels (and groups) that all rows of the folder are measured on; return the labels' SHA-256."""
-    targets = Store.open(data.stores["test"]).targets
-    labels = targets["labels"][:, 0].astype(np.uint8)
-    path = folder / LABELS
-    if not path.exists():
-        if "group" in targets:
-            groups = np.unique(targets["group"], return_inverse=True)[1]
-            write_array(folder / GROUPS, groups.astype(np.int32))
-        return write_array(path, labels)
-    held = np.load(path, allow_pickle=False)
-    if not np.array_equal(held, labels):
-        raise UsageError(
-            f"'{path}' holds the labels of other test rows ({held.size:,}, here are {labels.size:,}); "
-            "models are compared on the same test rows only: choose another --results folder."
-        )
-    return file_digest(path)
 
 
 def _difference(a: Configuration, b: Configuration) -> str:

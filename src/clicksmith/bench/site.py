@@ -13,6 +13,7 @@ from clicksmith.bench.data import named
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
 from clicksmith.bench.settings import BenchSettings, contestants, effective, settings_for
+from clicksmith.bench.slices import BY_TIME
 from clicksmith.bench.table import DatasetTable, Line, Spread, tables
 from clicksmith.errors import UnknownNameError, UsageError
 from clicksmith.files import write_bytes
@@ -22,7 +23,7 @@ from clicksmith.report.charts import Chart, calibration_chart, line_chart
 from clicksmith.report.data import Curves, Series
 from clicksmith.report.models import Placed, Spot, scatter_chart, tie_chart
 from clicksmith.report.page import Section, document, figures, listed, tile
-from clicksmith.report.tables import Cell, estimate_cell, settings_table, table
+from clicksmith.report.tables import Cell, estimate_cell, settings_table, slices_tables, table
 
 SHOWN = 4
 """Models whose learning curves stand on the first page."""
@@ -184,6 +185,7 @@ def _model(
         ("paper", "Paper", _paper(paper)),
         ("seeds", "Seeds", _seeds(rows)),
         ("curves", "Curves", figures(charts)),
+        ("slices", "Slices", _slices(line, one.level)),
         ("pairs", "Against the others", _pairs(one, at.model)),
         ("again", "Reproduce", _commands(first, len(rows), known)),
         ("spec", "Spec", settings_table(first.configuration.spec, "spec")),
@@ -225,6 +227,22 @@ def _seeds(rows: Sequence[Row]) -> str:
 
 def _sum(checksum: str) -> Cell:
     return Cell(checksum, markup=f'<code title="{escape(checksum)}">{escape(checksum[:12])}</code>')
+
+
+def _slices(line: Line, level: float) -> str:
+    """Return how the model does on parts of the test rows, and why there is nothing to say where there is not."""
+    if not line.slices:
+        return '<p class="note">Rows of an older Clicksmith: give their `bench run` again to add slices.</p>'
+    columns = {one.column for one in line.slices}
+    notes = [
+        f"Means over seeds; the small figures are {level:.0%} intervals over test rows, for one seed.",
+        "rarest id: how often training rows hold the rarest id of the row; 0 is an id that training did not see, or "
+        "too rarely to give it a number of its own. The other rows in thirds.",
+        "time: the test rows in fifths, the earliest first."
+        if BY_TIME in columns
+        else "time: the data have no time column, so that there is nothing to say of drift.",
+    ]
+    return f"{slices_tables(line.slices)}{listed(notes)}"
 
 
 def _pairs(one: DatasetTable, model: str) -> str:

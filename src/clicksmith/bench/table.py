@@ -10,6 +10,8 @@ from clicksmith.bench.ranks import Pair, Standing, rank
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
 from clicksmith.bench.settings import BenchSettings, settings_for
+from clicksmith.bench.slices import cuts_of, mean_slices
+from clicksmith.evaluate.evaluation import Slice
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """The most of any seed."""
     latency_ms: Spread | None
     """Of 100 encoded rows; None for trees, and where a row was made before it was measured."""
+    slices: tuple[Slice, ...]
+    """Test metrics of parts of the rows, means over seeds (see `bench.slices`)."""
 
 
 class DatasetTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,13 +74,14 @@ def _table(
 ) -> DatasetTable:
     models = results.models(dataset)
     scores = {name: [results.predictions(row) for row in rows] for name, rows in models.items()}
-    ranking = rank(results.labels(dataset), scores, level=level, resamples=resamples)
+    labels, cuts = results.labels(dataset), cuts_of(results.facts[dataset])
+    ranking = rank(labels, scores, level=level, resamples=resamples)
+    slices = {name: mean_slices(labels, seeds, cuts, level) for name, seeds in scores.items()}
     known = settings or settings_for(dataset)
     published = known.models
+    references = {name: model.reference for name, model in published.items()}
     lines = tuple(
-        _line(standing, models[standing.model], published[standing.model].reference)
-        if standing.model in published
-        else _line(standing, models[standing.model], None)
+        _line(standing, models[standing.model], references.get(standing.model), slices[standing.model])
         for standing in ranking.standings
     )
     absent = {name: m.reference for name, m in published.items() if name not in models and m.reference is not None}
@@ -99,7 +104,7 @@ def _table(
     )
 
 
-def _line(standing: Standing, rows: Sequence[Row], reference: float | None) -> Line:
+def _line(standing: Standing, rows: Sequence[Row], reference: float | None, slices: tuple[Slice, ...]) -> Line:
     done = [row.done for row in rows]
     waited = [ms for one in done if not isinstance(ms := one.cost.latency_ms, msgspec.UnsetType)]
     names = [name for name in done[0].test.values if all(name in one.test.values for one in done)]
@@ -117,6 +122,7 @@ def _line(standing: Standing, rows: Sequence[Row], reference: float | None) -> L
         rows_per_second=spread([one.cost.rows_per_second for one in done]),
         peak_memory=max(one.cost.peak_memory for one in done),
         latency_ms=spread([float(ms) for ms in waited]) if len(waited) == len(done) else None,
+        slices=slices,
     )
 
 

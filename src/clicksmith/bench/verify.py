@@ -10,6 +10,7 @@ import numpy as np
 
 from clicksmith.bench.cost import memory_free
 from clicksmith.bench.data import BenchData, Say, named, prepare
+from clicksmith.bench.facts import differing, facts_of
 from clicksmith.bench.pool import Ended, run_jobs
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row, read_array, read_row
@@ -83,7 +84,7 @@ def recompute(
     declared = folder is not None and folder.endswith(".toml")
     name, protocol = (str(folder), None) if declared else named(row.dataset)
     data = prepare(name, None if declared else folder, protocol, cache, say)
-    _check_data(data, row)
+    _check_data(data, row, results.folder)
     with tempfile.TemporaryDirectory() as place:
         job = job_of(
             data, row.model, row.configuration, results=Path(place), labels=row.done.labels,
@@ -108,7 +109,7 @@ def recompute(
     )
 
 
-def _check_data(data: BenchData, row: Row) -> None:
+def _check_data(data: BenchData, row: Row, folder: Path) -> None:
     asked = row.configuration
     for what, held, here in (
         ("data", asked.data, data.checksums),
@@ -120,3 +121,7 @@ def _check_data(data: BenchData, row: Row) -> None:
                 f"{row.dataset}/{row.model}/{row.seed} was made with another {what}: {held}, here is {here}; "
                 "give the data it was made with."
             )
+    for path in differing(folder / row.dataset, facts_of(data)):
+        raise DataError(
+            f"'{path}' is not what the data say of the test rows; remove it, and `clicksmith bench run` writes it anew."
+        )

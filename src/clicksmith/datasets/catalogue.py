@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clicksmith.datasets import prepare as made
 from clicksmith.datasets import published as p
+from clicksmith.datasets.dataset import SplitChoice
 from clicksmith.datasets.spec import DataFile, DatasetSpec, bars_url
 from clicksmith.schema import Bag, Categorical, Label, Numeric, Schema, Time
 from clicksmith.schema.columns import Behaviour, Side
@@ -16,6 +19,18 @@ def _files(*parts: tuple[str, str, int | None]) -> tuple[DataFile, ...]:
     return tuple(DataFile(part, f"{part}.csv", (md5,), rows) for part, md5, rows in parts)
 
 
+def _split(how: str, seed: int, train: str, valid: str, test: str) -> SplitChoice:
+    """Return a split 8:1:1 of ours with the SHA-256 of its row numbers."""
+    return SplitChoice(how, seed, checksums={"train": train, "valid": valid, "test": test})
+
+
+def _temporal(spec: DatasetSpec, schema: Schema, split: SplitChoice, *notes: str) -> DatasetSpec:
+    """Return the variant of a data set whose validation rows are later than training's, and test rows later still."""
+    name = f"{spec.name}_temporal"
+    about = f"{spec.about.replace('by chance', 'by time')} A variant of {spec.name} without published figures."
+    return replace(spec, name=name, schema={name: schema}, split=split, about=about, notes=notes)
+
+
 def _movielens_1m() -> Schema:
     """Seven fields, as in AutoInt's section 5.1: no ids."""
     names = ("gender", "age", "occupation", "zip")
@@ -26,6 +41,13 @@ def _movielens_1m() -> Schema:
         Bag("genres", role="item", max_length=6),
     )
     return Schema(fields=fields, label=Label("label"))
+
+
+def _movielens_1m_temporal() -> Schema:
+    """Without the time as an input: where test rows are later, it has values that training never met."""
+    schema = _movielens_1m()
+    fields = tuple(field for field in schema.fields if field.name != "timestamp")
+    return Schema(fields=fields, label=schema.label, time=Time("time"))
 
 
 def _movielens_100k() -> Schema:
@@ -206,6 +228,50 @@ _BARS = (
     ),
 )
 
+_MOVIELENS_1M = DatasetSpec(
+    name="movielens_1m",
+    id="ml-1m",
+    files=(
+        DataFile("ratings", "ratings.dat", ("a89aa3591bc97d6d4e0c89459ff39362",), 1_000_209),
+        DataFile("users", "users.dat", (), 6_040),
+        DataFile("movies", "movies.dat", (), 3_883),
+    ),
+    schema={"autoint": _movielens_1m()},
+    about="MovieLens-1M under AutoInt's protocol: above 3 or below 3 (3 left out), no ids, 8:1:1 by chance.",
+    notes=("As in AutoInt, the timestamp is scaled to 0..1 over all rows. The split is ours, not scikit-learn's.",),
+    folders=("movielens_1m",),
+    url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+    prepare=made.movielens_1m,
+    split=_split(
+        "random",
+        2019,
+        "ecdc31b0af7c4a541261909b741d26f0a9b729b55664c24af736077740fbf87c",
+        "3e282b655118b6d60a6ddddcc9aa6df093e8abd026c56a058f8f1f0a4bb02e15",
+        "9c2b589d885712eeefc193a5d635e197dacbe09ddd3d96e3326a9b0a7bab804a",
+    ),
+)
+_MOVIELENS_100K = DatasetSpec(
+    name="movielens_100k",
+    id="ml-100k",
+    files=(
+        DataFile("inter", "ml-100k.inter", ("a8a8c3f165aedc53f63b5dc0a0463b14",), 100_000),
+        DataFile("item", "ml-100k.item", (), 1_682),
+        DataFile("user", "ml-100k.user", (), 943),
+    ),
+    schema={"movielens_100k": _movielens_100k()},
+    about="MovieLens-100k in RecBole's files: liked (above 3) or not (below 3), 3 left out, 8:1:1 by chance.",
+    folders=("movielens_100k",),
+    manual="It comes with the Python package recbole (dataset_example/ml-100k).",
+    prepare=made.movielens_100k,
+    split=_split(
+        "random",
+        2019,
+        "242a87c33ddcf3c4f12bc45142501f7161811ed3d4458fd787a9b31552568591",
+        "ac0ba224578e6d18da64fad22f0c5df90d289be1c75664cac720a4e3967a20ec",
+        "20399eca42a0812ebfe9fece47fe2ac85cf0d8272ed1e4f23a00523350591192",
+    ),
+)
+
 _OTHERS = (
     DatasetSpec(
         name="frappe_x1_rebuilt",
@@ -219,34 +285,30 @@ _OTHERS = (
         folders=("frappe",),
         manual="It was rebuilt from the raw Frappe log and is not published; take frappe_x1 instead.",
     ),
-    DatasetSpec(
-        name="movielens_1m",
-        id="ml-1m",
-        files=(
-            DataFile("ratings", "ratings.dat", ("a89aa3591bc97d6d4e0c89459ff39362",), 1_000_209),
-            DataFile("users", "users.dat", (), 6_040),
-            DataFile("movies", "movies.dat", (), 3_883),
+    _MOVIELENS_1M,
+    _temporal(
+        _MOVIELENS_1M,
+        _movielens_1m_temporal(),
+        _split(
+            "time",
+            0,
+            "4fbcc5481c8385f3ae0906a3d641cc53f718045cbea5b3178c8e16805d26cbb7",
+            "ed620ef492bcd17a0cbdbea12c26c575a2bbebfb336a784fe1c6828f2bea5808",
+            "a38272578ec5f0f261c362df749e7b1f62477d5252688b5760f435ddfc31996a",
         ),
-        schema={"autoint": _movielens_1m()},
-        about="MovieLens-1M under AutoInt's protocol: above 3 or below 3 (3 left out), no ids, 8:1:1 by chance.",
-        notes=("As in AutoInt, the timestamp is scaled to 0..1 over all rows. The split is ours, not scikit-learn's.",),
-        folders=("movielens_1m",),
-        url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
-        prepare=made.movielens_1m,
+        "The timestamp, an input in AutoInt's protocol, only splits: test rows have values that training never met.",
     ),
-    DatasetSpec(
-        name="movielens_100k",
-        id="ml-100k",
-        files=(
-            DataFile("inter", "ml-100k.inter", ("a8a8c3f165aedc53f63b5dc0a0463b14",), 100_000),
-            DataFile("item", "ml-100k.item", (), 1_682),
-            DataFile("user", "ml-100k.user", (), 943),
+    _MOVIELENS_100K,
+    _temporal(
+        _MOVIELENS_100K,
+        _movielens_100k(),
+        _split(
+            "time",
+            0,
+            "9138560e2aa8d9c57d2a84ad9254e04392fabf07554b5e67313dd0899d5e69dc",
+            "ddde4e9cc6118e0905d4da212568921cf97147ab81f9a3326f984a269eadbc5b",
+            "b91415a33136fbaac39a3f7dc66b3b69ca7502ffa67b9280872c193086be0d77",
         ),
-        schema={"movielens_100k": _movielens_100k()},
-        about="MovieLens-100k in RecBole's files: liked (above 3) or not (below 3), 3 left out, 8:1:1 by chance.",
-        folders=("movielens_100k",),
-        manual="It comes with the Python package recbole (dataset_example/ml-100k).",
-        prepare=made.movielens_100k,
     ),
     DatasetSpec(
         name="criteo_sample",
@@ -256,6 +318,13 @@ _OTHERS = (
         about="The first 10,000 rows of Kaggle's Criteo train.txt, 8:1:1 by chance: for trying out, not for claims.",
         manual="Take the first 10,000 lines of Criteo's train.txt.",
         prepare=made.criteo_sample,
+        split=_split(
+            "random",
+            2018,
+            "58ec549213344dce3481cbced0190b28713a30b87ae5569351c44527312051c2",
+            "b8d9b89f4b01fcd4f82341514ae4f41a70ab6e0a726a6c848607e1ab2d32b174",
+            "fd4eaba48c4e0e625bed6011bcb497f143f4c3203e72b2f28237f4661a427bd1",
+        ),
     ),
     DatasetSpec(
         name="avazu_sample",
@@ -279,6 +348,13 @@ _OTHERS = (
         notes=("The kind of behaviour of the candidate (btag) is not in these files; it is 1 in every row.",),
         manual="It is in PaddleRec's DMR example.",
         prepare=made.taobao_sample,
+        split=_split(
+            "random",
+            0,
+            "765273f016beb3428c242c41ede9c6e8f7c391c063f6a442ba1bd9f74b189c28",
+            "a162a785ebd27a2cb854d7186a9d79ba8a629470b1bb5424d1ccad0637892d3e",
+            "b8773e894fc07f510050fe993be22ba1220d0f7ee90e48cfcc0243de48c093e9",
+        ),
     ),
     *(
         DatasetSpec(

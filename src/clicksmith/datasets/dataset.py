@@ -67,6 +67,8 @@ class Dataset:
             train = 0.8
             valid = 0.1
             test = 0.1
+            [split.checksums]                 # optional: SHA-256 of the row numbers of a part
+            test = "9f86d081884c7d65..."
             [schema]                          # or schema = "schema.json"
             label = {kind = "label", name = "click"}
             fields = [{kind = "categorical", name = "user_id", role = "user"}]
@@ -86,11 +88,13 @@ class Dataset:
 
 
 class SplitChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a declared data set is split."""
+    """How rows are split, and the row numbers that must come out of it."""
 
     how: str = "random"
     seed: int = 0
     shares: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_SHARES))
+    checksums: dict[str, str] = {}
+    """Part to SHA-256 of its row numbers, as in `SplitRecord`; compared where there is one."""
 
 
 class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,6 +144,14 @@ def split_rows(rows: pl.DataFrame, schema: Schema, choice: SplitChoice, where: s
         split = split_random(rows.height, shares=choice.shares, seed=choice.seed)
     else:
         raise SchemaError(f"'{where}': split.how is '{choice.how}'; it must be random, time or group.")
+    made = split.record.checksums
+    for name, expected in choice.checksums.items():
+        got = made.get(name, "no such part")
+        if got != expected:
+            raise DataError(
+                f"'{where}': the row numbers of {name} have SHA-256 {got}, expected {expected}. The rows, their order "
+                "or the split have changed; restore them, or declare the sum anew."
+            )
     return {name: rows[part] for name, part in split.parts.items()}
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from clicksmith.datasets.catalogue import DATASETS
 from clicksmith.datasets.checksum import verify as verify_file
-from clicksmith.datasets.dataset import Dataset, Rows
+from clicksmith.datasets.dataset import Dataset, Rows, split_rows
 from clicksmith.datasets.download import Progress, download, unpack
 from clicksmith.datasets.spec import DatasetSpec, Found
 from clicksmith.errors import StorageError
 from clicksmith.files import atomic_file
 from clicksmith.identity import digest
 from clicksmith.names import lookup
+from clicksmith.schema import Schema
 
 FOLDER = "CLICKSMITH_DATA"
 """The environment variable with the folder of data sets."""
@@ -35,7 +38,7 @@ def load(
         folder: its folder, or one of data sets; else $CLICKSMITH_DATA, then ~/.cache/clicksmith/datasets.
         protocol: which published preprocessing, as in "criteo_x4_002".
         fetch: download it if it is not here.
-        verify: compare the MD5 sums.
+        verify: compare the MD5 sums of files, and the row numbers of a split that is made here.
 
     Raises:
         UnknownNameError: no data set or protocol has that name.
@@ -51,7 +54,7 @@ def load(
         for file in spec.files:
             if file.part in found:
                 verify_file(found[file.part], file.md5)
-    parts = _parts(spec, found)
+    parts = _parts(spec, schema, found, verify)
     if spec.test_as_valid:
         parts["valid"] = parts["test"]
     root = found["train"].parent if "train" in found else Path()
@@ -120,11 +123,15 @@ def _fetched(spec: DatasetSpec, folder: str | Path | None, fetch: bool, progress
     return found
 
 
-def _parts(spec: DatasetSpec, found: Found) -> dict[str, Rows]:
+def _parts(spec: DatasetSpec, schema: Schema, found: Found, verify: bool) -> dict[str, Rows]:
     if spec.prepare is None:
         return {part: path for part, path in found.items() if part in ("train", "valid", "test")}
     if not spec.big:
-        return {part: frame.collect() for part, frame in spec.prepare(found).items()}
+        frames = {part: frame.collect() for part, frame in spec.prepare(found).items()}
+        if spec.split is not None:
+            choice = spec.split if verify else replace(spec.split, checksums={})
+            frames |= split_rows(frames.pop("rows"), schema, choice, spec.name)
+        return {**frames}
     key = digest([spec.name, {part: [str(path), path.stat().st_size] for part, path in found.items()}])[:16]
     folder = _writable(found["train"].parent) / f"prepared-{spec.name}-{key}"
     frames = spec.prepare(found)

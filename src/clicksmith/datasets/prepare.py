@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from clicksmith.batch.split import Split, split_random
 from clicksmith.datasets.published import AVAZU, CRITEO_CODES, CRITEO_NUMBERS, TAOBAO
 from clicksmith.datasets.spec import Found, Frames
 from clicksmith.encode.hashing import splitmix64
@@ -36,11 +35,6 @@ def cut(path: Path, separator: str, names: tuple[str, ...]) -> pl.DataFrame:
     return found.struct.rename_fields(list(names)).struct.unnest()
 
 
-def parted(rows: pl.DataFrame, split: Split) -> Frames:
-    """Return the parts of a frame."""
-    return {name: rows[part].lazy() for name, part in split.parts.items()}
-
-
 def avazu(found: Found) -> Frames:
     """Cut the hour (YYMMDDHH) into hour, weekday (0 is Sunday) and weekend."""
     return {part: _with_calendar(text(found[part])) for part in PARTS}
@@ -61,10 +55,10 @@ def avazu_sample(found: Found) -> Frames:
 
 
 def criteo_sample(found: Found) -> Frames:
-    """Criteo's first rows, split 8:1:1 by chance."""
+    """Criteo's first rows."""
     names = ["Label", *CRITEO_NUMBERS, *CRITEO_CODES]
     rows = pl.concat(list(open_source(found["train"], columns=names).batches()))
-    return parted(rows, split_random(rows.height, seed=2018))
+    return {"rows": rows.lazy()}
 
 
 def kkbox(found: Found) -> Frames:
@@ -99,12 +93,13 @@ def movielens_1m(found: Found) -> Frames:
         "year",
         ((time - low) / (high - low)).alias("timestamp"),
         "genres",
+        "time",
     )
-    return parted(rows, split_random(rows.height, seed=2019))
+    return {"rows": rows.lazy()}
 
 
 def movielens_100k(found: Found) -> Frames:
-    """MovieLens-100k with ids: ratings above 3 are positive, below 3 negative, 3 left out; 8:1:1 by chance."""
+    """MovieLens-100k with ids: ratings above 3 are positive, below 3 negative, 3 left out."""
 
     def read(name: str) -> pl.DataFrame:
         frame = pl.read_csv(found[name], separator="\t", quote_char=None, infer_schema=False)
@@ -120,7 +115,7 @@ def movielens_100k(found: Found) -> Frames:
         .drop("rating", "movie_title")
         .rename({"class": "genres"})
     )
-    return parted(rows, split_random(rows.height, seed=2019))
+    return {"rows": rows.lazy()}
 
 
 def taobao_sample(found: Found) -> Frames:
@@ -135,7 +130,7 @@ def taobao_sample(found: Found) -> Frames:
         columns.append(block.select(kept.list.join("^").alias(name)).to_series())
     columns += [raw[names[250 + i]].alias(name) for i, name in enumerate(fields)]
     rows = pl.DataFrame(columns).with_columns(pl.lit("1").alias("btag"))
-    return parted(rows, split_random(rows.height, seed=0))
+    return {"rows": rows.lazy()}
 
 
 def next_item(found: Found) -> Frames:

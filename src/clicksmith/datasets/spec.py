@@ -8,12 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
+from clicksmith.datasets.dataset import SplitChoice
 from clicksmith.schema import Schema
 
 Found = dict[str, Path]
 """The files of a data set, by the name in its specification."""
 Frames = dict[str, pl.LazyFrame]
-"""Rows by part: train, valid, test, and side tables by name."""
+"""Rows by part: train, valid, test, and side tables by name; `rows` where they are still to be split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class DatasetSpec:
     id: the official name, also of its folder and zip; folders: other names its folder may have
     schema: what the columns mean, by protocol; the first is the default
     prepare: makes the parts from the files where they are not used as they are; big: prepared parts go to disk
+    split: how the rows that `prepare` makes are cut into parts, where the files are not parts already
     """
 
     name: str
@@ -46,6 +48,7 @@ class DatasetSpec:
     url: str | None = None
     manual: str = ""
     prepare: Callable[[Found], Frames] | None = None
+    split: SplitChoice | None = None
     big: bool = False
     test_as_valid: bool = False
 

@@ -129,7 +129,9 @@ def evaluate_scored(
         values=values,
         groups=counts,
         reliability=reliability(rows, level=level),
-        slices=tuple(s for column, of in (slices or {}).items() for s in _slices(rows, column, of, level, by_group)),
+        slices=tuple(
+            s for column, of in (slices or {}).items() for s in sliced(rows, column, of, level, by_group=by_group)
+        ),
         notes=tuple(notes),
     )
 
@@ -160,7 +162,9 @@ def _values(
     return values, notes
 
 
-def _slices(rows: Scored, column: str, of: ArrayLike, level: float, by_group: bool, most: int = 50) -> list[Slice]:
+def sliced(
+    rows: Scored, column: str, of: ArrayLike, level: float, *, by_group: bool = False, most: int = 50
+) -> list[Slice]:
     """Return the metrics by value of a column, largest first; beyond `most` values the rest is one slice."""
     array: NDArray[Any] = np.asarray(of)
     if array.shape != (len(rows),):

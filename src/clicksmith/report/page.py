@@ -134,12 +134,7 @@ def _quality(data: ReportData) -> Iterable[charts.Chart]:
 
 
 def _slices(metrics: dict[str, Metrics]) -> str:
-    parts: list[str] = []
-    for split, found in metrics.items():
-        for column in dict.fromkeys(s.column for s in found.slices):
-            rows = [s for s in found.slices if s.column == column]
-            parts.append(f"<h3>{escape(column)} <small>{escape(split)}</small></h3>{tables.slices_table(rows, column)}")
-    return "".join(parts)
+    return "".join(tables.slices_tables(found.slices, split) for split, found in metrics.items())
 
 
 def listed(texts: Sequence[str]) -> str:

@@ -65,7 +65,16 @@ def counts_line(split: str, metrics: Metrics) -> str:
     return text
 
 
-def slices_table(slices: Sequence[Slice], column: str) -> str:
+def slices_tables(slices: Sequence[Slice], split: str = "") -> str:
+    """Return a table for each column that rows were sliced by."""
+    small = f" <small>{escape(split)}</small>" if split else ""
+    return "".join(
+        f"<h3>{escape(column)}{small}</h3>{_slices_table([s for s in slices if s.column == column], column)}"
+        for column in dict.fromkeys(s.column for s in slices)
+    )
+
+
+def _slices_table(slices: Sequence[Slice], column: str) -> str:
     """Return the metrics by value of a column."""
     names = list(dict.fromkeys(n for s in slices for n in s.values))
     head = (column, "rows", "click share", *(metric_named(n).title for n in names))

@@ -1,11 +1,11 @@
-"""How often each id occurs in training rows: what mini-batch-aware L2 divides by."""
+"""How often each id occurs in training rows: what mini-batch-aware L2 divides by, and how well a row is known."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clicksmith.encode.layout import DOMAIN
+from clicksmith.encode.layout import DOMAIN, PADDING, UNSEEN
 from clicksmith.encode.store import Store
 
 PIECE = 1 << 18
@@ -31,6 +31,24 @@ def id_counts(store: Store) -> dict[str, Tensor]:
         if rows.domain is not None and layout.domains:
             _add(counts[DOMAIN], rows.domain)
     return {name: torch.from_numpy(count) for name, count in counts.items()}
+
+
+def rarest_counts(train: Store, rows: Store) -> NDArray[np.int32]:
+    """Return how often training rows hold the rarest id of each row's fields and bags [rows]; 0 if one is unseen."""
+    counts = {name: found.numpy() for name, found in id_counts(train).items()}
+    for found in counts.values():
+        found[UNSEEN] = 0
+    layout = rows.layout
+    least = np.full(rows.rows, train.rows, np.int64)
+    for start in range(0, rows.rows, PIECE):
+        piece = rows.slice(start, start + PIECE)
+        here = least[start : start + len(piece)]
+        columns = [(column.slot, piece.ids[:, i : i + 1]) for i, column in enumerate(layout.ids)]
+        columns += [(column.slot, piece.bags[column.name]) for column in layout.bags]
+        for slot, ids in columns:
+            known = np.where(ids > PADDING, counts[slot][ids], train.rows)
+            np.minimum(here, known.min(1, initial=train.rows), out=here)
+    return np.minimum(least, np.iinfo(np.int32).max).astype(np.int32)
 
 
 def _add(into: NDArray[np.int64], ids: NDArray[np.int32]) -> None:
