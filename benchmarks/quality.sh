@@ -15,6 +15,8 @@ run frappe_x1_rebuilt frappe_bf16 --data "$DATA/frappe" --train.precision bf16
 # The updates of tables: equal to dense ones, and lazy ones, which leave rows alone that no batch touches.
 run frappe_x1_rebuilt frappe_dense --data "$DATA/frappe" --models $core --train.precision fp32 --train.table-update dense
 run frappe_x1_rebuilt frappe_lazy --data "$DATA/frappe" --models $core --train.precision fp32 --train.table-update lazy
+# Averaged weights.
+run frappe_x1_rebuilt frappe_averaged --data "$DATA/frappe" --settings benchmarks/settings/frappe_averaged.toml --train.precision fp32
 # What a trained vector for unseen ids costs where there are none.
 run frappe_x1_rebuilt frappe_unseen --data "$DATA/frappe" --settings benchmarks/settings/frappe_unseen.toml --train.precision bf16
 run movielens_1m movielens_1m --data "$DATA/movielens_1m"

@@ -12,6 +12,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float
     command: str
     """The command that measures it here, or "not reproduced: <reason>"."""
+    rows: str = ""
+    """Where the benchmark rows of that command are committed, below benchmarks/results."""
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):

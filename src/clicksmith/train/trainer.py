@@ -25,7 +25,7 @@ from clicksmith.train.average import WeightMean
 from clicksmith.train.checkpoint import Checkpoints
 from clicksmith.train.checks import check
 from clicksmith.train.course import Course
-from clicksmith.train.devices import device_of, precision_of
+from clicksmith.train.devices import bf16_is_native, device_of, precision_of
 from clicksmith.train.hook import Hook
 from clicksmith.train.interrupt import interruptible
 from clicksmith.train.keeper import Keeper
@@ -145,6 +145,10 @@ class _Training:
                 self.device.type, self.precision,
             )
         )  # fmt: skip
+        if self.precision == "bf16" and not bf16_is_native(self.device):
+            self.progress.noted(
+                "this processor has no bfloat16 products: precision='bf16' rounds as they do, no faster than 'fp32'."
+            )
         ended = "failed"
         try:
             with interruptible() as interrupted:
