@@ -17,6 +17,7 @@ from clicksmith.files import write_bytes
 from clicksmith.fitting.asked import (
     DEFAULT_MODEL,
     AskedSchema,
+    check_model,
     new_model,
     plan_for,
     schema_for,
@@ -111,6 +112,8 @@ def fit(
     seed = seed_of(settings) if seed is None else seed
     parts = parts_of(train, valid, test, schema=asked.schema, how=split, seed=seed)
     spec = spec_for(model, options, asked.schema)
+    if not whole_plan.parts:  # a Plan changes the fields once more when the rows are encoded
+        check_model(spec, asked.schema)
     name = name or (model if isinstance(model, str) else "own")
     whole = settings_for(settings, parts.train.rows_hint, epochs=epochs, seed=seed)
     if len(asked.schema.labels) > 1 and (whole.negative_rate != 1.0 or whole.pos_weight != 1.0):
