@@ -13,8 +13,9 @@ time from the weights of the first; and METHOD-CONTROL, as large as the model th
     hash, frequency       ids that share rows by chance, the most frequent ones excepted for the latter
     pairs                 as many pairs of either operation, drawn by chance
 
-Models are selected on validation rows, after ten evaluations without a rise, and tested once. Runs that are there are not run again; what a killed one did is
-lost. Results: benchmarks/results/plans/DATASET/BACKBONE/METHOD/SEED.json with the test logits beside it; `--summary`
+Models are selected on validation rows, after ten evaluations without a rise, and tested once. Runs that are there are
+not run again; what a killed one did is lost. Results: benchmarks/results/plans/DATASET/BACKBONE/METHOD/SEED.json with
+the test logits beside it; `--summary`
 writes summary.json and summary.md of a data set (see plans_summary.py).
 """
 

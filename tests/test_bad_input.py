@@ -10,6 +10,9 @@ import pytest
 
 from clicks import SCHEMA, clicks, folder, tiny_run
 from clicksmith.cli.main import main
+from clicksmith.errors import DataError
+from clicksmith.fitting.job import fit
+from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.serve.predictor import load
 
 HEAD = "user,ad,device,price,seen_ads,click"
@@ -57,8 +60,8 @@ def test_the_wrong_delimiter(fails):
         rows().replace(",", "~"),
         "train.csv: 6 columns are missing: user, ad, device, price, seen_ads, click. The columns there are: "
         "user~ad~device~price~seen_ads~click. The schema declares the missing ones: rename the columns, add them (with "
-        "empty cells where they are not known), or change the schema. A single column was found: if cells are "
-        "separated by something else than a tab , ; or |, name it.",
+        "empty cells where they are not known, but for 'click'), or change the schema. A single column was found: if "
+        "cells are separated by something else than a tab , ; or |, name it.",
     )
 
 
@@ -81,7 +84,8 @@ def test_bytes_that_are_not_utf8(fails):
 def test_an_empty_label(fails):
     fails(
         rows("u3,a3,phone,1,,"),
-        "train.csv row 1 (line 2): the label 'click' is empty. Every row to learn from needs a label; drop the row.",
+        "train.csv row 1 (line 2): the label 'click' is empty. Rows to learn from or to measure need a label: drop "
+        "those without, or score them by `predict`.",
     )
 
 
@@ -122,6 +126,46 @@ def test_a_column_missing_from_rows_to_score(tmp_path, capsys):
         "error: new.csv: no column named 'user'. The columns there are: ad, device, price, seen_ads, click. The schema "
         "declares it: rename the column, add it (with empty cells where it is not known), or change the schema.\n"
     )
+
+
+def test_rows_without_label_cannot_be_measured_and_the_advice_helps(tmp_path, capsys):
+    """Each advice is followed: the renamed column is measured, and what lacks a label is scored."""
+    new, command = str(tmp_path / "new.csv"), [str(tiny_run()), str(tmp_path / "new.csv")]
+    told = (
+        "error: new.csv: no column named 'click'. The columns there are: user, ad, device, price, seen_ads{}. Rows to "
+        "learn from or to measure need 'click': rename the column, or add it and fill every cell. Rows without can be "
+        "scored by `predict`.\n"
+    )
+    empty = (
+        "error: new.csv row 1 (line 2): the label 'click' is empty. Rows to learn from or to measure need a label: "
+        "drop those without, or score them by `predict`.\n"
+    )
+    rows = clicks(50)
+    blank = rows.with_columns(click=pl.lit(None))
+    for frame, text in (
+        (rows.drop("click"), told.format("")),
+        (rows.rename({"click": "y"}), told.format(", y")),
+        (blank, empty),
+    ):
+        frame.write_csv(new)
+        assert main(["evaluate", *command]) == 2
+        assert capsys.readouterr().err == text
+        assert main(["predict", *command]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 51
+    clicks(50).write_csv(new)
+    assert main(["evaluate", *command]) == 0
+
+
+def test_a_missing_weight_is_not_to_be_left_empty(tmp_path):
+    schema = Schema(fields=(Categorical("ad"),), label=Label("click"), weight="worth")
+    with pytest.raises(
+        DataError, match=r"Rows to learn from or to measure need 'worth': rename the column, or add it and"
+    ):
+        fit(clicks(50), schema=schema, out=tmp_path / "run")
+    with pytest.raises(
+        DataError, match=r"missing: ad, worth\..*\(with empty cells where they are not known, but for 'worth'\)"
+    ):
+        fit(clicks(50).drop("ad"), schema=schema, out=tmp_path / "run2")
 
 
 def test_a_file_without_header(tmp_path, capsys):

@@ -263,6 +263,17 @@ def test_whole_groups_are_split_off_on_demand():
         parts_of(clicks(400), None, None, schema=PLAIN, how="group", seed=0)
 
 
+def test_a_model_that_is_wrong_on_valid_still_has_the_right_mean_and_says_so(tmp_path):
+    """The validation rows' labels are turned round, so that what was learned is wrong there."""
+    wrong = clicks(400, seed=5).with_columns(click=1 - pl.col("click"))
+    run = fit(clicks(1500), valid=wrong, test=wrong, out=tmp_path / "run", **QUICK)
+    assert run.metrics["valid"]["auc"] < 0.5
+    assert run.metrics["valid"]["predicted_over_observed"] == pytest.approx(1, abs=0.01)
+    (note,) = run.metrics["notes"]
+    assert note.startswith("on the 400 validation rows predictions do not rise with clicks: ")
+    assert run.predictor().predict(wrong).std() > 0
+
+
 def test_isotonic_calibration_leaves_the_figures_before_it(tmp_path):
     run = fit(clicks(600), out=tmp_path / "run", calibration="isotonic", **QUICK)
     assert run.metrics["valid"]["logloss"] < run.metrics["valid_uncalibrated"]["logloss"]

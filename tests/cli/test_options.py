@@ -2,7 +2,18 @@
 
 import pytest
 
-from clicksmith.cli.options import literal, option_hints, option_lines, take_dotted, take_sets, type_name, typed
+from clicks import folder
+from clicksmith.cli.main import main
+from clicksmith.cli.options import (
+    literal,
+    option_hints,
+    option_lines,
+    options_of,
+    take_dotted,
+    take_sets,
+    type_name,
+    typed,
+)
 from clicksmith.errors import UsageError
 
 
@@ -52,6 +63,54 @@ def test_a_value_of_another_type_is_refused_with_the_type_wanted():
         typed({"dim": "big"}, HINTS, "--model.")
     with pytest.raises(UsageError, match=r"^--model.units got 'a,b', which is not INT,INT,\.\.\.\.$"):
         typed({"units": "a,b"}, HINTS, "--model.")
+
+
+FIT, SEARCH, HASH = "fit TRAIN", "search optfs TRAIN --backbone fm --out plan", "search graphhash TRAIN --out plan"
+TUNE, BENCH = "tune TRAIN --model fm --out tuned", "bench run TRAIN"
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "message"),
+    [
+        (FIT, "--train.learning-rate 0", "--train.learning-rate 0: learning_rate is 0.0; it must be positive and"),
+        (FIT, "--train.batch-size=0 --train.steps 3", "--train.batch-size 0: batch_size is 0; it must be at least 1."),
+        (FIT, "--train.accumulate 9 --train.epochs 2 --train.batch-size 4", "--train.accumulate 9, --train.batch-"),
+        (FIT, "--epochs 0", "--epochs 0: epochs is 0; it must be at least 1."),
+        (FIT, "--train.monitor acc", "--train.monitor got 'acc', which is not auc|gauc|"),
+        (FIT, "--model dnn --model.dropout 2", "--model.dropout 2: MLP dropout 2.0 is not in [0, 1);"),
+        (FIT, "--model finalmlp --model.heads 7 --set embed.dim=8", "--model.heads 7, --set embed.dim=8: stream"),
+        (SEARCH, "--search.penalty -1 --search.epochs 2", "--search.penalty -1: penalty is -1.0; it must be at least"),
+        (SEARCH, "--model.dim 0", "--model.dim 0: the embedding dim is 0;"),
+        (SEARCH.replace("fm", "dnn"), "--model.units 0", "--model.units 0: MLP units (0,) hold a width below 1;"),
+        (SEARCH, "--seed -1", "--seed -1: seed is -1; it must be at least 0."),
+        (HASH, "--search.left a --search.rows -1", "--search.rows -1: rows is -1.0; give a share"),
+        (HASH, "--search.rows -1", "left is missing: name the id field whose ids are to share"),
+        (TUNE, "--train.lr-floor -1", "--train.lr-floor -1: lr_floor is -1.0;"),
+        (BENCH, "--train.epochs 0", "--train.epochs 0: epochs is 0;"),
+    ],
+)
+def test_a_value_that_is_refused_is_told_with_its_flag(verb, options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = f"{verb} {options}".replace("TRAIN", f"{folder()}/train.csv").split()
+    assert main(words if words[0] == "bench" else [*words, "--label", "click"]) == 2
+    assert capsys.readouterr().err.removeprefix("error: ").removeprefix("options of graphhash: ").startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_options_are_refused_for_is_found_by_leaving_them_out():
+    def pair(*, low: int = 0, high: int = 9, other: int = 0) -> None:
+        if low > high:
+            raise UsageError("low is above high.")
+        if other:
+            raise UsageError("other is not 0.")
+
+    texts = {"low": "5", "high": "3", "other": "1"}
+    with pytest.raises(UsageError, match=r"^--low 5, --high 3: low is above high\.$"):
+        options_of(pair, texts, "--")
+    with pytest.raises(UsageError, match=r"^--other 1: other is not 0\.$"):
+        options_of(pair, {**texts, "high": "8"}, "--")
+    with pytest.raises(UsageError, match=r"^no option named '--other'\."):
+        options_of(pair, texts, "--", but=("other",))
 
 
 def test_set_takes_pairs_and_refuses_anything_else():

@@ -140,8 +140,9 @@ def test_a_wrong_delimiter_says_which_was_found(kernels, tmp_path):
     path = file(tmp_path, GOOD.replace(",", "^"))
     assert sentence(path) == (
         "log.csv: 3 columns are missing: ad, price, click. The columns there are: ad^price^click. The schema declares "
-        "the missing ones: rename the columns, add them (with empty cells where they are not known), or change the "
-        "schema. A single column was found: if cells are separated by something else than a tab , ; or |, name it."
+        "the missing ones: rename the columns, add them (with empty cells where they are not known, but for 'click'), "
+        "or change the schema. A single column was found: if cells are separated by something else than a tab , ; or "
+        "|, name it."
     )
     assert encoded(path, delimiter="^")[0] == ["a", "b", "a"]
 
@@ -271,7 +272,7 @@ def test_text_in_a_number_names_file_row_and_value(kernels, tmp_path):
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        ("", "the label 'click' is empty. Every row to learn from needs a label; drop the row."),
+        ("", "the label 'click' is empty. Rows to learn from or to measure need a label: "),
         ("nan", "the label 'click' is 'nan'; a label is 0 or 1. Correct it, or name the word that means 1: "),
         ("inf", "the label 'click' is 'inf'; a label is 0 or 1. "),
         ("2", "the label 'click' is '2'; a label is 0 or 1. "),

@@ -20,6 +20,7 @@ from clicksmith.evaluate.calibrator import (
     negative_sampling,
     pool_adjacent_violators,
 )
+from clicksmith.evaluate.logloss import logloss
 from clicksmith.evaluate.scored import scored, sigmoid
 
 
@@ -78,12 +79,32 @@ def test_separable_rows_leave_the_fit_finite() -> None:
         assert np.isfinite(fit_calibrator(rows, method).apply([-50.0, 0.0, 50.0])).all()  # type: ignore[arg-type]
 
 
-def test_a_model_that_is_worse_than_chance_is_not_calibrated() -> None:
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e6])
+def test_predictions_that_fall_with_clicks_keep_their_order_and_get_the_right_mean(scale: float) -> None:
+    labels, logits = distorted(2000)
+    wrong = -scale * logits
+    fitted = fit_platt(scored(labels, logits=wrong))
+    assert fitted.held and fitted.slope > 0
+    assert sigmoid(fitted.apply(wrong)).mean() == pytest.approx(labels.mean(), abs=1 / 2000)
+    assert np.std(fitted.apply(wrong)) <= 0.011
+    assert auc(labels, fitted.apply(wrong)) == pytest.approx(auc(labels, wrong), abs=1e-12)
+    share = logloss(labels, probabilities=np.full(2000, labels.mean()))
+    assert logloss(labels, logits=fitted.apply(wrong)) == pytest.approx(share, rel=0.01)
+    assert logloss(labels, logits=wrong) > 1.2 * share
+
+
+def test_a_rising_slope_is_not_held_however_small_it_is() -> None:
+    labels, logits = distorted(2000)
+    fitted = fit_platt(scored(labels, logits=1e6 * logits))
+    assert not fitted.held and fitted.slope == pytest.approx(fit_platt(scored(labels, logits=logits)).slope / 1e6)
+
+
+def test_no_temperature_mends_predictions_that_fall_with_clicks() -> None:
     labels, logits = distorted(2000)
     with pytest.raises(
-        DataError, match=r"^the fitted slope is -0\.\d+: predictions do not rise with clicks on these 2000"
+        DataError, match=r"^the fitted slope is -0\.\d+: no temperature mends .* these 2000 rows\..*'platt'"
     ):
-        fit_calibrator(scored(labels, logits=-logits))
+        fit_calibrator(scored(labels, logits=-logits), "temperature")
 
 
 def test_dropped_negatives_are_corrected_exactly() -> None:

@@ -1,11 +1,11 @@
 """`clicksmith bench`: the open benchmark, from data sets to ranks."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import option_hints, option_lines, take_dotted, typed
+from clicksmith.cli.options import option_lines, options_of, take_dotted
 from clicksmith.cli.parse import call, flag, option
 from clicksmith.names import lookup
 
@@ -117,6 +117,7 @@ def run(
     from clicksmith.bench.run import CACHE
     from clicksmith.bench.run import run as run_bench
     from clicksmith.cli.show import note
+    from clicksmith.train.settings import TrainSettings
 
     report = run_bench(
         dataset,
@@ -130,7 +131,7 @@ def run(
         memory=memory,
         threads=threads,
         retry=retry,
-        train=typed(train, _hints(), "--train."),
+        train=options_of(TrainSettings, train, "--train.", but=("seed",)),
         tune=tune,
         cache=CACHE if cache is None else Path(cache),
         say=(lambda _: None) if quiet else note,
@@ -140,12 +141,6 @@ def run(
     print(f"{report.finished} trials finished, {report.skipped} were done before, {len(report.failed)} failed")
     note(f"next:  clicksmith bench table {results}")
     return 1 if report.failed or report.strange else 0
-
-
-def _hints() -> dict[str, Any]:
-    from clicksmith.train.settings import TrainSettings
-
-    return {name: hint for name, hint in option_hints(TrainSettings).items() if name != "seed"}
 
 
 def verify(

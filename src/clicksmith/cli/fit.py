@@ -4,11 +4,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from clicksmith.cli.options import edit_spec, option_hints, option_lines, take_dotted, take_sets, typed
+from clicksmith.cli.options import (
+    blaming,
+    edit_spec,
+    option_hints,
+    option_lines,
+    options_of,
+    take_dotted,
+    take_sets,
+    training_options,
+)
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -112,7 +121,7 @@ def fit(
     given = _declared(train, data.schema, valid, test) if train[0].endswith(".toml") else None
     own = load_models(run.models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
-    with ShownProgress(quiet=run.quiet) as progress:
+    with ShownProgress(quiet=run.quiet) as progress, blaming(dotted.model, dotted.sets):
         done = fit(
             opened(train, data.columns, data.delimiter) if given is None else given.train,
             label=label,
@@ -122,7 +131,7 @@ def fit(
             split=data.split,
             model=_spec(name, dotted, own),
             name=name,
-            settings=_settings(dotted.train),
+            settings=training_options(dotted.train, epochs=epochs, seed=seed),
             out=out,
             seed=seed,
             epochs=epochs,
@@ -172,18 +181,10 @@ def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelS
     if dotted.model and not option_hints(function):
         given = next(iter(dotted.model)).replace("_", "-")
         raise UsageError(f"--model.{given}: the model {name} has no options; leave it out.")
-    options = typed({**flat, **dotted.model}, option_hints(function), "--model.")
+    options = options_of(function, {**flat, **dotted.model}, "--model.")
     nested = {key: text for key, text in dotted.sets.items() if key not in flat}
     spec = learn_unseen(function(**options))
     return edit_spec(spec, nested) if nested else spec
-
-
-def _settings(texts: dict[str, str]) -> dict[str, Any]:
-    from typing import get_type_hints
-
-    from clicksmith.train.settings import TrainSettings
-
-    return typed(texts, get_type_hints(TrainSettings), "--train.")
 
 
 def _close(run: "Run") -> None:

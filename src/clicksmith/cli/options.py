@@ -1,15 +1,16 @@
 """Dotted options, `--model.dim 32`, `--train.learning-rate 1e-3`, `--set dim=32`: their values come from signatures."""
 
+import contextlib
 import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from clicksmith.errors import ClicksmithError, UsageError
+from clicksmith.errors import ClicksmithError, CompositionError, UsageError
 from clicksmith.names import unknown
 
 ALIASES = {"lr": "learning_rate", "bs": "batch_size", "l2": "table_l2"}
@@ -74,6 +75,51 @@ def typed(texts: Mapping[str, str], hints: Mapping[str, Any], flag: str) -> dict
             raise UsageError(unknown(f"{flag}{name.replace('_', '-')}", known, "option"))
         values[name] = _value(text, hints[name], f"{flag}{name.replace('_', '-')}")
     return values
+
+
+def options_of(
+    function: Callable[..., Any], texts: Mapping[str, str], flag: str, *, but: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the texts as options of a function, which is called with them; none of `but` may be given.
+
+    Raises UsageError: as `typed`, or what the function says, behind the flags without which it would not say so.
+    """
+    values = typed(texts, {n: hint for n, hint in option_hints(function).items() if n not in but}, flag)
+    said, anyway = _refusal(function, values), _refusal(function, {})
+    if said is not None and said != anyway:
+        without = {name: _refusal(function, {n: v for n, v in values.items() if n != name}) for name in values}
+        guilty = [name for name, other in without.items() if other is None or other not in (said, anyway)]
+        flags = ", ".join(f"{flag}{name.replace('_', '-')} {texts[name]}" for name in guilty or values)
+        raise UsageError(f"{flags}: {said}")
+    return values
+
+
+@contextlib.contextmanager
+def blaming(model: Mapping[str, str], sets: Mapping[str, str] | None = None) -> Generator[None]:
+    """Put the options of a model, as they were typed, in front of what its parts say when they are combined."""
+    try:
+        yield
+    except CompositionError as error:
+        flags = [f"--model.{name.replace('_', '-')} {text}" for name, text in model.items()]
+        flags += [f"--set {name}={text}" for name, text in (sets or {}).items()]
+        raise CompositionError(f"{', '.join(flags)}: {error}" if flags else str(error)) from error
+
+
+def training_options(texts: Mapping[str, str], **own: int | None) -> dict[str, Any]:
+    """Return the settings given by `--train.NAME`; those that have flags of their `own`, as --epochs, are checked."""
+    from clicksmith.train.settings import TrainSettings
+
+    options_of(TrainSettings, {name: str(value) for name, value in own.items() if value is not None}, "--")
+    return options_of(TrainSettings, texts, "--train.")
+
+
+def _refusal(function: Callable[..., Any], options: Mapping[str, Any]) -> str | None:
+    """Return what a function says against options."""
+    try:
+        function(**options)
+    except ClicksmithError as error:
+        return str(error)
+    return None
 
 
 def option_hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import option_hints, option_lines, take_dotted, typed
+from clicksmith.cli.options import blaming, option_lines, options_of, take_dotted, training_options
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -72,27 +72,26 @@ def search(
     from clicksmith.search.job import search as run
     from clicksmith.search.job import start_of
     from clicksmith.search.methods import SEARCHES
-    from clicksmith.train.settings import TrainSettings
 
     chosen = lookup(SEARCHES, method, "search method")
     if backbone is None and chosen.trains:
         raise UsageError("--backbone NAME is missing; see `clicksmith search --help`.")
     function = lookup({**MODELS, **load_models(models)}, backbone or DEFAULT_MODEL, "model")
     own, model, settings = dotted
-    given: dict[str, Any] = typed(settings, option_hints(TrainSettings), "--train.")
-    with ShownProgress(quiet=quiet) as progress:
+    given: dict[str, Any] = training_options(settings, epochs=epochs, seed=seed)
+    with ShownProgress(quiet=quiet) as progress, blaming(model):
         found = run(
             method,
             opened(train, columns, delimiter),
             out=out,
-            backbone=learn_unseen(function(**typed(model, option_hints(function), "--model."))),
+            backbone=learn_unseen(function(**options_of(function, model, "--model."))),
             name=backbone,
             label=label,
             schema=schema,
             valid=None if valid is None else opened([valid], columns, delimiter),
             split=split,
             settings={**given, **({} if epochs is None else {"epochs": epochs})},
-            options=typed(own, option_hints(chosen.options), "--search."),
+            options=options_of(chosen.options, own, "--search."),
             plan=plan,
             seed=seed,
             progress=progress,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import option_hints, option_lines, take_dotted, typed
+from clicksmith.cli.options import option_lines, options_of, take_dotted, training_options
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -81,7 +81,6 @@ def tune(
     from clicksmith.cli.show import note
     from clicksmith.models import MODELS
     from clicksmith.names import lookup
-    from clicksmith.train.settings import TrainSettings
     from clicksmith.tuning.job import asked_search
     from clicksmith.tuning.job import tune as search
     from clicksmith.tuning.space import space_text
@@ -91,8 +90,8 @@ def tune(
         "label": label, "schema": schema, "split": split, "model": model, "models": models, "space": space,
         "seed": seed,
         "valid": None if valid is None else opened([valid], columns, delimiter),
-        "options": typed(fixed[0], option_hints(function), "--model."),
-        "settings": typed(fixed[1], option_hints(TrainSettings), "--train."),
+        "options": options_of(function, fixed[0], "--model."),
+        "settings": training_options(fixed[1], seed=seed),
     }  # fmt: skip
     rows = opened(train, columns, delimiter)
     if print_space:

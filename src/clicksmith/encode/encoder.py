@@ -161,12 +161,12 @@ class Encoder:
         columns, rows = columns_of(frame, FEW, needed)
         if columns is not None:
             if any(name not in columns for name in needed):
-                check_columns(needed, names_of(frame), "the rows")
+                check_columns(reader.recipe, names_of(frame), "the rows", targets=labels)
             chunk: Chunk = RowsChunk(columns, rows, Where("the rows"))
             raw = reader.read_rows(chunk)
         else:
             table = frame_of(frame)
-            check_columns(needed, table.columns, "the frame")
+            check_columns(reader.recipe, table.columns, "the frame", targets=labels)
             chunk = FrameChunk(table, Where("the frame"))
             raw = reader.read([chunk], FIND)[0]
         return self._assembled(self._crossed(finisher.finish(raw)))
@@ -253,7 +253,7 @@ class Encoder:
 
     def _encoded(self, source: Source, labels: bool) -> Iterator[Arrays]:
         reader, finisher = self._with_targets if labels else self._without_targets
-        check_columns(self.recipes[0].columns(labels), source.columns, source.name)
+        check_columns(reader.recipe, source.columns, source.name, targets=labels)
         with ThreadPoolExecutor(threads()) as pool:
             for group in source.chunks(*reader.columns()):
                 for raw in reader.read(group, FIND, pool):

@@ -71,7 +71,7 @@ def fit_pass(
     log = recipes[0]
     sides = {r.name: read_side(schema, r, tables[r.name], dictionaries, NUMBER) for r in recipes[1:]}
     reader = TableReader(schema, log, dictionaries, links_of(log, sides))
-    check_columns(log.columns(), source.columns, source.name)
+    check_columns(log, source.columns, source.name)
     rows = 0
     with ThreadPoolExecutor(threads()) as pool:
         for group in source.chunks(*reader.columns()):
@@ -136,7 +136,7 @@ def read_side(
     schema: Schema, recipe: TableRecipe, source: Source, dictionaries: Mapping[str, Dictionary], grow: int
 ) -> SideRows:
     """Read a side table whole. Raises DataError if a key appears twice."""
-    check_columns(recipe.columns(), source.columns, source.name)
+    check_columns(recipe, source.columns, source.name)
     reader = TableReader(schema, recipe, dictionaries, {}, targets=False)
     keys = new_dictionary()
     pieces = [_nothing(schema, recipe, dictionaries, grow)]

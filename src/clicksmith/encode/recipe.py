@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -166,28 +166,39 @@ def _fields(schema: Schema, wanted: Callable[[list[str]], bool]) -> TableRecipe:
     )
 
 
-def check_columns(needed: Collection[str], there: Collection[str], where: str) -> None:
-    """Raise DataError naming the columns that are not there."""
-    absent = [name for name in needed if name not in there]
+def check_columns(recipe: TableRecipe, there: Collection[str], where: str, *, targets: bool = True) -> None:
+    """Raise DataError naming the columns of the recipe that are not there."""
+    absent = [name for name in recipe.columns(targets) if name not in there]
     if not absent:
         return
     near = get_close_matches(absent[0], there, n=1, cutoff=0.75)
     has = f"{', '.join(list(there)[:_SHOWN])}{', ...' if len(there) > _SHOWN else ''}"
+    columns = f"The columns there are: {has}."
     if len(absent) == 1:
-        hint = f"Did you mean '{near[0]}'?" if near else f"The columns there are: {has}."
-        what = f"no column named '{absent[0]}'. {hint} The schema declares it: rename the column, add it"
+        nearest = f"Did you mean '{near[0]}'?" if near else columns
+        what = f"no column named '{absent[0]}'. {nearest}"
     else:
         names = f"{', '.join(absent[:_SHOWN])}{', ...' if len(absent) > _SHOWN else ''}"
-        what = (
-            f"{len(absent)} columns are missing: {names}. The columns there are: {has}. "
-            "The schema declares the missing ones: rename the columns, add them"
-        )
+        what = f"{len(absent)} columns are missing: {names}. {columns}"
     single = " A single column was found: if cells are separated by something else than a tab , ; or |, name it."
     odd = len(there) == 1 and any(not (c.isalnum() or c in "_- ") for c in next(iter(there)))
-    raise DataError(
-        f"{where}: {what} (with empty cells where {'it is' if len(absent) == 1 else 'they are'} not known), or change "
-        f"the schema.{single if odd else ''}"
-    )
+    raise DataError(f"{where}: {what} {_cure(recipe, absent)}{single if odd else ''}")
+
+
+def _cure(recipe: TableRecipe, absent: Sequence[str]) -> str:
+    """Return what to do about absent columns; labels and weights are of no use with empty cells."""
+    one = len(absent) == 1
+    it, them = ("it", "the column") if one else ("them", "the columns")
+    filled = {label.name for label in recipe.labels} | ({recipe.weight} if recipe.weight else set())
+    full = " and ".join(f"'{name}'" for name in absent if name in filled)
+    if filled.issuperset(absent):
+        return (
+            f"Rows to learn from or to measure need {full}: rename {them}, or add {it} and fill every cell. "
+            "Rows without can be scored by `predict`."
+        )
+    cells = f"with empty cells where {'it is' if one else 'they are'} not known{', but for ' + full if full else ''}"
+    declared = "it" if one else "the missing ones"
+    return f"The schema declares {declared}: rename {them}, add {it} ({cells}), or change the schema."
 
 
 def side_tables(schema: Schema, given: Mapping[str, Any], root: Path) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class LabelReader:
         name, where = self.label.name, f"{chunk.where.row(chunk.first + row)}"
         if not text:
             return DataError(
-                f"{where}: the label '{name}' is empty. Every row to learn from needs a label; drop the row."
+                f"{where}: the label '{name}' is empty. Rows to learn from or to measure need a label: drop those "
+                "without, or score them by `predict`."
             )
         if self.label.task == "binary":
             return DataError(

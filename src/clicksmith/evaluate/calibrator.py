@@ -15,6 +15,8 @@ class Platt(msgspec.Struct, frozen=True, tag="platt", tag_field="kind", forbid_u
 
     slope: float = 1.0
     intercept: float = 0.0
+    held: bool = False
+    """No rising slope fitted, so that a small one was held: order stays, and predictions lie close to the mean."""
 
     def apply(self, logits: ArrayLike) -> Floats:
         """Return the calibrated logits."""
@@ -52,6 +54,9 @@ class Shift(msgspec.Struct, frozen=True, tag="shift", tag_field="kind", forbid_u
 
 
 Step = Platt | Isotonic | Shift
+
+FLAT = 0.01
+"""How far, as a standard deviation of logits, a held slope spreads predictions around their mean."""
 
 
 class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,36 +113,28 @@ def negative_sampling(rate: float) -> Shift:
 
 
 def fit_platt(rows: Scored, *, with_intercept: bool = True) -> Platt:
-    """Minimise the log-loss of slope * logit + intercept by Newton's method with step halving.
+    """Minimise the log-loss of slope * logit + intercept.
 
-    Targets are Platt's (n + 1) / (n + 2) in place of 1 and 0, which keeps separable rows finite.
+    Targets are Platt's (n + 1) / (n + 2) in place of 1 and 0, which keeps separable rows finite. Where predictions do
+    not rise with clicks the best rising slope is next to none: it is held at one that spreads the logits by `FLAT`,
+    and the intercept alone is fitted, which puts the mean right. Raises DataError in that case without intercept.
     """
     w, x = rows.row_weights, rows.logits
     up, down = float(w[rows.labels].sum()), float(w[~rows.labels].sum())
     target = np.where(rows.labels, (up + 1) / (up + 2), 1 / (down + 2))
-    columns = np.stack([x, np.ones_like(x)])[: 2 if with_intercept else 1]
-    values = np.array([1.0, 0.0])[: len(columns)]
-    loss = _cross_entropy(values @ columns, target, w)
-    for _ in range(100):
-        p = sigmoid(values @ columns)
-        gradient = columns @ (w * (p - target))
-        curvature = (columns * (w * p * (1 - p))) @ columns.T + 1e-9 * w.sum() * np.eye(len(columns))
-        step = np.linalg.solve(curvature, gradient)
-        size = 1.0
-        while (new := _cross_entropy((values - size * step) @ columns, target, w)) > loss and size > 1e-10:
-            size /= 2
-        improved = loss - new
-        if improved <= 0:
-            break
-        values, loss = values - size * step, new
-        if improved < 1e-14 * abs(loss):
-            break
-    if values[0] <= 0:
+    spread = float(np.std(x)) or 1.0
+    columns = np.stack([x / spread, np.ones_like(x)])[: 2 if with_intercept else 1]
+    slope, *intercept = _fit(columns, target, w).tolist()
+    if slope > 0:
+        return Platt(slope / spread, *intercept)
+    if not with_intercept:
         raise DataError(
-            f"the fitted slope is {values[0]:.3g}: predictions do not rise with clicks on these {len(rows)} rows, "
-            "so there is nothing to calibrate. Check the model, or that labels and predictions are of the same rows."
+            f"the fitted slope is {slope / spread:.3g}: no temperature mends predictions that do not rise with clicks "
+            f"on these {len(rows)} rows. Check that labels and predictions are of the same rows, or use 'platt'."
         )
-    return Platt(float(values[0]), float(values[1]) if with_intercept else 0.0)
+    flat = FLAT / max(1.0, spread)
+    (mean,) = _fit(np.ones((1, x.size)), target, w, beside=flat * x).tolist()
+    return Platt(flat, mean, held=True)
 
 
 def fit_isotonic(rows: Scored) -> Isotonic:
@@ -166,6 +163,32 @@ def pool_adjacent_violators(weight: Floats, total: Floats) -> tuple[NDArray[np.i
             return start, mean
         first = np.flatnonzero(begins)
         weight, total, start = np.add.reduceat(weight, first), np.add.reduceat(total, first), start[first]
+
+
+def _fit(columns: Floats, target: Floats, weights: Floats, beside: Floats | float = 0.0) -> Floats:
+    """Minimise the log-loss of values @ columns + beside by Newton's method with step halving, from zeros.
+
+    At zeros no prediction is certain, so that the first step sees the curvature of every row.
+    """
+    values = np.zeros(len(columns))
+    loss = _cross_entropy(values @ columns + beside, target, weights)
+    for _ in range(100):
+        p = sigmoid(values @ columns + beside)
+        gradient = columns @ (weights * (p - target))
+        curvature = (columns * (weights * p * (1 - p))) @ columns.T + 1e-9 * weights.sum() * np.eye(len(columns))
+        step = np.linalg.solve(curvature, gradient)
+        size = 1.0
+        while (
+            new := _cross_entropy((values - size * step) @ columns + beside, target, weights)
+        ) > loss and size > 1e-10:
+            size /= 2
+        improved = loss - new
+        if improved <= 0:
+            break
+        values, loss = values - size * step, new
+        if improved < 1e-14 * abs(loss):
+            break
+    return values
 
 
 def _cross_entropy(logits: Floats, target: Floats, weights: Floats) -> float:

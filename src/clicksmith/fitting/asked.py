@@ -10,7 +10,7 @@ import torch
 
 from clicksmith.embed.sockets import Task
 from clicksmith.encode.layout import Layout
-from clicksmith.encode.recipe import side_tables
+from clicksmith.encode.recipe import keeps, layout_of, side_tables
 from clicksmith.encode.source import open_source
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.evaluate.calibrator import Calibrator, Shift
@@ -29,6 +29,9 @@ DEFAULT_MODEL = "dcnv2"
 
 UNSEEN_RATE = 0.02
 """Share of known ids forgotten in training, see docs/decisions/unseen-ids.md."""
+
+SMALL = 4
+"""Rows of a table where its vocabulary does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,11 @@ def new_model(spec: ModelSpec, layout: Layout, seed: int) -> CTRModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CTRModel(spec, layout)
+
+
+def check_model(spec: ModelSpec, schema: Schema) -> None:
+    """Raise CompositionError for a spec that cannot be built on the schema's fields, before any row is encoded."""
+    new_model(spec, layout_of(schema, dict.fromkeys(keeps(schema), SMALL)), seed=0)
 
 
 def undo_weights(offset: float) -> Calibrator:

@@ -11,12 +11,13 @@ import msgspec
 from clicksmith.batch.store import Store
 from clicksmith.encode.unseen import unmapped_notes
 from clicksmith.errors import DataError, UsageError
-from clicksmith.evaluate.calibrator import Calibrator, fit_calibrator
+from clicksmith.evaluate.calibrator import Calibrator, Platt, fit_calibrator
 from clicksmith.evaluate.predictions import Predictions
 from clicksmith.files import write_bytes
 from clicksmith.fitting.asked import (
     DEFAULT_MODEL,
     AskedSchema,
+    check_model,
     new_model,
     plan_for,
     schema_for,
@@ -47,6 +48,11 @@ from clicksmith.train.start import load_start, start_digest
 from clicksmith.train.trainer import train as train_model
 
 Calibration = Literal["platt", "isotonic", "none"]
+
+NO_RISE = (
+    "on the {} validation rows predictions do not rise with clicks: the calibration left them in their order, close to "
+    "the share of clicks. Train longer or on more rows, or check that the validation rows are like those of training."
+)
 
 
 def fit(
@@ -106,6 +112,8 @@ def fit(
     seed = seed_of(settings) if seed is None else seed
     parts = parts_of(train, valid, test, schema=asked.schema, how=split, seed=seed)
     spec = spec_for(model, options, asked.schema)
+    if not whole_plan.parts:  # a Plan changes the fields once more when the rows are encoded
+        check_model(spec, asked.schema)
     name = name or (model if isinstance(model, str) else "own")
     whole = settings_for(settings, parts.train.rows_hint, epochs=epochs, seed=seed)
     if len(asked.schema.labels) > 1 and (whole.negative_rate != 1.0 or whole.pos_weight != 1.0):
@@ -236,7 +244,8 @@ class _Job:
             fitted = fit_calibrator(rows.with_scores(calibrator.apply(rows.scores)), self.record.calibration)
         except DataError as error:
             return calibrator, [f"not calibrated: {error}"]
-        return Calibrator((*calibrator.steps, *fitted.steps)), []
+        notes = [NO_RISE.format(len(rows))] if any(isinstance(s, Platt) and s.held for s in fitted.steps) else []
+        return Calibrator((*calibrator.steps, *fitted.steps)), notes
 
     def _origin(self, name: str) -> dict[str, str]:
         return {"run": self.record.identity, "split": name, "data": self.record.data.get(name, "")}

@@ -12,7 +12,16 @@ from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.files import locked
-from clicksmith.fitting.asked import DEFAULT_MODEL, AskedSchema, plan_for, schema_for, seed_of, settings_for, spec_for
+from clicksmith.fitting.asked import (
+    DEFAULT_MODEL,
+    AskedSchema,
+    check_model,
+    plan_for,
+    schema_for,
+    seed_of,
+    settings_for,
+    spec_for,
+)
 from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.split import How, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
@@ -98,6 +107,8 @@ def search(
     under = schema_under(before, asked.schema)
     parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
     spec = spec_for(backbone or DEFAULT_MODEL, model_options, under)
+    if chosen.trains and not before.parts:
+        check_model(spec, under)
     whole = settings_for(settings, parts.train.rows_hint, epochs=None, seed=seed)
     whole = msgspec.structs.replace(whole, average=1)  # what is searched and the weights belong to one step
     told, path = progress or Quiet(), Path(out)
