@@ -243,7 +243,7 @@ def test_other_test_rows_in_the_same_folder_are_refused(tmp_path):
     folder = copied(tmp_path)
     text = (folder / "test.csv").read_text().splitlines()
     (folder / "test.csv").write_text("\n".join(text[:-10]) + "\n")
-    with pytest.raises(UsageError, match=r"holds the labels of other test rows \(400, here are 390\)"):
+    with pytest.raises(UsageError, match=r"test_labels.npy. was written for other test rows \(here are 390\)"):
         bench(folder)
 
 
