@@ -1,12 +1,17 @@
 # The verbs of this project; `make` alone prints them.
 PYTHON ?= python3.11
 TORCH_INDEX ?=
-PIP = .venv/bin/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+INSTALL = -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP = .venv/bin/python $(INSTALL)
 RUN = .venv/bin/python
 WORKERS ?= 2
+NEWEST = .venv-newest/bin/python
+PINS ?=
+README = tests/test_docs.py::test_every_block_runs[README.md]
+SMOKE ?= tests/test_acceptance.py tests/test_estimator.py tests/test_bad_input.py tests/cli
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow fix check bench clean
+.PHONY: help quickstart test test-slow test-newest fix check bench clean
 
 help:           ## print the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -31,6 +36,14 @@ test: .venv/.kernels        ## install, then every test but the slow ones
 test-slow: .venv/.kernels   ## published numbers on real data
 	$(RUN) -m pytest -m slow $(ARGS)
 
+test-newest:    ## a fresh install of the newest dependencies (but PINS="name==version ..."), then the README and SMOKE tests
+	rm -rf .venv-newest build
+	$(PYTHON) -m venv .venv-newest
+	$(NEWEST) $(INSTALL) '.[test,export]' $(PINS)
+	$(NEWEST) -m pip check
+	$(NEWEST) -m pip freeze
+	$(NEWEST) -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not browser" "$(README)" $(SMOKE)
+
 fix: .venv/.done            ## format and mend what can be mended
 	$(RUN) -m ruff format src tests benchmarks
 	$(RUN) -m ruff check --fix src tests benchmarks
@@ -45,4 +58,4 @@ bench: .venv/.kernels       ## every benchmark, one after another; run on a quie
 	sh benchmarks/run_all.sh
 
 clean:          ## remove what was built (not .venv)
-	rm -rf build dist src/*.egg-info src/clicksmith/kernels/*.so quickstart
+	rm -rf .venv-newest build dist src/*.egg-info src/clicksmith/kernels/*.so quickstart
