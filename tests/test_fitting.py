@@ -15,7 +15,7 @@ from clicks import clicks, folder, tiny_run
 from clicksmith.batch.split import Split
 from clicksmith.cli.main import main
 from clicksmith.encode.source import open_source
-from clicksmith.errors import ArtifactError, DataError, UsageError
+from clicksmith.errors import ArtifactError, DataError, DivergedError, UsageError
 from clicksmith.fitting.chosen import Chosen
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.page import write_page
@@ -114,6 +114,26 @@ def test_another_question_in_the_same_folder_is_refused_unless_it_may_overwrite(
     with pytest.raises(UsageError, match=r"holds another run \(it differs in: settings, seed, data, split\)"):
         fit(clicks(200), out=tmp_path / "run", seed=1, **QUICK)
     assert fit(clicks(200), out=tmp_path / "run", seed=1, overwrite=True, **QUICK).record.seed == 1
+
+
+def test_a_run_that_failed_before_it_trained_is_no_obstacle_and_half_a_training_is(tmp_path):
+    """A label is mended, and the same command is given again. What a killed run has learned is not thrown away."""
+    rows = clicks(200)
+    bad = rows.with_columns(click=pl.when(pl.int_range(200) == 7).then(5).otherwise("click"))
+    with pytest.raises(DataError, match="row 8: the label 'click' is '5'"):
+        fit(bad, out=tmp_path / "run", **QUICK)
+    with pytest.raises(DivergedError):
+        fit(rows, out=tmp_path / "run", settings={"optimizer": "sgd", "learning_rate": 1e38}, **QUICK)
+    assert fit(rows, out=tmp_path / "run", **QUICK).record.seed == 0
+    argv = ["fit", f"{folder()}/train.csv", "--label", "click", "--model", "lr", "--out", str(tmp_path / "killed")]
+    command = [sys.executable, "-m", "clicksmith.cli.main", *argv, "--epochs", "50", "--train.patience", "none"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    assert any(line.startswith("epoch 2 ") for line in process.stderr)
+    process.kill()
+    process.wait(60)
+    with pytest.raises(UsageError, match=r"holds another run \(it differs in: .*seed"):
+        fit(rows, out=tmp_path / "killed", seed=1, **QUICK)
 
 
 def test_without_out_the_folder_is_made_of_the_question(tmp_path, monkeypatch):

@@ -108,6 +108,11 @@ class RunFolder:
         return self.path / "training"
 
     @property
+    def trained(self) -> bool:
+        """Whether a run that is not done has something to go on from: weights, not only encoded rows."""
+        return any(self.training.glob("checkpoint*"))
+
+    @property
     def encoded(self) -> Path:
         """Encoded rows; removed when the run is done."""
         return self.path / "encoded"
@@ -164,12 +169,12 @@ def claimed(path: Path, *, overwrite: bool = False) -> Generator[RunFolder]:
 def begin(folder: RunFolder, record: RunRecord, *, overwrite: bool = False) -> State:
     """Enter what is asked; say whether the folder is new, holds the same run half done, or holds it finished.
 
-    Raises UsageError when it holds a run that was asked something else.
+    Raises UsageError when it holds a run that was asked something else, and got as far as training.
     """
     before = folder.read_record()
     if before is not None and before.identity == record.identity and not (overwrite and before.done):
         return "done" if before.done else "resumed"
-    if before is not None and not overwrite:
+    if before is not None and not overwrite and (before.done or folder.trained):
         asked, held = msgspec.to_builtins(record), msgspec.to_builtins(before)
         other = [name for name in asked if name not in ("packages", "done") and asked[name] != held[name]]
         raise UsageError(
