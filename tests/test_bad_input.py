@@ -178,6 +178,21 @@ def test_a_file_without_header(tmp_path, capsys):
     assert main(["describe", str(tmp_path / "bare.csv"), "--columns", "label,I1,C1"]) == 0
 
 
+@pytest.mark.parametrize("verb", ["fit", "rank", "search random --backbone lr", "tune --model lr"])
+def test_a_file_without_header_beside_one_with_it_is_told_the_names(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    clicks(60).write_csv("train.csv")
+    clicks(60).write_csv("bare.csv", include_header=False)
+    name, *more = verb.split()
+    argv = [name, *more[:1], "train.csv", *more[1:]] if name == "search" else [name, "train.csv", *more]
+    argv += ["--label", "click", "--valid", "bare.csv", "--out", "out"]
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.endswith(f"On the command line: --columns {HEAD}, if they are those of train.csv\n")
+    if name == "fit":
+        assert main([*argv, "--columns", HEAD, "--model", "lr", "--epochs", "1", "--quiet"]) == 0
+
+
 def test_names_for_columns_that_are_given_twice(capsys):
     assert main(["describe", "x.csv", "--columns", "a,b,a"]) == 2
     assert capsys.readouterr().err == "error: --columns: the name 'a' is given twice; name every column once.\n"

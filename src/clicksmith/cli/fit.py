@@ -119,15 +119,20 @@ def fit(
     if not train:
         raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
     given = _declared(train, data.schema, valid, test) if train[0].endswith(".toml") else None
+    if given is not None:
+        parts = given.train, given.valid, given.test
+    else:
+        rows = opened(train, data.columns, data.delimiter)
+        parts = rows, _opened(valid, data, rows), _opened(test, data, rows)
     own = load_models(run.models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
     with ShownProgress(quiet=run.quiet) as progress, blaming(dotted.model, dotted.sets):
         done = fit(
-            opened(train, data.columns, data.delimiter) if given is None else given.train,
+            parts[0],
             label=label,
             schema=data.schema if given is None else AskedSchema(given.schema, given.root),
-            valid=_opened(valid, data) if given is None else given.valid,
-            test=_opened(test, data) if given is None else given.test,
+            valid=parts[1],
+            test=parts[2],
             split=data.split,
             model=_spec(name, dotted, own),
             name=name,
@@ -156,10 +161,10 @@ def _told(delimiter: str | None, models: Sequence[str]) -> list[tuple[str, str]]
     return [(flag, text) for flag, text in told if text is not None]
 
 
-def _opened(path: str | None, data: DataOptions) -> "Source | None":
+def _opened(path: str | None, data: DataOptions, train: "Source") -> "Source | None":
     from clicksmith.cli.rows import opened
 
-    return None if path is None else opened([path], data.columns, data.delimiter)
+    return None if path is None else opened([path], data.columns, data.delimiter, like=train)
 
 
 def _declared(train: Sequence[str], *others: str | None) -> "Dataset":

@@ -94,7 +94,7 @@ def rank(
         source,
         label=label,
         schema=data.schema,
-        valid=None if data.valid is None else opened([data.valid], data.columns, data.delimiter),
+        valid=None if data.valid is None else opened([data.valid], data.columns, data.delimiter, like=source),
         score=scored.score,
         pairs=scored.pairs,
         rotations=scored.rotations,

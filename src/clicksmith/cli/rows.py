@@ -1,6 +1,7 @@
 """Opening the files that a verb was given."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,13 @@ def opened(
     columns: str | None = None,
     delimiter: str | None = None,
     predictor: "Predictor | None" = None,
+    *,
+    like: "Source | None" = None,
 ) -> "Source":
-    """Open files, patterns of files, or both; `columns` and `delimiter` as typed, else as the predictor knows them."""
+    """Open files, patterns of files, or both; `columns` and `delimiter` as typed, else as the predictor knows them.
+
+    `like` are rows whose columns a file without header may have.
+    """
     from clicksmith.encode.source import open_source
 
     open_rows = open_source if predictor is None else predictor.open
@@ -33,7 +39,9 @@ def opened(
     except DataError as error:
         if not re.search("[Gg]ive the (file's own column names|names of its columns)", str(error)):
             raise
-        raise DataError(f"{error} On the command line: --columns label,I1..I13,C1..C26") from error
+        names = "label,I1..I13,C1..C26" if like is None else shlex.quote(",".join(like.columns))
+        those = "" if like is None else f", if they are those of {like.name}"
+        raise DataError(f"{error} On the command line: --columns {names}{those}") from error
 
 
 def column_names(text: str) -> list[str]:

@@ -77,18 +77,19 @@ def search(
     if backbone is None and chosen.trains:
         raise UsageError("--backbone NAME is missing; see `clicksmith search --help`.")
     function = lookup({**MODELS, **load_models(models)}, backbone or DEFAULT_MODEL, "model")
+    rows = opened(train, columns, delimiter)
     own, model, settings = dotted
     given: dict[str, Any] = training_options(settings, epochs=epochs, seed=seed)
     with ShownProgress(quiet=quiet) as progress, blaming(model):
         found = run(
             method,
-            opened(train, columns, delimiter),
+            rows,
             out=out,
             backbone=learn_unseen(function(**options_of(function, model, "--model."))),
             name=backbone,
             label=label,
             schema=schema,
-            valid=None if valid is None else opened([valid], columns, delimiter),
+            valid=None if valid is None else opened([valid], columns, delimiter, like=rows),
             split=split,
             settings={**given, **({} if epochs is None else {"epochs": epochs})},
             options=options_of(chosen.options, own, "--search."),

@@ -86,14 +86,14 @@ def tune(
     from clicksmith.tuning.space import space_text
 
     function = lookup({**MODELS, **load_models(models)}, model, "model")
+    rows = opened(train, columns, delimiter)
     asked: dict[str, Any] = {
         "label": label, "schema": schema, "split": split, "model": model, "models": models, "space": space,
         "seed": seed,
-        "valid": None if valid is None else opened([valid], columns, delimiter),
+        "valid": None if valid is None else opened([valid], columns, delimiter, like=rows),
         "options": options_of(function, fixed[0], "--model."),
         "settings": training_options(fixed[1], seed=seed),
     }  # fmt: skip
-    rows = opened(train, columns, delimiter)
     if print_space:
         print(space_text(asked_search(rows, **asked).space))
         return 0
