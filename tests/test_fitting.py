@@ -309,3 +309,11 @@ def test_the_unseen_id_is_trained_unless_a_spec_is_given(tmp_path):
 def test_a_table_l2_of_0_is_kept(tmp_path):
     run = fit(clicks(200), out=tmp_path / "run", settings={"table_l2": 0.0}, **QUICK)
     assert run.record.settings["table_l2"] == 0.0
+
+
+def test_a_model_of_several_outputs_says_that_it_is_not_calibrated(tmp_path):
+    rows = clicks(400).with_columns(like=pl.Series([i % 3 == 0 for i in range(400)]).cast(pl.Int8))
+    schema = Schema(fields=(Categorical("user"), Categorical("ad")), label=(Label("click"), Label("like")))
+    found = fit(rows, schema=schema, model=model_spec("lr"), epochs=1, out=tmp_path / "run")
+    assert "not calibrated: the model has 2 outputs, and the map is of one" in found.metrics["notes"]
+    assert load(found.path).predict(rows.head(5)).shape == (5, 2)

@@ -1,6 +1,7 @@
 """Dotted options get their types from signatures, and mistakes name the nearest right one."""
 
 import pytest
+import torch
 
 from clicks import folder
 from clicksmith.cli.main import main
@@ -95,6 +96,28 @@ def test_a_value_that_is_refused_is_told_with_its_flag(verb, options, message, t
     assert main(words if words[0] == "bench" else [*words, "--label", "click"]) == 2
     assert capsys.readouterr().err.removeprefix("error: ").removeprefix("options of graphhash: ").startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--train.monitor gauc", "--train.monitor gauc: monitor='gauc' needs groups; declare a group column"),
+        ("--train.accumulate 100000", "--train.accumulate 100000: accumulate is 100000 with batch_size "),
+        pytest.param(
+            "--train.device cuda",
+            "--train.device cuda: device='cuda' and torch sees no GPU here;",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("verb", [FIT, SEARCH])
+def test_a_setting_that_the_data_or_the_machine_refuse_is_told_with_its_flag(
+    verb, options, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("x,y,click\n" + "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(200)))
+    assert main([*f"{verb} {options}".replace("TRAIN", "t.csv").split(), "--label", "click", "--quiet"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].removeprefix("error: ").startswith(message)
 
 
 def test_what_options_are_refused_for_is_found_by_leaving_them_out():

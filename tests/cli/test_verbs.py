@@ -197,7 +197,8 @@ def test_a_run_on_files_without_header_remembers_their_columns(tmp_path, capsys,
     assert capsys.readouterr().err == (
         "error: short.csv has no header and 4 cells in its first row; the rows that the model was trained on had 6 "
         "(user, ad, device, ...), without the label 5. Give the file's own column names, or a header. On the command "
-        "line: --columns label,I1..I13,C1..C26\n"
+        "line: --columns user,ad,device,price,seen_ads, in the file's order and with its other columns; those are what "
+        "the model reads\n"
     )
     frame.drop("device").write_csv("missing.csv")
     assert main(["predict", "run", "missing.csv"]) == 2

@@ -126,7 +126,7 @@ def fit(
         parts = rows, _opened(valid, data, rows), _opened(test, data, rows)
     own = load_models(run.models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
-    with ShownProgress(quiet=run.quiet) as progress, blaming(dotted.model, dotted.sets):
+    with ShownProgress(quiet=run.quiet) as progress, blaming(dotted.model, dotted.sets, dotted.train):
         done = fit(
             parts[0],
             label=label,

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -95,14 +96,26 @@ def options_of(
 
 
 @contextlib.contextmanager
-def blaming(model: Mapping[str, str], sets: Mapping[str, str] | None = None) -> Generator[None]:
-    """Put the options of a model, as they were typed, in front of what its parts say when they are combined."""
+def blaming(
+    model: Mapping[str, str], sets: Mapping[str, str] | None = None, train: Mapping[str, str] | None = None
+) -> Generator[None]:
+    """Put options, as they were typed, in front of what is said about them only when they are used.
+
+    model, sets: what parts say when they are combined may come from any of these.
+    train: what is said of a setting begins with its name.
+    """
     try:
         yield
     except CompositionError as error:
         flags = [f"--model.{name.replace('_', '-')} {text}" for name, text in model.items()]
         flags += [f"--set {name}={text}" for name, text in (sets or {}).items()]
         raise CompositionError(f"{', '.join(flags)}: {error}" if flags else str(error)) from error
+    except UsageError as error:
+        setting = re.match(r"(\w+)(=| is )", str(error))
+        name = setting[1] if setting else ""
+        if name not in (train or {}):
+            raise
+        raise UsageError(f"--train.{name.replace('_', '-')} {(train or {})[name]}: {error}") from error
 
 
 def training_options(texts: Mapping[str, str], **own: int | None) -> dict[str, Any]:

@@ -39,8 +39,12 @@ def opened(
     except DataError as error:
         if not re.search("[Gg]ive the (file's own column names|names of its columns)", str(error)):
             raise
-        names = "label,I1..I13,C1..C26" if like is None else shlex.quote(",".join(like.columns))
-        those = "" if like is None else f", if they are those of {like.name}"
+        names, those = "label,I1..I13,C1..C26", ""
+        if like is not None:
+            names, those = shlex.quote(",".join(like.columns)), f", if they are those of {like.name}"
+        elif predictor is not None:
+            names = shlex.quote(",".join(c.name for c in (*predictor.schema.fields, *predictor.schema.behaviours)))
+            those = ", in the file's order and with its other columns; those are what the model reads"
         raise DataError(f"{error} On the command line: --columns {names}{those}") from error
 
 

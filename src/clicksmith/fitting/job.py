@@ -237,8 +237,12 @@ class _Job:
     def _calibrator(self, predictions: Predictions, offset: float) -> tuple[Calibrator, list[str]]:
         """Return what undoes class weights and sampled negatives, then the map fitted on the validation rows."""
         calibrator = undo_weights(offset)
-        if self.record.calibration == "none" or len(predictions.outputs) > 1:
+        if self.record.calibration == "none":
             return calibrator, []
+        if len(predictions.outputs) > 1:
+            return calibrator, [
+                f"not calibrated: the model has {len(predictions.outputs)} outputs, and the map is of one"
+            ]
         rows = predictions.scored()
         try:
             fitted = fit_calibrator(rows.with_scores(calibrator.apply(rows.scores)), self.record.calibration)
