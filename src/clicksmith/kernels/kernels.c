@@ -830,9 +830,9 @@ typedef struct {
 } attention_args;
 
 /* Sizes of the work space of a row: a head is [tall][padded] floats, turned [padded][lanes], its weights [tall][lanes]. */
-typedef struct { int64_t fields, depth, width, padded, lanes, tall, head, turned, weights; } attention_sizes;
+typedef struct { int64_t fields, depth, width, padded, lanes, tall, head, turned, weights; int whole; } attention_sizes;
 INLINE attention_sizes sizes_of(const attention_args *a, int64_t depth) {
-  attention_sizes z = {.fields = a->fields, .depth = depth, .width = a->heads * depth};
+  attention_sizes z = {.fields = a->fields, .depth = depth, .width = a->heads * depth, .whole = depth % W == 0};
   z.padded = (z.depth + W - 1) / W * W;
   z.lanes = (z.fields + W - 1) / W * W;
   z.tall = z.lanes + TILE; /* tiles may look past the fields */
@@ -860,17 +860,28 @@ INLINE void turn(const attention_sizes *z, const float *head, float *into) {
       UNROLL for (int i = 0; i < W; i++) *(vf_any *)(into + (j + i) * z->lanes + f) = v[i];
     }
 }
-/* out[j][i] = a_j . b_i, a [fields][padded], b turned, out [fields][lanes]. */
-INLINE void dots(const attention_sizes *z, const float *a, const float *b, float *out) {
-  for (int64_t i = 0; i < z->lanes; i += W)
-    for (int64_t j = 0; j < z->fields; j += TILE) {
-      vf s[TILE] = {0};
-      for (int64_t d = 0; d < z->depth; d++) {
-        vf c = *(const vf_any *)(b + d * z->lanes + i);
-        UNROLL for (int l = 0; l < TILE; l++) s[l] += a[(j + l) * z->padded + d] * c;
-      }
-      UNROLL for (int l = 0; l < TILE; l++) *(vf_any *)(out + (j + l) * z->lanes + i) = s[l];
+/* out[j][i] = a_j . b_i, a [fields][padded], b turned, out [fields][lanes]; `two` vectors of fields i at a time, or one. */
+INLINE void dots_tile(const attention_sizes *z, const float *a, const float *b, float *out, int64_t i, int64_t j, int two) {
+  vf s[TILE] = {0}, t[TILE] = {0};
+  for (int64_t d = 0; d < z->depth; d++) {
+    const float *from = b + d * z->lanes + i;
+    vf c = *(const vf_any *)from, e = *(const vf_any *)(from + (two ? W : 0));
+    UNROLL for (int l = 0; l < TILE; l++) {
+      vf w = all(a[(j + l) * z->padded + d]);
+      s[l] += w * c;
+      if (two) t[l] += w * e;
     }
+  }
+  UNROLL for (int l = 0; l < TILE; l++) {
+    *(vf_any *)(out + (j + l) * z->lanes + i) = s[l];
+    if (two) *(vf_any *)(out + (j + l) * z->lanes + i + W) = t[l];
+  }
+}
+INLINE void dots(const attention_sizes *z, const float *a, const float *b, float *out) {
+  for (int64_t i = 0; i < z->lanes; i += 2 * W)
+    for (int64_t j = 0; j < z->fields; j += TILE)
+      if (z->lanes - i > W) dots_tile(z, a, b, out, i, j, 1);
+      else dots_tile(z, a, b, out, i, j, 0);
 }
 /* Weights [j][i] from scores: the softmax over j, lane by lane. */
 INLINE void softmax(const attention_sizes *z, float *s, float factor) {
@@ -939,6 +950,8 @@ INLINE float sum_of(vf v) { /* each fold leaves every sum of two lanes twice */
   UNROLL for (int s = 1; s < W; s *= 2) v = LOWER(v, v) + UPPER(v, v);
   return v[0];
 }
+/* The values of a field, a vector at a time; `whole`, known when it is compiled, spares the code for a last part. */
+#define WIDTH(j, z) for (int64_t j = 0, k; k = (z)->whole ? W : MIN((z)->width - j, W), j < (z)->width; j += W)
 /* What follows attention: the residual, layer normalisation, ReLU, each if wanted. `mixed` [fields][width] is what attention gave;
  * `stats` gets a field's mean and 1/deviation. */
 INLINE void finish_row(const attention_args *a, const attention_sizes *z, int64_t row, float *mixed, int half) {
@@ -947,7 +960,7 @@ INLINE void finish_row(const attention_args *a, const attention_sizes *z, int64_
     int64_t field = row * z->fields + f, at = field * z->width, from = field * a->apart;
     float *v = mixed + f * z->width, mean = 0, inverse = 1;
     vf total = {0}, spread = {0};
-    LANES(j, z->width) {
+    WIDTH(j, z) {
       vf o = get(v, j, k, 0);
       if (a->residual) o += get(a->residual, from + j, k, half);
       if (a->gamma) {
@@ -959,12 +972,12 @@ INLINE void finish_row(const attention_args *a, const attention_sizes *z, int64_
     }
     if (a->gamma) {
       mean = sum_of(total) / z->width;
-      LANES(j, z->width) { vf c = get(v, j, k, 0) - mean; spread += k < W ? only(lane_numbers() < (uint32_t)k, c * c) : c * c; }
+      WIDTH(j, z) { vf c = get(v, j, k, 0) - mean; spread += k < W ? only(lane_numbers() < (uint32_t)k, c * c) : c * c; }
       inverse = 1 / sqrtf(sum_of(spread) / z->width + a->eps);
       a->stats[2 * field] = mean;
       a->stats[2 * field + 1] = inverse;
     }
-    LANES(j, z->width) {
+    WIDTH(j, z) {
       vf o = get(v, j, k, 0);
       if (a->gamma) o = (o - mean) * inverse * get(a->gamma, j, k, 0) + get(a->beta, j, k, 0);
       if (a->relu) o = only(o > zero, o);
@@ -981,7 +994,7 @@ INLINE void start_row(const attention_args *a, const attention_sizes *z, int64_t
     if (a->gamma) {
       float mean = a->stats[2 * field], inverse = a->stats[2 * field + 1];
       vf first = {0}, second = {0};
-      LANES(j, z->width) { /* lanes past the width have gamma 0 */
+      WIDTH(j, z) { /* lanes past the width have gamma 0 */
         vf n = (get(a->y, at + j, k, half) - mean) * inverse, gamma = get(a->gamma, j, k, 0), g = get(a->g, at + j, k, half);
         if (a->relu) g = only(n * gamma + get(a->beta, j, k, 0) > zero, g);
         put(sums, j, k, 0, get(sums, j, k, 0) + g * n);
@@ -992,13 +1005,13 @@ INLINE void start_row(const attention_args *a, const attention_sizes *z, int64_t
         put(v, j, k, 0, g);
       }
       float one = inverse * sum_of(first) / z->width, two = inverse * inverse * sum_of(second) / z->width;
-      LANES(j, z->width) put(v, j, k, 0, inverse * get(v, j, k, 0) - one - two * (get(a->y, at + j, k, half) - mean));
+      WIDTH(j, z) put(v, j, k, 0, inverse * get(v, j, k, 0) - one - two * (get(a->y, at + j, k, half) - mean));
     } else
-      LANES(j, z->width) {
+      WIDTH(j, z) {
         vf g = get(a->g, at + j, k, half);
         put(v, j, k, 0, a->relu ? only(get(a->y, at + j, k, half) > zero, g) : g);
       }
-    if (a->dresidual) LANES(j, z->width) put(a->dresidual, to + j, k, half, get(v, j, k, 0));
+    if (a->dresidual) WIDTH(j, z) put(a->dresidual, to + j, k, half, get(v, j, k, 0));
   }
 }
 INLINE void attention_span(const attention_args *a, int64_t first, int64_t last, int64_t depth, int half) {
