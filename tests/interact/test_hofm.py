@@ -38,6 +38,7 @@ def test_products_of_three_numbers_by_hand():
     assert [float(e) for e in elementary(x, 3)] == [1, 2 + 3 + 5, 6 + 10 + 15, 30]
 
 
+@pytest.mark.reference("higher_order")
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_each_order_reads_vectors_of_its_own(order):
     part = HigherOrder(order=order, dim=DIM)
@@ -47,6 +48,7 @@ def test_each_order_reads_vectors_of_its_own(order):
     torch.testing.assert_close(part.build(SHAPE)(Fields(x, views=views)).logit.squeeze(1), expected)
 
 
+@pytest.mark.reference("higher_order")
 def test_shared_vectors_serve_every_order():
     part, x = HigherOrder(order=4, shared=True), vectors()
     assert part.reads() == ("vectors",)

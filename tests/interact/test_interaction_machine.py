@@ -1,6 +1,7 @@
 """The interaction machine against the sums of all products."""
 
 from itertools import combinations
+from math import prod
 
 import pytest
 import torch
@@ -47,7 +48,19 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(run, vectors().requires_grad_())
 
 
-def test_orders_stand_side_by_side_and_are_normalised_if_asked():
+@pytest.mark.reference("interaction_machine")
+def test_orders_stand_side_by_side():
+    x = vectors()
+    for row, given in zip(x.tolist(), InteractionMachine(order=3).build(SHAPE)(Fields(x)).vector, strict=True):
+        expected = [
+            sum(prod(row[f][d] for f in chosen) for chosen in combinations(range(N), order))
+            for order in (1, 2, 3)
+            for d in range(DIM)
+        ]
+        torch.testing.assert_close(given.tolist(), expected)
+
+
+def test_sums_are_normalised_if_asked():
     x = vectors(6)
     plain, normed = (InteractionMachine(order=3, batch_norm=norm).build(SHAPE).double() for norm in (False, True))
     assert InteractionMachine(order=3).out(SHAPE).width == 3 * DIM
