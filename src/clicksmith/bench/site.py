@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from clicksmith.bench.data import named
+from clicksmith.bench.ranks import shown_p
 from clicksmith.bench.references import kinds_in, paper_section, references
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
@@ -275,7 +276,7 @@ def _pairs(one: DatasetTable, model: str) -> str:
             other,
             Cell(f"{100 * sign * pair.effect:+.3f}", sign * pair.effect),
             f"{100 * low:+.3f} to {100 * high:+.3f}",
-            Cell(f"{pair.holm:.2g}", pair.holm),
+            Cell(shown_p(pair.holm), pair.holm),
             "real" if pair.significant else "a tie",
         ])  # fmt: skip
     head = ("other model", f"{model} − other, AUC points", f"{one.level:.0%} interval", "p (Holm)", "verdict")
