@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clicksmith.bench.ranks import holm, rank
+from clicksmith.bench.ranks import holm, rank, shown_p
 from clicksmith.files import write_bytes
 from plans_recipes import PLAIN, WARM, Facts, everything
 from plans_run import LABELS
@@ -137,7 +137,7 @@ def page(name: str, one: dict[str, Any]) -> list[str]:
     found += ["", "| method | against | AUC more (95 %) | p | p (Holm) | log-loss more |", "|---|---|---|---|---|---|"]
     for method, row in one["methods"].items():
         for other, test in row["against"].items():
-            cells = [method, other, over_of(test), f"{test['p']:.2g}", f"{test['holm']:.2g}", f"{test['logloss']:+.5f}"]
+            cells = [method, other, over_of(test), shown_p(test["p"]), shown_p(test["holm"]), f"{test['logloss']:+.5f}"]
             found.append("| " + " | ".join(cells) + " |")
     found += ["", f"Smallest within {NEAR} of plain's validation AUC: {one['smallest']}."]
     found.append("Pareto curve of model bytes and test AUC: " + ", ".join(

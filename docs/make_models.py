@@ -1,12 +1,11 @@
 """Write the generated part of models.md: `python docs/make_models.py`. A test checks that the page is current."""
 
 import inspect
-import re
 from pathlib import Path
 
 from clicksmith.datasets.published import role
 from clicksmith.encode.layout import IdColumn, Layout, Slot
-from clicksmith.models import MODELS, describe, model_spec
+from clicksmith.models import MODELS, describe, model_spec, source
 from clicksmith.models.spec import CTRModel
 from clicksmith.papers import PAPERS
 
@@ -29,11 +28,8 @@ def frappe() -> Layout:
 
 def source_of(name: str) -> str:
     """Return who published a model, as its module says in brackets, with a link where the paper is indexed."""
-    module = inspect.getmodule(MODELS[name])
-    said = re.search(r"\(([^()]*\d{4}[^()]*)\)", (module.__doc__ or "").partition("\n")[0] if module else "")
-    text = said[1] if said else ""
-    cited = re.search(r"Paper: (\w+)\.", inspect.getdoc(MODELS[name]) or "")
-    return f"[{text}]({PAPERS[cited[1]].url})" if cited else text
+    text, key = source(name)
+    return f"[{text}]({PAPERS[key].url})" if key else text
 
 
 def options_of(name: str) -> str:

@@ -1,9 +1,11 @@
-"""One torch thread per test process; real data when it is there."""
+"""One torch thread per test process; real data when it is there; marks of references that cannot lie."""
 
 from pathlib import Path
 
 import pytest
 import torch
+
+from references import building
 
 torch.set_num_threads(1)
 
@@ -22,3 +24,10 @@ def shared_data() -> Path:
 def _same_draws() -> None:
     """Give every test the same random draws, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function):
+    """Fail a test that passes and is marked as the reference of a part that it never built."""
+    with building(tuple(kind for mark in pyfuncitem.iter_markers("reference") for kind in mark.args)):
+        return (yield)

@@ -9,7 +9,7 @@ import pytest
 from world import finished
 
 from clicksmith.bench.results import Results, read_results
-from clicksmith.bench.settings import BenchSettings, read_settings, settings_for
+from clicksmith.bench.settings import BenchSettings, ModelSettings, read_settings, settings_for
 from clicksmith.bench.site import write_site
 from clicksmith.bench.table import tables
 from clicksmith.cli.main import main
@@ -56,6 +56,25 @@ def test_the_command_to_reproduce_says_what_training_was_told(tmp_path):
     write_site(read_results(finished() / "results"), tmp_path, PAPERS, settings=with_more)
     told = (tmp_path / "shop" / "FM.html").read_text()
     assert "--models FM --seeds 2 --train.batch-size 128 --train.plateau-factor 0.1\n" in told
+
+
+def test_a_model_names_its_paper_and_the_loop_that_holds_each_part(tmp_path):
+    fm = (site(tmp_path) / "shop" / "FM.html").read_text()
+    assert "<p>Rendle, ICDM 2010</p>" in fm
+    loops = fm[fm.index("Looped references</h2>") : fm.index("Reproduce</h2>")]
+    parts = re.findall(r"<tr><td>(\w+)</td><td></td><td>(.*?)</td></tr>", loops)
+    assert [part for part, _ in parts] == ["parallel", "first_order", "fm", "plain", "scaled", "mean", "binary"]
+    assert dict(parts)["fm"] == "<code>tests/interact/test_fm.py::test_fm_sums_the_dot_products_of_all_pairs</code>"
+
+
+def test_a_section_of_the_paper_and_a_part_without_a_loop_are_named(tmp_path, monkeypatch):
+    as_if = BenchSettings({"FM": ModelSettings("autoint_plus"), "LR": ModelSettings("lr")})
+    monkeypatch.setattr("clicksmith.bench.site.kinds_in", lambda spec: ("attention", "my_own"))
+    write_site(read_results(finished() / "results"), tmp_path, PAPERS, settings=as_if)
+    page = (tmp_path / "shop" / "FM.html").read_text()
+    assert f"{PAPERS['autoint'].title}</a>" in page and "CIKM 2019, section 5.5</p>" in page
+    assert "<td>attention</td><td>section 4.4</td>" in page
+    assert "<td>my_own</td><td></td><td>none</td>" in page
 
 
 def test_what_the_benchmark_published_is_marked():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clicksmith.bench.ranks import holm, rank, student_p, student_quantile
+from clicksmith.bench.ranks import holm, rank, shown_p, student_p, student_quantile
 from clicksmith.errors import UsageError
 from clicksmith.evaluate import auc, compare
 
@@ -138,6 +138,13 @@ def test_holm_by_hand():
     assert holm([]) == []
     assert holm([0.001, 0.02, 0.02, 0.9]) == pytest.approx([0.004, 0.06, 0.06, 0.9])
     assert holm([0.5, 0.6]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"), [(0.0, "< 0.0001"), (9.9e-5, "< 0.0001"), (1e-4, "0.0001"), (0.0312, "0.031"), (1.0, "1")]
+)
+def test_no_p_value_is_shown_as_zero(p, shown):
+    assert shown_p(p) == shown
 
 
 @pytest.mark.parametrize("freedom", [2.5, 4, 8, 40, float("inf")])

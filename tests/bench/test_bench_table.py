@@ -146,6 +146,15 @@ def test_the_command_line_prints_tables_pairs_and_json(tmp_path, capsys):
     assert table["dataset"] == "shop" and len(table["lines"]) == 2
 
 
+def test_a_tiny_p_value_is_not_printed_as_zero(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("clicksmith.bench.ranks.holm", lambda values: [0.0 for _ in values])
+    results = str(finished() / "results")
+    assert main(["bench", "table", results, "--pairs"]) == 0
+    assert capsys.readouterr().out.rstrip().splitlines()[-1].split()[-3:] == ["<", "0.0001", "real"]
+    assert main(["bench", "page", results, "--out", str(tmp_path)]) == 0
+    assert '<td class="n" data-order="0">&lt; 0.0001</td>' in (tmp_path / "shop" / "FM.html").read_text()
+
+
 def test_the_command_line_verifies_and_names_what_is_wrong(tmp_path, capsys):
     folder = copied(tmp_path)
     assert main(["bench", "verify", str(folder / "results"), "--check-only"]) == 0

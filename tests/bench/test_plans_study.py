@@ -14,6 +14,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 from world import make  # noqa: E402
 
 import plans_recipes as recipes  # noqa: E402
+import plans_summary as summary  # noqa: E402
 
 SEARCHES = """
 [[optfs]]
@@ -72,6 +73,13 @@ def test_a_control_has_the_size_of_what_was_found(searches):
         recipes.recipe(searches, "optembed-frequent", whole | {"optembed": {"embedding": 2000}})
     with pytest.raises(recipes.Refused, match="plain one, 10"):
         recipes.recipe(searches, "small-dim", known | {"small": {"embedding": 1090}})
+
+
+@pytest.mark.parametrize("kept", sorted((ROOT / "benchmarks" / "results" / "plans").glob("*/summary.json")))
+def test_the_kept_page_is_what_the_kept_figures_say(kept):
+    found = json.loads(kept.read_text())["backbones"]
+    text = "\n".join(line for name, one in found.items() for line in summary.page(name, one))
+    assert kept.with_suffix(".md").read_text() == f"# Plans on {kept.parent.name}\n\n{text}"
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import torch
 from clicksmith.embed.bottom import Bottom
 
 
+@pytest.mark.reference("bottom")
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_numbers_become_one_field(batch_norm):
     part = Bottom(units=(4,), batch_norm=batch_norm)

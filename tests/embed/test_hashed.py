@@ -26,6 +26,7 @@ def bucket(slot, number, bits):
     return 1 + (a * number + b) % PRIME % 2**bits
 
 
+@pytest.mark.reference("hashed")
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 @pytest.mark.parametrize("bits", [1, 4, 12])
 def test_ids_share_the_rows_of_their_buckets(bits, dtype):
@@ -72,6 +73,7 @@ def test_the_model_adds_one_shared_weight_for_each_feature():
     torch.testing.assert_close(model(inputs).logits.squeeze(1), torch.stack(logits))
 
 
+@pytest.mark.reference("crossed_weights")
 def test_crosses_add_one_weight_for_each_pair_of_ids_and_none_where_one_is_missing():
     layout = LAYOUTS["ids"]
     model = CTRModel(model_spec("hashed_lr", bits=5, crosses=True), layout).double().eval()

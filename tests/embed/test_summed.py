@@ -35,6 +35,7 @@ def filled(shape=SHAPE):
     return table, found
 
 
+@pytest.mark.reference("summed")
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 @pytest.mark.parametrize("lead", [(6,), (2, 3)])
 def test_vectors_are_sums_of_two_rows(lead, dtype):

@@ -63,6 +63,7 @@ def level_by_hand(level, maps, part):
     return out, new.view(-1, dim)
 
 
+@pytest.mark.reference("fgcnn")
 @pytest.mark.parametrize(("kernel", "pool"), [(3, 2), (4, 3), (1, 1), (6, 2)])
 def test_levels_equal_the_loops_of_the_paper(kernel, pool):
     part = FGCNN(dim=DIM, channels=(2, 3), kernel=kernel, pool=pool, maps=2, batch_norm=False)

@@ -1,5 +1,6 @@
 """FinalNet's field gate against the loops of its equation."""
 
+import pytest
 import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape
@@ -9,6 +10,7 @@ N, DIM = 3, 2
 SHAPE = FieldShape(tuple(Field(f"f{i}", "id") for i in range(N)), DIM)
 
 
+@pytest.mark.reference("field_gate")
 def test_every_field_comes_again_times_a_map_of_all():
     module, x = FieldGate().build(SHAPE).double(), torch.randn(2, N, DIM, dtype=torch.float64)
     torch.nn.init.normal_(module.linear.weight)

@@ -22,6 +22,7 @@ def built(**options):
     return module
 
 
+@pytest.mark.reference("context_gate")
 @pytest.mark.parametrize("per", ["coordinate", "field"])
 def test_vectors_are_multiplied_by_twice_a_sigmoid_of_the_context(per):
     module, given = built(per=per), fields()

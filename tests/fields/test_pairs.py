@@ -57,6 +57,7 @@ def dnn(*transforms, **options):
 SHAPE = FieldShape(tuple(Field(n, "id") for n in NAMES), DIM, base=tuple(Field(n, "id") for n in (*NAMES, *CROSSES)))
 
 
+@pytest.mark.reference("pairs")
 @pytest.mark.parametrize("to", ["extra", "fields"])
 def test_vectors_are_those_of_the_loops(to):
     part = Pairs(memorised=("b*c", "a*b"), factorised=(("a", "c"), ("a", "b")), dim=DIM, to=to)

@@ -10,6 +10,7 @@ from clicksmith.fields.senet import SENet
 SHAPE = FieldShape(tuple(Field(f"f{i}", "id") for i in range(4)), 3)
 
 
+@pytest.mark.reference("se_net")
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_fields_are_weighed_by_what_their_means_say(activation):
     module, x = (

@@ -15,6 +15,7 @@ def head(hidden, tasks=CLICK, **options):
     return Binary(**options).build(hidden, SHAPE, tasks)
 
 
+@pytest.mark.reference("binary")
 def test_vector_and_logit_add_up():
     module = head(HiddenShape(3, logit=True))
     vector, logit = torch.randn(5, 3), torch.randn(5, 1)

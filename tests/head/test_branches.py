@@ -15,6 +15,7 @@ TASKS = (Task("click"), Task("buy"))
 SMALL = {"dim": 4, "units1": (8,), "units2": (6,), "dropout1": 0.0, "dropout2": 0.0, "batch_norm": False}
 
 
+@pytest.mark.reference("branch_mean")
 def test_the_logit_is_the_mean_of_one_linear_map_for_each_branch():
     head = BranchMean(widths=(3, 2)).build(HiddenShape(5), FieldShape((), 4), TASKS).double()
     x = torch.randn(7, 5, dtype=torch.float64)

@@ -23,6 +23,7 @@ def fields():
     )
 
 
+@pytest.mark.reference("adaptive_mlp")
 @pytest.mark.parametrize("make_bias", [True, False])
 @pytest.mark.parametrize("over", [0, 6])
 @pytest.mark.parametrize("chosen", [(), ("item",)])

@@ -30,6 +30,7 @@ def drawn(**options):
     return module, torch.randn(4, N, DIM, dtype=torch.float64, requires_grad=True)
 
 
+@pytest.mark.reference("attentive_pairs")
 @pytest.mark.parametrize("chunk", [afm.CHUNK, 12], ids=["one chunk", "many"])
 def test_pairs_are_weighed_by_the_softmax_of_their_scores(monkeypatch, chunk):
     monkeypatch.setattr(afm, "CHUNK", chunk)

@@ -60,6 +60,7 @@ def looped(module, row, bridge, temperature):
     return torch.tensor(crossed + deep + joined, dtype=torch.float64)
 
 
+@pytest.mark.reference("bridged")
 @pytest.mark.parametrize("bridge", ["product", "sum", "concat"])
 @pytest.mark.parametrize("options", [{}, {"regulate": False}, {"batch_norm": False, "temperature": 5.0}])
 def test_pairs_of_layers_meet_in_bridges(bridge, options):

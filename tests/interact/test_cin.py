@@ -19,6 +19,7 @@ def built(*units):
     return module
 
 
+@pytest.mark.reference("cin")
 def test_each_feature_map_compresses_all_products_with_the_first_layer():
     module, x = built(5, 2), torch.randn(3, N, DIM, dtype=torch.float64)
     expected = []

@@ -26,22 +26,25 @@ def built(part):
     return part.build(SHAPE).double()
 
 
+@pytest.mark.reference("flat")
 def test_flat_lays_vectors_and_extras_side_by_side():
     given = fields()
     flat = built(Flat())(given).vector
     assert flat.shape == (6, Flat().out(SHAPE).width)
-    assert torch.equal(
-        flat[2], torch.cat([given.vectors[2, 0], given.vectors[2, 1], given.vectors[2, 2], given.extra[2]])
-    )
+    for row, vectors, extra in zip(flat.tolist(), given.vectors.tolist(), given.extra.tolist(), strict=True):
+        assert row == [number for vector in vectors for number in vector] + extra
 
 
+@pytest.mark.reference("parallel")
 def test_parallel_joins_vectors_and_adds_logits():
     part = Parallel(blocks=(FirstOrder(), Flat(), FM(), Flat()))
     given = fields()
     hidden = built(part)(given)
-    flat = given.flat()
-    assert torch.equal(hidden.vector, torch.cat([flat, flat], 1))
-    torch.testing.assert_close(hidden.logit, built(FirstOrder())(given).logit + built(FM())(given).logit)
+    for row, flat in enumerate(given.flat()):
+        assert hidden.vector[row].tolist() == flat.tolist() + flat.tolist()
+        first = sum(given.views["first_order"][row, i, 0] for i in range(3))
+        pairs = sum(given.vectors[row, i] @ given.vectors[row, j] for i in range(3) for j in range(i))
+        torch.testing.assert_close(hidden.logit[row, 0], first + pairs)
     assert (part.out(SHAPE).width, part.out(SHAPE).logit) == (28, True)
 
 
@@ -59,6 +62,7 @@ def test_a_constant_per_block_shifts_the_logit_only():
     assert torch.equal(module(given).logit, torch.full((6, 1), 3.0, dtype=torch.float64))
 
 
+@pytest.mark.reference("stacked")
 def test_stacked_runs_transforms_block_and_layers_in_order():
     part = Stacked(transforms=(SENet(reduction=1),), first=Flat(), then=(MLP(units=(5,)), MLP(units=(3,))))
     module, given = built(part), fields()
@@ -87,6 +91,7 @@ def test_composers_nest():
     assert built(deep)(fields()).vector.shape == (6, deep.out(SHAPE).width) == (6, 16)
 
 
+@pytest.mark.reference("copies")
 def test_copies_are_groups_with_weights_of_their_own():
     part = Copies(block=Stacked(then=(MLP(units=(3,)),)), count=4)
     module, given = built(part), fields()
@@ -104,6 +109,7 @@ def per_domain(**options):
     return PerDomain(block=Parallel(blocks=(Stacked(then=(MLP(units=(3,), **options),)), FM())))
 
 
+@pytest.mark.reference("per_domain")
 def test_each_row_goes_through_its_domains_block_and_an_unseen_one_through_all():
     module, given = built(per_domain()).eval(), fields(domain=DOMAIN)
     every = [block(given).vector for block in module.blocks]

@@ -22,6 +22,7 @@ def rows():
     return torch.randn(3, WIDTH, dtype=torch.float64)
 
 
+@pytest.mark.reference("cross")
 def test_cross_walks_the_layers_of_dcn():
     module, x0 = built(Cross(layers=LAYERS)), rows()
     expected = []
@@ -50,6 +51,7 @@ def test_cross_of_one_layer_by_hand():
     assert module(torch.tensor([[2.0, 3.0]])).tolist() == [[66.5, 99.0]]
 
 
+@pytest.mark.reference("matrix_cross")
 def test_matrix_cross_multiplies_by_what_the_matrix_gives():
     module, x0 = built(MatrixCross(layers=LAYERS)), rows()
     expected = []
@@ -61,6 +63,7 @@ def test_matrix_cross_multiplies_by_what_the_matrix_gives():
     torch.testing.assert_close(module(x0), torch.stack(expected))
 
 
+@pytest.mark.reference("gated_cross")
 def test_gated_cross_lets_a_gate_weigh_what_a_layer_adds():
     module, x0 = built(GatedCross(layers=LAYERS)), rows()
     expected = []
@@ -70,6 +73,20 @@ def test_gated_cross_lets_a_gate_weigh_what_a_layer_adds():
             value, gate = linear.weight[:WIDTH], linear.weight[WIDTH:]
             added = [row[i] * (value[i] @ x + bias[i]) * torch.sigmoid(gate[i] @ x) for i in range(WIDTH)]
             x = torch.stack(added) + x
+        expected.append(x)
+    torch.testing.assert_close(module(x0), torch.stack(expected))
+
+
+@pytest.mark.reference("low_rank_cross")
+def test_low_rank_cross_goes_through_fewer_numbers():
+    module, x0 = built(LowRankCross(layers=LAYERS, rank=2)), rows()
+    expected = []
+    for row in x0:
+        x = row
+        for inner, outer in module.maps:
+            few = [inner.weight[r] @ x for r in range(2)]
+            mapped = [sum(outer.weight[i, r] * few[r] for r in range(2)) + outer.bias[i] for i in range(WIDTH)]
+            x = torch.stack([row[i] * mapped[i] + x[i] for i in range(WIDTH)])
         expected.append(x)
     torch.testing.assert_close(module(x0), torch.stack(expected))
 
@@ -95,6 +112,7 @@ def test_every_matrix_is_reached_at_full_rank():
     torch.testing.assert_close(low(x), full(x))
 
 
+@pytest.mark.reference("cross_mixture")
 def test_mixture_adds_up_experts_under_their_gates():
     experts, rank = 3, 2
     module, x0 = built(CrossMixture(layers=2, rank=rank, experts=experts)), rows()

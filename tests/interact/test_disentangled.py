@@ -48,6 +48,7 @@ def looped(layer, x, *, relu=False, scale=False):
     return out
 
 
+@pytest.mark.reference("disentangled_attention")
 @pytest.mark.parametrize("options", [{}, {"scale": True}, {"projection": "relu"}, {"residual": "none"}])
 @pytest.mark.parametrize("grad", [True, False])
 def test_attention_is_a_pairwise_and_a_unary_share(options, grad):

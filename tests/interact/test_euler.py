@@ -19,6 +19,7 @@ def randomly(module):
     return module.requires_grad_(requires_grad=False)
 
 
+@pytest.mark.reference("euler")
 @pytest.mark.parametrize("norm", [True, False])
 def test_each_neuron_multiplies_powers_of_all_fields(norm):
     module = randomly(Euler(neurons=(2, 3), norm=norm).build(SHAPE))

@@ -23,6 +23,7 @@ def looped(layer, row, concat):
     return h[:half] + products if concat else [a + p for a, p in zip(h[:half], products, strict=True)]
 
 
+@pytest.mark.reference("factorized")
 @pytest.mark.parametrize("residual", ["concat", "sum"])
 def test_one_half_of_the_units_multiplies_the_other(residual):
     module, x = built(residual=residual), torch.randn(3, 5, dtype=torch.float64)

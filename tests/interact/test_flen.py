@@ -28,6 +28,7 @@ def looped(x, first, roles, weight):
     return torch.cat([first.sum(1), pooled], 1)
 
 
+@pytest.mark.reference("field_wise")
 @pytest.mark.parametrize(
     "roles",
     [

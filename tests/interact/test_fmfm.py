@@ -19,6 +19,7 @@ def looped(x, weight):
     return torch.stack([sum(row[i] @ w @ row[j] for w, (i, j) in zip(matrices, pairs, strict=True)) for row in x])
 
 
+@pytest.mark.reference("fm_fm")
 @pytest.mark.parametrize("matrices", ["full", "diagonal"])
 def test_every_pair_is_multiplied_under_its_matrix(matrices):
     module = FmFM(matrices=matrices).build(SHAPE).double()

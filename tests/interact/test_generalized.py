@@ -34,6 +34,7 @@ def looped(layer, vectors, x):
     return out
 
 
+@pytest.mark.reference("generalized")
 def test_each_layer_weighs_and_projects_all_outer_products():
     module, x = built(2), torch.randn(3, N, DIM, dtype=torch.float64)
     first, second = module.layers

@@ -21,6 +21,7 @@ def vectors():
     return torch.randn(5, N, DIM, dtype=torch.float64)
 
 
+@pytest.mark.reference("field_graph")
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("gru", [True, False])
 @pytest.mark.parametrize("residual", [True, False])
@@ -60,6 +61,7 @@ def test_the_update_is_a_gru_cell():
     torch.testing.assert_close(ours(x, state), theirs(x, state))
 
 
+@pytest.mark.reference("scored_fields")
 def test_the_logit_weighs_each_fields_score():
     module, x = randomly(ScoredFields().build(SHAPE)), vectors()
     for b in range(5):

@@ -21,6 +21,7 @@ def vectors():
     return torch.randn(3, N, DIM, dtype=torch.float64)
 
 
+@pytest.mark.reference("field_encoder")
 @pytest.mark.parametrize(("width", "norm", "residual"), [(DIM, True, True), (4, False, True), (4, True, False)])
 def test_the_encoder_attends_and_maps_each_field(width, norm, residual):
     module = randomly(FieldEncoder(width=width, heads=2, inner=5, norm=norm, residual=residual).build(SHAPE))
@@ -45,6 +46,7 @@ def test_the_encoder_attends_and_maps_each_field(width, norm, residual):
     torch.testing.assert_close(module(Fields(x)).vectors, torch.stack(expected))
 
 
+@pytest.mark.reference("hierarchy")
 def test_each_order_is_built_on_the_summary_of_the_one_before():
     module, x = randomly(Hierarchy(orders=3, inner=5).build(SHAPE)), vectors()
 

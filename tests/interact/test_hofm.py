@@ -8,7 +8,7 @@ import torch
 from clicksmith.embed.shape import Field, Fields, FieldShape, View
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import FM
-from clicksmith.interact.hofm import HigherOrder, elementary
+from clicksmith.interact.hofm import HigherOrder
 
 N, DIM = 6, 3
 FIELDS = tuple(Field(f"f{i}", "id") for i in range(N))
@@ -24,20 +24,7 @@ def vectors():
     return torch.randn(4, N, DIM, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
-def test_sums_of_powers_stand_for_all_subsets_and_have_their_gradient(order):
-    x, weight = vectors().requires_grad_(), torch.randn(4, DIM, dtype=torch.float64)
-    given, expected = elementary(x, order)[order], looped(x, order)
-    torch.testing.assert_close(given, expected)
-    ours, theirs = (torch.autograd.grad((out * weight).sum(), x)[0] for out in (given, expected))
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_products_of_three_numbers_by_hand():
-    x = torch.tensor([[[2.0], [3.0], [5.0]]])
-    assert [float(e) for e in elementary(x, 3)] == [1, 2 + 3 + 5, 6 + 10 + 15, 30]
-
-
+@pytest.mark.reference("higher_order")
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_each_order_reads_vectors_of_its_own(order):
     part = HigherOrder(order=order, dim=DIM)
@@ -47,6 +34,7 @@ def test_each_order_reads_vectors_of_its_own(order):
     torch.testing.assert_close(part.build(SHAPE)(Fields(x, views=views)).logit.squeeze(1), expected)
 
 
+@pytest.mark.reference("higher_order")
 def test_shared_vectors_serve_every_order():
     part, x = HigherOrder(order=4, shared=True), vectors()
     assert part.reads() == ("vectors",)

@@ -28,6 +28,7 @@ def looped(x, interaction):
     return torch.stack([torch.stack([combined(row[i], row[j], interaction) for i, j in pairs]) for row in x])
 
 
+@pytest.mark.reference("holographic")
 @pytest.mark.parametrize("interaction", KINDS)
 def test_every_pair_is_combined_in_order(interaction):
     part, x = Holographic(interaction=interaction), torch.randn(3, N, DIM, dtype=torch.float64)
@@ -36,6 +37,7 @@ def test_every_pair_is_combined_in_order(interaction):
     assert part.out(SHAPE).width == given.shape[1]
 
 
+@pytest.mark.reference("holographic")
 @pytest.mark.parametrize("interaction", KINDS)
 def test_the_sum_needs_no_pairs_and_has_their_gradient(interaction):
     part = Holographic(interaction=interaction, summed=True)

@@ -42,6 +42,7 @@ def attend_by_hand(layer, row, *, scale=1.0):
     return torch.stack(out)
 
 
+@pytest.mark.reference("attention")
 def test_a_layer_equals_the_loops_of_section_4_4():
     module, x = stack(), vectors()
     expected = torch.stack([attend_by_hand(module.layers[0], row) for row in x])

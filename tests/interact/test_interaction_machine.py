@@ -1,14 +1,14 @@
 """The interaction machine against the sums of all products."""
 
 from itertools import combinations
+from math import prod
 
 import pytest
 import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape
 from clicksmith.errors import CompositionError
-from clicksmith.interact.fm import pair_sum
-from clicksmith.interact.interaction_machine import InteractionMachine, symmetric_sums
+from clicksmith.interact.interaction_machine import InteractionMachine
 
 N, DIM = 5, 3
 SHAPE = FieldShape(tuple(Field(f"f{i}", "id") for i in range(N)), DIM)
@@ -18,36 +18,19 @@ def vectors(rows=2):
     return torch.randn(rows, N, DIM, dtype=torch.float64)
 
 
-def test_each_order_sums_the_products_of_so_many_fields():
+@pytest.mark.reference("interaction_machine")
+def test_orders_stand_side_by_side():
     x = vectors()
-    for order, got in enumerate(symmetric_sums(x, N), 1):
-        expected = torch.zeros(2, DIM, dtype=torch.float64)
-        for chosen in combinations(range(N), order):
-            for b in range(2):
-                for d in range(DIM):
-                    product = 1.0
-                    for f in chosen:
-                        product = product * x[b, f, d]
-                    expected[b, d] += product
-        torch.testing.assert_close(got, expected)
+    for row, given in zip(x.tolist(), InteractionMachine(order=3).build(SHAPE)(Fields(x)).vector, strict=True):
+        expected = [
+            sum(prod(row[f][d] for f in chosen) for chosen in combinations(range(N), order))
+            for order in (1, 2, 3)
+            for d in range(DIM)
+        ]
+        torch.testing.assert_close(given.tolist(), expected)
 
 
-def test_the_second_order_is_that_of_fm_and_orders_above_the_fields_are_zero():
-    x = vectors()
-    sums = symmetric_sums(x, N + 2)
-    torch.testing.assert_close(sums[1], pair_sum(x))
-    for beyond in sums[N:]:
-        torch.testing.assert_close(beyond, torch.zeros_like(beyond), atol=1e-10, rtol=0)
-
-
-def test_gradients_are_those_of_finite_differences():
-    def run(x):
-        return torch.cat(symmetric_sums(x, 4), 1)
-
-    assert torch.autograd.gradcheck(run, vectors().requires_grad_())
-
-
-def test_orders_stand_side_by_side_and_are_normalised_if_asked():
+def test_sums_are_normalised_if_asked():
     x = vectors(6)
     plain, normed = (InteractionMachine(order=3, batch_norm=norm).build(SHAPE).double() for norm in (False, True))
     assert InteractionMachine(order=3).out(SHAPE).width == 3 * DIM
@@ -55,10 +38,6 @@ def test_orders_stand_side_by_side_and_are_normalised_if_asked():
     sums = plain(Fields(x)).vector
     expected = (sums - sums.mean(0)) / (sums.var(0, correction=0) + 1e-5).sqrt()
     torch.testing.assert_close(normed(Fields(x)).vector, expected)
-
-
-def test_half_precision_is_summed_in_single():
-    assert symmetric_sums(vectors().bfloat16(), 3)[2].dtype == torch.float32
 
 
 def test_an_order_below_one_is_refused():

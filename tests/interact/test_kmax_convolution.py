@@ -35,6 +35,7 @@ def kept_in_order(row, count):
     return [row[i] for i in sorted(chosen)]
 
 
+@pytest.mark.reference("k_max_convolution")
 @pytest.mark.parametrize("activation", ["tanh", "linear"])
 @torch.no_grad()
 def test_levels_convolve_keep_the_largest_and_activate(activation):

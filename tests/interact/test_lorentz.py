@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape
@@ -23,6 +24,7 @@ def looped(x):
     return torch.stack(out)
 
 
+@pytest.mark.reference("lorentz_pairs")
 def test_pairs_are_scored_by_the_triangle_inequality():
     x = torch.randn(4, N, DIM, dtype=torch.float64, requires_grad=True)
     given, expected = LorentzPairs().build(SHAPE)(Fields(x)).logit.squeeze(1), looped(x)

@@ -24,6 +24,7 @@ def normed(x, scale, shift):
     return (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt() * scale + shift
 
 
+@pytest.mark.reference("mask_blocks")
 @pytest.mark.parametrize("norm", [True, False])
 def test_each_block_masks_the_vector_and_maps_it(norm):
     width, units, count = 6, 5, 3
@@ -44,6 +45,7 @@ def test_each_block_masks_the_vector_and_maps_it(norm):
     torch.testing.assert_close(module(x, given), torch.stack(expected))
 
 
+@pytest.mark.reference("normed_flat")
 def test_the_flat_vectors_are_normalised_field_by_field():
     module, given = randomly(NormedFlat().build(SHAPE)), fields()
     for b in range(5):

@@ -1,5 +1,6 @@
 """Dense layers."""
 
+import math
 from typing import get_args
 
 import pytest
@@ -11,6 +12,34 @@ from clicksmith.errors import CompositionError
 from clicksmith.interact.mlp import MLP
 
 SHAPE = FieldShape((), 1)
+
+
+@pytest.mark.reference("mlp")
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "linear"])
+def test_each_layer_adds_up_its_inputs_and_bends_the_sum(activation, batch_norm):
+    module = MLP(units=(5, 3), activation=activation, batch_norm=batch_norm).build(4, SHAPE).double().eval()
+    bend = {"relu": lambda v: max(v, 0.0), "tanh": math.tanh, "sigmoid": lambda v: 1 / (1 + math.exp(-v))}
+    linears = [m for m in module.modules() if isinstance(m, torch.nn.Linear)]
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    for norm in norms:
+        for values in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+            values.uniform_(0.5, 2)
+    x, expected = torch.randn(6, 4, dtype=torch.float64), []
+    for row in x.tolist():
+        for layer, linear in enumerate(linears):
+            sums = [sum(w * v for w, v in zip(line, row, strict=True)) for line in linear.weight.tolist()]
+            row = [total + b for total, b in zip(sums, linear.bias.tolist(), strict=True)]
+            if norms:
+                norm = norms[layer]
+                named = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+                row = [
+                    (v - mean) / (var + norm.eps) ** 0.5 * weight + bias
+                    for v, mean, var, weight, bias in zip(row, *(values.tolist() for values in named), strict=True)
+                ]
+            row = [bend.get(activation, float)(v) for v in row]
+        expected.append(row)
+    torch.testing.assert_close(module(x).tolist(), expected)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

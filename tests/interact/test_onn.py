@@ -15,6 +15,7 @@ def shape(n):
     return FieldShape((), 3, base=fields)
 
 
+@pytest.mark.reference("operation_aware")
 def test_one_vector_is_copied_and_the_others_are_multiplied():
     part, n = OperationAware(dim=2), 4
     assert part.reads() == (View("operation_aware", 2, per="pair"),)

@@ -22,6 +22,7 @@ def fields():
     return Fields(vectors, views={"personal": torch.randn(5, 2, 3, dtype=torch.float64)})
 
 
+@pytest.mark.reference("personal_mlp")
 @pytest.mark.parametrize("chosen", [(), ("user", "item")])
 def test_each_layer_passes_a_gate(chosen):
     part = PersonalMLP(dim=3, fields=chosen, units=(6, 5), gate_units=2)

@@ -21,6 +21,7 @@ def vectors():
     return torch.randn(4, N, DIM, dtype=torch.float64)
 
 
+@pytest.mark.reference("inner_products")
 def test_inner_products_of_all_pairs_in_order():
     x = vectors()
     expected = torch.stack([torch.stack([row[i] @ row[j] for i, j in PAIRS]) for row in x])
@@ -29,6 +30,7 @@ def test_inner_products_of_all_pairs_in_order():
     assert InnerProducts().out(SHAPE).width == given.shape[1]
 
 
+@pytest.mark.reference("outer_products")
 def test_the_outer_product_of_the_sum_is_the_sum_of_all_outer_products():
     x = vectors()
     expected = sum(x[:, i, :, None] * x[:, j, None, :] for i in range(N) for j in range(N))
@@ -37,6 +39,7 @@ def test_the_outer_product_of_the_sum_is_the_sum_of_all_outer_products():
     assert OuterProducts(kernel="sum").out(SHAPE).width == given.shape[1]
 
 
+@pytest.mark.reference("outer_products")
 def test_a_matrix_kernel_multiplies_each_pair_under_its_own_matrix():
     x, module = vectors(), OuterProducts(kernel="matrix").build(SHAPE).double()
     expected = [
@@ -48,14 +51,15 @@ def test_a_matrix_kernel_multiplies_each_pair_under_its_own_matrix():
     assert OuterProducts(kernel="matrix").out(SHAPE).width == given.shape[1]
 
 
+@pytest.mark.reference("bilinear")
 @pytest.mark.parametrize("matrices", ["all", "each", "pair"])
 def test_bilinear_pairs_map_the_first_and_multiply_by_the_second(matrices):
-    x, module = vectors(), PairMap(N, DIM, matrices).double()
-    expected = []
+    x, module = vectors(), Bilinear(matrices=matrices).build(SHAPE).double()
+    expected, all_weights = [], module.map.weight
     for pair, (i, j) in enumerate(PAIRS):
-        weight = module.weight if matrices == "all" else module.weight[i if matrices == "each" else pair]
+        weight = all_weights if matrices == "all" else all_weights[i if matrices == "each" else pair]
         expected.append(torch.stack([(row[i] @ weight) * row[j] for row in x]))
-    torch.testing.assert_close(module(x), torch.stack(expected, 1))
+    torch.testing.assert_close(module(Fields(x)).vector, torch.cat(expected, 1))
 
 
 def test_equal_matrices_make_the_three_kinds_agree():

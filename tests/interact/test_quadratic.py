@@ -8,6 +8,7 @@ from clicksmith.errors import CompositionError
 from clicksmith.interact.quadratic import Quadratic
 
 
+@pytest.mark.reference("quadratic")
 def test_each_coordinate_is_multiplied_by_what_dense_rows_say():
     width, rows = 5, 3
     module = Quadratic(layers=2, rows=rows, batch_norm=False).build(width, FieldShape((), 1)).double().eval()

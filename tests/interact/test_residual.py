@@ -10,6 +10,7 @@ from clicksmith.interact.residual import Residual
 WIDTH, SHAPE = 6, FieldShape((), 1)
 
 
+@pytest.mark.reference("residual")
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_a_unit_adds_its_input_before_the_activation(batch_norm):
     part = Residual(units=(4, 3), batch_norm=batch_norm)

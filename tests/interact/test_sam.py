@@ -22,6 +22,7 @@ def vectors():
     return torch.randn(5, N, DIM, dtype=torch.float64)
 
 
+@pytest.mark.reference("weighed_pairs")
 @pytest.mark.parametrize("weighs", ["A", "E"])
 def test_pairs_are_weighed_by_their_dot_product(weighs):
     module, x = randomly(WeighedPairs(weighs=weighs).build(SHAPE)), vectors()
@@ -35,6 +36,7 @@ def test_pairs_are_weighed_by_their_dot_product(weighs):
     assert WeighedPairs().out(SHAPE).width == N * N * DIM
 
 
+@pytest.mark.reference("weighed_sums")
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("weighs", ["A", "E"])
 def test_fields_become_sums_weighed_by_dot_products(weighs, residual):
@@ -56,6 +58,7 @@ def test_fields_become_sums_weighed_by_dot_products(weighs, residual):
     torch.testing.assert_close(module(Fields(x)).vectors, torch.stack(expected))
 
 
+@pytest.mark.reference("pooled_fields")
 @pytest.mark.parametrize("by", ["sum", "mean", "weight"])
 def test_fields_are_pooled(by):
     module, x = randomly(PooledFields(by=by).build(SHAPE)), vectors()

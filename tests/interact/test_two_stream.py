@@ -64,13 +64,21 @@ def test_fm_is_the_form_of_unit_blocks_off_the_diagonal():
     torch.testing.assert_close(module(flat, flat), FM().build(SHAPE)(Fields(x)).logit)
 
 
+@pytest.mark.reference("two_stream")
 def test_the_block_gives_both_vectors_and_the_form():
     part = TwoStream(first=Stacked(then=(MLP(units=(6,)),)), second=Stacked(then=(MLP(units=(4,)),)), heads=2)
     module, fields = part.build(SHAPE).double(), Fields(torch.randn(5, 3, 4, dtype=torch.float64))
     first, second = module.first(fields).vector, module.second(fields).vector
     hidden = module(fields)
     torch.testing.assert_close(hidden.vector, torch.cat([first, second], 1))
-    torch.testing.assert_close(hidden.logit, module.form(first, second))
+    for b in range(5):
+        expected = sum(
+            first[b, h * 3 + i] * module.form.weight[h, i, j] * second[b, h * 2 + j]
+            for h in range(2)
+            for i in range(3)
+            for j in range(2)
+        )
+        torch.testing.assert_close(hidden.logit[b, 0], expected)
     assert (part.out(SHAPE).width, part.out(SHAPE).logit) == (10, True)
 
 

@@ -22,6 +22,7 @@ def vectors():
     return torch.randn(4, len(ROLES), DIM, dtype=torch.float64)
 
 
+@pytest.mark.reference("picked")
 @pytest.mark.parametrize(
     ("part", "chosen"),
     [
@@ -64,6 +65,7 @@ def tower(*, others, units=(5, 2)):
     return Stacked(first=Picked(of=ITEM, others=others), then=layers)
 
 
+@pytest.mark.reference("two_tower")
 def test_towers_meet_in_a_dot_product():
     module = TwoTower(first=tower(others=True), second=tower(others=False)).build(SHAPE).double()
     x, logits = vectors(), []

@@ -17,6 +17,7 @@ def randomly(module):
     return module
 
 
+@pytest.mark.reference("wukong")
 @pytest.mark.parametrize("norm", [True, False])
 def test_layers_join_products_and_linear_maps(norm):
     products, linear, rank = 2, 3, 2

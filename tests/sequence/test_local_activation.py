@@ -45,6 +45,7 @@ def by_hand(pool, keys, only, mask, query, softmax):
     return sum(w * keys[t] for t, w in enumerate(weights))
 
 
+@pytest.mark.reference("din")
 @pytest.mark.parametrize("softmax", [False, True])
 def test_folded_weights_equal_the_unfolded_formula(softmax):
     keys, only, mask, query = history()

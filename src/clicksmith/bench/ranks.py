@@ -137,6 +137,15 @@ def rank(
     return Ranking(standings=_standings(known, pairs, level), pairs=tuple(pairs), level=level, notes=_notes(known))
 
 
+def shown_p(p: float) -> str:
+    """Return a p-value in two digits, and of one below 0.0001 only that it is: what is rounded to 0 never is 0.
+
+    >>> shown_p(0.0312), shown_p(3e-9)
+    ('0.031', '< 0.0001')
+    """
+    return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Return p-values corrected for their number (Holm, Scandinavian Journal of Statistics 1979).
 

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from clicksmith.bench.data import named
+from clicksmith.bench.ranks import shown_p
+from clicksmith.bench.references import kinds_in, paper_section, references
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
 from clicksmith.bench.settings import BenchSettings, contestants, effective, settings_for
@@ -17,7 +19,7 @@ from clicksmith.bench.slices import BY_TIME
 from clicksmith.bench.table import DatasetTable, Line, Spread, tables
 from clicksmith.errors import UnknownNameError, UsageError
 from clicksmith.files import write_bytes
-from clicksmith.models import MODELS, describe
+from clicksmith.models import MODELS, describe, source
 from clicksmith.paper import Paper
 from clicksmith.report.charts import Chart, calibration_chart, line_chart
 from clicksmith.report.data import Curves, Series
@@ -42,7 +44,7 @@ def write_site(
 ) -> int:
     """Write `out`/index.html and `out`/DATASET/MODEL.html; return the number of pages.
 
-    `papers` are by name of the backbone; published figures are those of the settings, else of the package's.
+    `papers` are by key; published figures are those of the settings, else of the package's.
     """
     made = tables(results, settings=settings, level=level)
     written = [out / "index.html"]
@@ -53,7 +55,7 @@ def write_site(
         for line in one.lines:
             title = line.standing.model
             backbone = known.models[title].name if title in known.models else title
-            text = _model(one, line, rows[title], backbone, papers.get(backbone), known)
+            text = _model(one, line, rows[title], backbone, papers, known)
             written.append(out / one.dataset / f"{title}.html")
             write_bytes(written[-1], text.encode())
     _remove_stale(out, written)
@@ -160,7 +162,12 @@ def _spread(found: Spread | None, digits: int) -> Cell:
 
 
 def _model(
-    one: DatasetTable, line: Line, rows: Sequence[Row], backbone: str, paper: Paper | None, known: BenchSettings
+    one: DatasetTable,
+    line: Line,
+    rows: Sequence[Row],
+    backbone: str,
+    papers: Mapping[str, Paper],
+    known: BenchSettings,
 ) -> str:
     at, first = line.standing, rows[0]
     tiles = [
@@ -169,7 +176,7 @@ def _model(
         tile("parameters", f"{line.parameters:,}", f"{line.embedding:,} of embeddings"),
         tile("seconds to best", f"{line.seconds_to_best.mean:.1f}", f"{line.epochs.mean:.0f} epochs"),
     ]
-    about = describe(backbone) if backbone in MODELS else ""
+    about, (said, key) = (describe(backbone), source(backbone)) if backbone in MODELS else ("", ("", ""))
     header = (
         f'<header><p><a href="../index.html">← all models</a></p><h1>{escape(at.model)} on {escape(one.dataset)}</h1>'
         f'<p>{escape(about)}</p><div class="tiles">{"".join(tiles)}</div></header>'
@@ -182,11 +189,12 @@ def _model(
     made |= {"platform": first.made_by.platform, "processor": first.made_by.processor, "gpu": first.made_by.gpu}
     made |= {"threads": first.made_by.threads, "kernels": first.made_by.kernels, "code": first.made_by.code}
     sections: list[Section] = [
-        ("paper", "Paper", _paper(paper)),
+        ("paper", "Paper", _paper(said, papers.get(key))),
         ("seeds", "Seeds", _seeds(rows)),
         ("curves", "Curves", figures(charts)),
         ("slices", "Slices", _slices(line, one.level)),
         ("pairs", "Against the others", _pairs(one, at.model)),
+        ("references", "Looped references", _references(kinds_in(first.configuration.spec))),
         ("again", "Reproduce", _commands(first, len(rows), known)),
         ("spec", "Spec", settings_table(first.configuration.spec, "spec")),
         ("settings", "Settings", settings_table(first.configuration.settings, "settings")),
@@ -197,10 +205,11 @@ def _model(
     return document(f"{at.model} on {one.dataset}", header, sections, FOOTER)
 
 
-def _paper(paper: Paper | None) -> str:
+def _paper(said: str, paper: Paper | None) -> str:
+    """Return the paper of a backbone: what its source says, as in "Song et al., CIKM 2019, section 5.5", and a link."""
     if paper is None:
-        return ""
-    words = f"{paper.authors}, {paper.venue} {paper.year}"
+        return f"<p>{escape(said)}</p>" if said else ""
+    words = f"{paper.authors}, {paper.venue} {paper.year}" + "".join(said.partition(", section")[1:])
     link = f'<a href="{escape(paper.url)}" rel="noreferrer">{escape(paper.title)}</a>'
     return f"<p>{link}<br>{escape(words)}</p>"
 
@@ -245,6 +254,17 @@ def _slices(line: Line, level: float) -> str:
     return f"{slices_tables(line.slices)}{listed(notes)}"
 
 
+def _references(kinds: Sequence[str]) -> str:
+    """Return which test compares each part of the model with a loop, and where its paper describes it."""
+    body: list[list[Cell | str]] = []
+    for kind in kinds:
+        tests = "<br>".join(f"<code>{escape(test)}</code>" for test in references().get(kind, ()))
+        body.append([kind, paper_section(kind), Cell("none", markup=tests or "none")])
+    note = "Each test computes what the part computes in a naive loop, number by number, and compares."
+    head = ("part", "in the paper", "test")
+    return f'<p class="note">{note}</p>{table(head, body, "looped references", "text")}' if body else ""
+
+
 def _pairs(one: DatasetTable, model: str) -> str:
     body: list[list[Cell | str]] = []
     for pair in one.pairs:
@@ -256,7 +276,7 @@ def _pairs(one: DatasetTable, model: str) -> str:
             other,
             Cell(f"{100 * sign * pair.effect:+.3f}", sign * pair.effect),
             f"{100 * low:+.3f} to {100 * high:+.3f}",
-            Cell(f"{pair.holm:.2g}", pair.holm),
+            Cell(shown_p(pair.holm), pair.holm),
             "real" if pair.significant else "a tie",
         ])  # fmt: skip
     head = ("other model", f"{model} − other, AUC points", f"{one.level:.0%} interval", "p (Holm)", "verdict")

@@ -248,6 +248,7 @@ def page(
 
 
 def _print(one: "DatasetTable", *, pairs: bool) -> None:
+    from clicksmith.bench.ranks import shown_p
     from clicksmith.cli.show import note, table
 
     print(f"{one.dataset}: {one.test_rows:,} test rows; tied models share a rank")
@@ -259,8 +260,8 @@ def _print(one: "DatasetTable", *, pairs: bool) -> None:
     print(f"reference: {one.source}")
     if pairs:
         rows = [
-            [p.a, p.b, f"{100 * p.effect:+.3f}", f"{100 * p.low:+.3f} to {100 * p.high:+.3f}", f"{p.p:.2g}",
-             f"{p.holm:.2g}", "" if p.bootstrap_p is None else f"{p.bootstrap_p:.2g}",
+            [p.a, p.b, f"{100 * p.effect:+.3f}", f"{100 * p.low:+.3f} to {100 * p.high:+.3f}", shown_p(p.p),
+             shown_p(p.holm), "" if p.bootstrap_p is None else shown_p(p.bootstrap_p),
              "real" if p.significant else "a tie"]
             for p in one.pairs
         ]  # fmt: skip

@@ -1,33 +1,12 @@
 """Interactions of three and more fields: higher-order factorisation machines (Blondel et al., NeurIPS 2016)."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
-
-
-def elementary(vectors: Tensor, order: int) -> list[Tensor]:
-    """Return `e_k = sum_{i1<...<ik} v_i1 * ... * v_ik`, coordinate by coordinate, for k = 0 ... order.
-
-    By Newton's identities, from the sums of powers `p_m = sum_i v_i^m`: `k e_k = sum_{m=1..k} (-1)^(m-1) e_{k-m} p_m`.
-    So the cost grows with the fields, not with their subsets.
-
-    Shape:
-        vectors: [batch, fields, dim]
-        out:     order + 1 tensors [batch, dim], float32 or more: the sums cancel each other
-    """
-    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    powers, sums = vectors, [vectors.sum(1)]
-    for _ in range(order - 1):
-        powers = powers * vectors
-        sums.append(powers.sum(1))
-    found = [torch.ones_like(sums[0])]
-    for k in range(1, order + 1):
-        signed = [(-1) ** m * found[k - 1 - m] * sums[m] for m in range(k)]
-        found.append(torch.stack(signed).sum(0) / k)
-    return found
+from clicksmith.interact.symmetric import symmetric_sums
 
 
 class HigherOrder(Block, frozen=True):
@@ -77,6 +56,6 @@ class HigherOrderBlock(nn.Module):
 
     def forward(self, fields: Fields) -> Hidden:
         """Sum the products of every order."""
-        terms = elementary(fields.vectors, self.order - len(self.views))[2:]
-        terms += [elementary(fields.views[name], order)[-1] for order, name in enumerate(self.views, 3)]
+        terms = symmetric_sums(fields.vectors, self.order - len(self.views))[1:]
+        terms += [symmetric_sums(fields.views[name], order)[-1] for order, name in enumerate(self.views, 3)]
         return Hidden(None, torch.stack([term.sum(1) for term in terms]).sum(0).unsqueeze(1))

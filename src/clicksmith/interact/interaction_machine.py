@@ -1,12 +1,13 @@
 """The interaction machine of DeepIM: sums of products of any k fields (Yu et al., CIKM 2020)."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import needs_pairs
+from clicksmith.interact.symmetric import symmetric_sums
 
 
 class InteractionMachine(Block, frozen=True):
@@ -46,26 +47,3 @@ class InteractionMachineBlock(nn.Module):
         """Sum the products, order by order."""
         sums = torch.cat(symmetric_sums(fields.vectors, self.order), 1)
         return Hidden(sums if self.norm is None else self.norm(sums))
-
-
-def symmetric_sums(vectors: Tensor, order: int) -> list[Tensor]:
-    """Return e_1 ... e_order by Newton's identities, `k e_k = sum_{i=1..k} (-1)^{i-1} e_{k-i} p_i`.
-
-    `p_i = sum_f v_f^i`, so the cost is fields * order, and not the number of products. The terms of high orders
-    cancel each other, hence float32 at least.
-
-    Shape:
-        vectors: [batch, fields, dim]
-        out:     order times [batch, dim]
-    """
-    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    power, powers, sums = wide, [wide.sum(1)], list[Tensor]()
-    for _ in range(order - 1):
-        power = power * wide
-        powers.append(power.sum(1))
-    for k in range(1, order + 1):
-        total = powers[k - 1] if k % 2 else -powers[k - 1]
-        for i, before in enumerate(reversed(sums), 1):  # e_{k-1} p_1, e_{k-2} p_2, ...
-            total = torch.addcmul(total, before, powers[i - 1], value=1 if i % 2 else -1)
-        sums.append(total / k)
-    return sums

@@ -1,6 +1,7 @@
 """The published backbones, one line each; a line here is a command, a docs row, a benchmark row and a set of checks."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -58,7 +59,7 @@ from clicksmith.models.wukong import wukong
 from clicksmith.models.xdeepfm import xdeepfm
 from clicksmith.names import lookup, unknown
 
-__all__ = ["MODELS", "describe", "model_spec", "spec_under"]
+__all__ = ["MODELS", "describe", "model_spec", "source", "spec_under"]
 
 MODELS: dict[str, Callable[..., ModelSpec]] = {
     "lr": lr,
@@ -146,3 +147,16 @@ def describe(name: str) -> str:
     'Logistic regression: one weight per feature.'
     """
     return (inspect.getdoc(lookup(MODELS, name, "model")) or "").partition("\n")[0]
+
+
+def source(name: str) -> tuple[str, str]:
+    """Return who published a backbone, as its module says in brackets, and the key of the paper; "" for none.
+
+    >>> source("autoint_plus")
+    ('Song et al., CIKM 2019, section 5.5', 'autoint')
+    """
+    function = lookup(MODELS, name, "model")
+    module = inspect.getmodule(function)
+    said = re.search(r"\(([^()]*\d{4}[^()]*)\)", (module.__doc__ or "").partition("\n")[0] if module else "")
+    key = re.search(r"Paper: (\w+)\.", inspect.getdoc(function) or "")
+    return said[1] if said else "", key[1] if key else ""
