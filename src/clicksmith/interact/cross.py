@@ -141,7 +141,7 @@ class GatedCrossNet(nn.Module):
 
 
 class CrossMixture(_CrossLayer, frozen=True):
-    """DCNv2's mixture of low-rank experts, section 3.3: each works in its own subspace, a gate weighs them."""
+    """DCN-V2's mixture of low-rank experts (Wang et al., WWW 2021): each has its own subspace, a gate weighs them."""
 
     rank: int = 32
     """Width of each expert's subspace."""

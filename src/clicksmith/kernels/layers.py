@@ -164,7 +164,7 @@ def _normal(norm: nn.BatchNorm1d) -> bool:
 
 
 def cross(x0: Tensor, x: Tensor, layer: nn.Module) -> Tensor:
-    """Return x0 * layer(x) + x, the cross layer of DCNv2 (section 3.1, equation 1); all [batch, width]."""
+    """Return x0 * layer(x) + x, the cross layer of DCNv2 (Wang et al., WWW 2021, equation 1); all [batch, width]."""
     if isinstance(layer, Linear) and layer.training and fits(layer, x) and x0.shape == x.shape:
         return dense.cross(x0, x, layer)
     return torch.addcmul(x, x0, layer(x))
