@@ -11,7 +11,6 @@ import msgspec
 
 from clicksmith.batch.store import cached_encode, cached_fit_encode
 from clicksmith.errors import UsageError
-from clicksmith.files import locked
 from clicksmith.fitting.asked import AskedSchema, schema_for, seed_of
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
@@ -187,11 +186,10 @@ def _encoded(found: AskedSearch, folder: SearchFolder, told: FitProgress) -> dic
     """Encode train and valid once, or open what an earlier search left; return where they lie."""
     source, valid = found.parts.train, found.parts.valid
     home, root = folder.encoded, found.asked.root
-    with locked(home, wait=True):  # a second process of the same search waits, and finds them encoded
-        fitted = cached_fit_encode(
-            found.asked.schema, source, home, root=root, progress=partial(told.encoding, "train")
-        )
-        judged = cached_encode(fitted.encoder, valid, home, progress=partial(told.encoding, "valid"))
+    fitted = cached_fit_encode(
+        found.asked.schema, source, home, root=root, progress=partial(told.encoding, "train"), noted=told.noted
+    )
+    judged = cached_encode(fitted.encoder, valid, home, progress=partial(told.encoding, "valid"), noted=told.noted)
     settings = found.plan.resolve({}).settings
     check_labels(fitted.store, settings)
     check_monitor(settings.monitor, judged.store)
