@@ -7,11 +7,16 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from clicksmith.errors import StorageError
+
+MOMENT = 1.0
+"""Seconds of waiting for another process before it is said."""
 
 
 @contextmanager
@@ -92,16 +97,28 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Generator[None]:
-    """Hold `folder` for one writer; a second process gets a StorageError instead of a mixture of two runs, or waits."""
+def locked(folder: Path, *, wait: bool = False, noted: Callable[[str], None] | None = None) -> Generator[None]:
+    """Hold `folder` for one writer; a second process gets a StorageError instead of a mixture of two runs, or waits.
+
+    `noted` is told what is waited for, if that takes more than a moment.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(
-                f"'{folder}' is being written by another run; wait for it to end or choose another output folder."
-            ) from error
+    with (folder / ".lock").open("ab+", buffering=0) as lock:
+        ends = time.monotonic() + MOMENT
+        while not _hold(lock):
+            if not wait:
+                raise StorageError(
+                    f"'{folder}' is being written by another run; wait for it to end or choose another output folder."
+                )
+            if time.monotonic() > ends:
+                if noted is not None:
+                    noted(f"waiting for '{folder}', which {_holder(lock)} is writing")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                break
+            time.sleep(MOMENT / 50)
+        with suppress(OSError):  # a full disk: whose lock it is stays unsaid
+            lock.truncate(0)
+            lock.write(str(os.getpid()).encode())
         yield
 
 
@@ -116,6 +133,21 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"no permission to write '{path}'; choose another folder.")
     return StorageError(f"could not write '{path}': {error.strerror or error}.")
+
+
+def _hold(lock: FileIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _holder(lock: FileIO) -> str:
+    """Return who holds a lock, as it wrote there itself."""
+    lock.seek(0)
+    number = lock.read().decode()
+    return f"process {number}" if number else "another process"
 
 
 def _exchange(one: Path, two: Path) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from clicksmith import files
 from clicksmith.batch.store import Store, cached_encode, cached_fit_encode
 from clicksmith.encode import arrays, delimited, spool
 from clicksmith.encode.encoder import Encoder
@@ -202,11 +203,40 @@ def test_a_run_killed_in_the_middle_leaves_no_half_made_store(tmp_path):
     assert Encoder.fit_encode(schema, log, folder)[1].rows == 300_000
 
 
-def test_two_runs_writing_one_cache_are_told_apart(tmp_path):
-    from clicksmith.files import locked
+ENCODE = """
+import sys
+from clicksmith.batch.store import cached_encode, cached_fit_encode
+from clicksmith.schema import Categorical, Label, Schema
+def progress(done, of):
+    print("at work", flush=True)
+    sys.stdin.readline()
+schema = Schema(fields=(Categorical("a"),), label=Label("click"))
+first = cached_fit_encode(schema, sys.argv[1], sys.argv[2], progress=progress)
+second = cached_encode(first.encoder, sys.argv[1], sys.argv[2], progress=progress)
+print(first.reused, first.store.rows, second.reused, second.store.rows, flush=True)
+"""
 
-    cached = cached_fit_encode(SCHEMA, rows(50), tmp_path)
-    folder = next(p for p in tmp_path.iterdir() if p.is_dir())
-    with locked(folder), pytest.raises(StorageError, match="is being written by another run"):
-        cached_fit_encode(SCHEMA, rows(50), tmp_path)
-    assert not cached.reused
+
+def test_a_second_process_waits_for_the_one_that_encodes_the_same_and_says_so(tmp_path):
+    log, cache = tmp_path / "log.csv", tmp_path / "cache"
+    rows(500).write_csv(log)
+    command = [sys.executable, "-c", ENCODE, str(log), str(cache)]
+    pipe = subprocess.PIPE
+    first = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "at work\n"
+    second = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+    assert second.stderr is not None
+    (folder,) = cache.iterdir()
+    assert f"waiting for '{folder}', which process {first.pid} is writing" in second.stderr.readline()
+    (fit, encoded), (fit_too, encoded_too) = (p.communicate()[0].split()[-4::2] for p in (first, second))
+    assert (fit, fit_too) == ("False", "True")
+    assert {encoded, encoded_too} == {"False", "True"}  # either was the first to get there
+
+
+def test_who_waits_is_told_of_the_holder_only_after_a_moment(tmp_path, monkeypatch):
+    told: list[str] = []
+    with files.locked(tmp_path, wait=True, noted=told.append):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+        with pytest.raises(StorageError, match="is being written by another run"), files.locked(tmp_path):
+            pass
+    assert told == []

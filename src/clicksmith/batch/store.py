@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ class Cached:
     """Where the store lies, for another process to open."""
 
 
+def warn(text: str) -> None:
+    """Warn; where nobody is told, this says what deserves a look."""
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
 def cached_fit_encode(
     schema: Schema,
     source: Any,
@@ -44,16 +50,18 @@ def cached_fit_encode(
     tables: Mapping[str, Any] | None = None,
     root: str | Path = ".",
     progress: Progress | None = None,
+    noted: Callable[[str], None] = warn,
 ) -> Cached:
     """Fit and encode training rows, or reuse what was made of the same schema and the same content before.
 
-    The key is the SHA-256 of schema and content, never a date. A damaged cache is made again.
+    The key is the SHA-256 of schema and content, never a date. A damaged cache is made again. While another process
+    makes the same, this one waits for it, and says so to `noted` (a warning by default).
     """
     opened, given = open_source(source), side_tables(schema, tables or {}, Path(root))
     sides = {name: open_source(table).fingerprint() for name, table in given.items()}
     key = digest(["fit", FORMAT, schema.digest, opened.fingerprint(), sides])
     folder = Path(cache) / key[:32]
-    with locked(folder):
+    with locked(folder, wait=True, noted=noted):
         try:
             encoder = Encoder.load(folder / "encoder", root=root)
             return Cached(encoder, Store.open(folder / "rows", verify=True), True, folder / "rows")
@@ -66,12 +74,22 @@ def cached_fit_encode(
             return Cached(encoder, store, False, folder / "rows")
 
 
-def cached_encode(encoder: Encoder, source: Any, cache: str | Path, *, progress: Progress | None = None) -> Cached:
-    """Encode rows with a fitted encoder, or reuse what was made of the same encoder and the same content before."""
+def cached_encode(
+    encoder: Encoder,
+    source: Any,
+    cache: str | Path,
+    *,
+    progress: Progress | None = None,
+    noted: Callable[[str], None] = warn,
+) -> Cached:
+    """Encode rows with a fitted encoder, or reuse what was made of the same encoder and the same content before.
+
+    While another process makes the same, this one waits, as in `cached_fit_encode`.
+    """
     opened = open_source(source)
     key = digest(["encode", FORMAT, encoder.digest, opened.fingerprint()])
     folder = Path(cache) / key[:32]
-    with locked(folder):
+    with locked(folder, wait=True, noted=noted):
         try:
             return Cached(encoder, Store.open(folder / "rows", verify=True), True, folder / "rows")
         except ArtifactError:

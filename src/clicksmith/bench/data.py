@@ -78,10 +78,11 @@ def prepare(name: str, folder: str | None, protocol: str | None, cache: Path, sa
     else:
         split += f" (row numbers {parts.split.record.checksums['valid'][:16]})"
     say(f"{found.title}: checksums agree; {split}")
-    fitted = cached_fit_encode(schema, parts.train, cache, root=dataset.root)
+    noted: Say = lambda text: say(f"note: {text}")  # noqa: E731
+    fitted = cached_fit_encode(schema, parts.train, cache, root=dataset.root, noted=noted)
     encoded = {"train": fitted}
     for part, source in (("valid", parts.valid), ("test", parts.test)):
-        encoded[part] = cached_encode(fitted.encoder, source, cache)
+        encoded[part] = cached_encode(fitted.encoder, source, cache, noted=noted)
     say("encoded: " + ", ".join(f"{part} {cached.store.rows:,} rows" for part, cached in encoded.items()))
     return BenchData(
         title=found.title,

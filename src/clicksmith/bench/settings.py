@@ -18,12 +18,10 @@ from clicksmith.parts import Part, from_plain
 from clicksmith.train.devices import device_of, precision_of
 from clicksmith.train.settings import TrainSettings
 from clicksmith.trees.grow import lightgbm
-from clicksmith.trees.spec import Trees
+from clicksmith.trees.spec import LIGHTGBM, Trees
 
 FOLDER = Path(__file__).parent / "settings"
 ALL = "all"
-LIGHTGBM = "LightGBM"
-"""Name of the trees among the models."""
 
 
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

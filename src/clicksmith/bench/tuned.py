@@ -12,7 +12,6 @@ from clicksmith.bench.row import Searched
 from clicksmith.bench.settings import Contestant
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.train.settings import TrainSettings
-from clicksmith.trees.spec import Trees
 from clicksmith.tuning.folder import SearchFolder, SearchRecord
 from clicksmith.tuning.page import write_page
 from clicksmith.tuning.plan import Configuration
@@ -102,6 +101,4 @@ def _space(one: Contestant) -> Space:
     """Return what is searched: what the rules propose, without what is given."""
     fixed = {f"model.{name}" for name in one.options} | {f"train.{name}" for name in one.given}
     found = proposed_space(one.function, one.settings)
-    if isinstance(one.spec, Trees):  # they have no optimiser
-        found = {name: dimension for name, dimension in found.items() if name.startswith("model.")}
     return {name: dimension for name, dimension in found.items() if name not in fixed}

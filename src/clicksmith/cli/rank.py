@@ -101,6 +101,7 @@ def rank(
         holdout=scored.holdout,
         seed=scored.seed,
         cache=data.cache,
+        noted=lambda text: note(f"note: {text}"),
     )
     if json:
         json_out(found.fields)

@@ -42,7 +42,7 @@ def tune(
     /,
     *,
     fixed: tuple[dict[str, str], dict[str, str]],
-    model: Annotated[str | None, option("NAME", "the backbone", default="required")] = None,
+    model: Annotated[str | None, option("NAME", "the backbone, or LightGBM", default="required")] = None,
     out: Annotated[str | None, option("DIR", "the folder of the search", default="required")] = None,
     label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
     schema: Annotated[str | None, option("FILE", "schema.json or .toml", default="proposed from TRAIN")] = None,
@@ -57,8 +57,9 @@ def tune(
     timeout: Annotated[float | None, option("S", "seconds after which no trial begins")] = None,
     sampler: Annotated[Literal["tpe", "random", "grid"], option("HOW", "what proposes", default="tpe")] = "tpe",
     pruner: Annotated[
-        Literal["asha", "hyperband", "none"], option("HOW", "what gives bad trials up", default="asha")
-    ] = "asha",
+        Literal["asha", "hyperband", "none"] | None,
+        option("HOW", "what gives bad trials up", default="asha; none for LightGBM"),
+    ] = None,
     jobs: Annotated[int, option("N", "trials at once, a process and a thread each", default="1")] = 1,
     engine: Annotated[
         Literal["local", "ray"], option("WHAT", "what runs trials; ray is Ray Tune", default="local")
@@ -81,11 +82,12 @@ def tune(
     from clicksmith.cli.show import note
     from clicksmith.models import MODELS
     from clicksmith.names import lookup
+    from clicksmith.trees.spec import LIGHTGBM, Trees
     from clicksmith.tuning.job import asked_search
     from clicksmith.tuning.job import tune as search
     from clicksmith.tuning.space import space_text
 
-    function = lookup({**MODELS, **load_models(models)}, model, "model")
+    function = lookup({**MODELS, LIGHTGBM: Trees, **load_models(models)}, model, "model")
     rows = opened(train, columns, delimiter)
     asked: dict[str, Any] = {
         "label": label, "schema": schema, "split": split, "model": model, "models": models, "space": space,
@@ -101,7 +103,7 @@ def tune(
     with ShownProgress(quiet=quiet) as progress:
         found = search(
             rows, out=out, trials=trials, timeout=timeout, sampler=sampler, pruner=pruner, jobs=jobs,
-            engine=engine,             progress=progress, **asked,
+            engine=engine, progress=progress, **asked,
         )  # fmt: skip
     _print(found)
     best = found.best
@@ -111,6 +113,11 @@ def tune(
     }  # fmt: skip
     words = [*train, *_flags(files), "--model", model, *_dotted(best)]
     note(f"\nbest: {found.path / 'best.json'}   report: {found.path / 'report.html'}")
+    if function is Trees:  # a baseline to compare with; `fit` does not train it
+        options = ", ".join(f"{name} = {value!r}" for name, value in best.options.items())
+        note("next:  clicksmith bench run DATA.toml --settings FILE.toml, with these lines in FILE.toml:")
+        print(f'[models."{LIGHTGBM}, tuned"]\nname = "{LIGHTGBM}"\noptions = {{ {options} }}')
+        return 0
     note(f"next:  clicksmith fit {shlex.join(words)} --out {shlex.quote(str(found.path / 'best'))}")
     return 0
 

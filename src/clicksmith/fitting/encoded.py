@@ -2,8 +2,10 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from clicksmith.batch.store import Store, cached_encode, cached_fit_encode
+from clicksmith.encode.encoder import Encoder
 from clicksmith.fitting.asked import AskedSchema
 from clicksmith.fitting.split import Parts
 from clicksmith.fitting.told import FitProgress
@@ -16,17 +18,22 @@ def encoded(
     asked: AskedSchema, parts: Parts, plan: Plan, home: Path, progress: FitProgress
 ) -> tuple[Applied, dict[str, Store]]:
     """Encode every part, or open what `home` has of the same content."""
-    told = progress.encoding
-    fitted = cached_fit_encode(asked.schema, parts.train, home, root=asked.root, progress=partial(told, "train"))
+
+    def encode(encoder: Encoder, source: Any, part: str) -> Store:
+        told = partial(progress.encoding, part)
+        return cached_encode(encoder, source, home, progress=told, noted=progress.noted).store
+
+    told = partial(progress.encoding, "train")
+    fitted = cached_fit_encode(asked.schema, parts.train, home, root=asked.root, progress=told, noted=progress.noted)
     applied = apply_plan(plan, fitted.encoder)
     stores = {"train": fitted.store}
     if applied.encoder is not fitted.encoder:
-        stores["train"] = cached_encode(applied.encoder, parts.train, home, progress=partial(told, "train")).store
+        stores["train"] = encode(applied.encoder, parts.train, "train")
     crossed = with_crosses(applied, stores["train"])
     if crossed is not applied:
         applied = crossed
-        stores["train"] = cached_encode(applied.encoder, parts.train, home, progress=partial(told, "train")).store
+        stores["train"] = encode(applied.encoder, parts.train, "train")
     for name, source in (("valid", parts.valid), ("test", parts.test)):
         if source is not None:
-            stores[name] = cached_encode(applied.encoder, source, home, progress=partial(told, name)).store
+            stores[name] = encode(applied.encoder, source, name)
     return applied, stores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from clicksmith.batch.store import cached_fit_encode
+from clicksmith.batch.store import cached_fit_encode, warn
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.fitting import Progress
 from clicksmith.encode.store import Store
@@ -49,6 +49,7 @@ def rank(
     seed: int = 0,
     cache: str | Path | None = None,
     progress: Progress | None = None,
+    noted: Callable[[str], None] = warn,
 ) -> Ranking:
     """Rank the fields of raw rows by what they say of the label. Paper: outrank.
 
@@ -62,7 +63,7 @@ def rank(
         pairs: how many of the best fields are also looked at two by two: relation, redundancy, and their order by both.
         rotations: controls of score "outrank". holdout: share of the last rows for score "holdout".
         cache: a folder in which encoded rows are kept for further rankings of the same rows.
-        progress: told how many rows are read.
+        progress: told how many rows are read. noted: told whom this waits for, if another process writes the cache.
 
     Raises:
         DataError, SchemaError, UsageError, UnknownNameError: as their names say.
@@ -75,7 +76,9 @@ def rank(
                 wanted.schema, wanted.source, Path(folder) / "rows", root=wanted.root, progress=progress
             )
         else:
-            cached = cached_fit_encode(wanted.schema, wanted.source, cache, root=wanted.root, progress=progress)
+            cached = cached_fit_encode(
+                wanted.schema, wanted.source, cache, root=wanted.root, progress=progress, noted=noted
+            )
             encoder, store = cached.encoder, cached.store
         found = rank_store(
             store,

@@ -5,6 +5,9 @@ from clicksmith.errors import CompositionError
 from clicksmith.parts import Part
 from clicksmith.trees.features import Features
 
+LIGHTGBM = "LightGBM"
+"""Name of the trees among the models."""
+
 SPACE = {
     "leaves": [15, 31, 63, 127, 255],
     "learning_rate": {"low": 0.02, "high": 0.2, "log": True},

@@ -11,17 +11,19 @@ import msgspec
 
 from clicksmith.batch.store import cached_encode, cached_fit_encode
 from clicksmith.errors import UsageError
-from clicksmith.files import locked
 from clicksmith.fitting.asked import AskedSchema, schema_for, seed_of
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
 from clicksmith.models import MODELS
 from clicksmith.models.register import ModelFunction, load_user_models
+from clicksmith.models.spec import ModelSpec
 from clicksmith.names import lookup, unknown
 from clicksmith.parts import to_plain
 from clicksmith.schema import Schema
 from clicksmith.train.checks import check_labels
 from clicksmith.train.monitor import check_monitor
+from clicksmith.trees.grow import lightgbm
+from clicksmith.trees.spec import LIGHTGBM, Trees
 from clicksmith.tuning.folder import SearchFolder, SearchRecord
 from clicksmith.tuning.page import write_page
 from clicksmith.tuning.plan import Plan
@@ -64,7 +66,7 @@ def tune(
     trials: int | None = None,
     timeout: float | None = None,
     sampler: Sampler = "tpe",
-    pruner: Pruner = "asha",
+    pruner: Pruner | None = None,
     jobs: int = 1,
     engine: Engine = "local",
     seed: int | None = None,
@@ -79,14 +81,15 @@ def tune(
         train: path, pattern, list of paths, or a polars, pandas or Arrow table; `valid` likewise.
         label, schema, split: as in `fit`. Where `valid` is not given, valid and test are taken off as `fit` does it,
             and the test rows are left alone.
-        model: name of a backbone; `models` are Python files with your own.
+        model: name of a backbone, or "LightGBM"; `models` are Python files with your own.
         options, settings: those that are fixed, of the model and of training.
         space: what is searched, as a TOML file or nested values: {"model": {"dim": [8, 16]}, "train": {...}}, see
             `clicksmith.tuning.space`. Proposed from the options if not given, see `clicksmith.tuning.rules`.
         out: the folder of the search.
         trials: how many different configurations in all; 30, or the whole grid.
         timeout: seconds after which no trial begins.
-        pruner: gives up what is worse than others after as many evaluations.
+        pruner: gives up what is worse than others after as many evaluations; "asha", but "none" for trees: those of
+            a low learning rate begin behind and end ahead.
         jobs: trials at once, each in a process of its own with one thread.
         engine: what runs trials; "ray" is Ray Tune, which can spread them over a cluster.
         progress: told how it goes; nothing is printed if it is not given.
@@ -95,6 +98,7 @@ def tune(
         UsageError: optuna is missing, the space does not fit, or `out` holds another search.
         DataError, SchemaError, StorageError: as their names say.
     """
+    pruner = pruner or ("none" if model == LIGHTGBM else "asha")
     _check(trials=trials, timeout=timeout, jobs=jobs, sampler=sampler, pruner=pruner, engine=engine)
     run = _engine(engine)
     found = asked_search(
@@ -163,6 +167,13 @@ def asked_search(
     for name in options or {}:
         if name not in hints["model"]:
             raise UsageError(f"{model}: {unknown(name, hints['model'], 'option')}")
+    if function is Trees:
+        lightgbm()  # where it is missing nothing is begun
+        for name in (settings or {}).keys() - {"monitor", "seed"}:
+            raise UsageError(
+                f"{model}: train.{name} does nothing to trees, which of these take monitor alone; see model.rounds, "
+                "model.every and model.patience."
+            )
     asked = schema_for(train, label, schema)
     seed = seed_of(settings) if seed is None else seed
     parts = replace(parts_of(train, valid, None, schema=asked.schema, how=split, seed=seed), test=None)
@@ -176,22 +187,21 @@ def asked_search(
     return AskedSearch(model, asked, parts, plan, found)
 
 
-def _function(model: str, models: Sequence[str | Path]) -> ModelFunction:
+def _function(model: str, models: Sequence[str | Path]) -> Callable[..., ModelSpec | Trees]:
     own: dict[str, ModelFunction] = {}
     for path in models:
         own |= load_user_models(path)
-    return lookup({**MODELS, **own}, model, "model")
+    return lookup({**MODELS, LIGHTGBM: Trees, **own}, model, "model")
 
 
 def _encoded(found: AskedSearch, folder: SearchFolder, told: FitProgress) -> dict[str, Path]:
     """Encode train and valid once, or open what an earlier search left; return where they lie."""
     source, valid = found.parts.train, found.parts.valid
     home, root = folder.encoded, found.asked.root
-    with locked(home, wait=True):  # a second process of the same search waits, and finds them encoded
-        fitted = cached_fit_encode(
-            found.asked.schema, source, home, root=root, progress=partial(told.encoding, "train")
-        )
-        judged = cached_encode(fitted.encoder, valid, home, progress=partial(told.encoding, "valid"))
+    fitted = cached_fit_encode(
+        found.asked.schema, source, home, root=root, progress=partial(told.encoding, "train"), noted=told.noted
+    )
+    judged = cached_encode(fitted.encoder, valid, home, progress=partial(told.encoding, "valid"), noted=told.noted)
     settings = found.plan.resolve({}).settings
     check_labels(fitted.store, settings)
     check_monitor(settings.monitor, judged.store)

@@ -9,7 +9,6 @@ import msgspec
 
 from clicksmith.fitting.asked import learn_unseen, settings_for, spec_for
 from clicksmith.identity import digest
-from clicksmith.models.register import ModelFunction
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import to_plain
 from clicksmith.schema import Schema
@@ -56,7 +55,7 @@ class Resolves(Protocol):
 class Plan:
     """What all trials of a search share."""
 
-    function: ModelFunction
+    function: Callable[..., ModelSpec | Trees]
     schema: Schema
     rows: int
     """Training rows, which choose the settings that nothing else does."""
@@ -73,6 +72,8 @@ class Plan:
         for name, value in values.items():
             prefix, _, option = name.partition(".")
             parts[prefix][option] = value
-        spec = spec_for(learn_unseen(self.function(**parts["model"])), None, self.schema)
+        spec = self.function(**parts["model"])
+        if isinstance(spec, ModelSpec):
+            spec = spec_for(learn_unseen(spec), None, self.schema)
         settings = settings_for(parts["train"], self.rows, epochs=None, seed=self.seed)
         return Configuration(parts["model"], parts["train"], spec, settings)

@@ -9,6 +9,7 @@ import msgspec
 from clicksmith.errors import UsageError
 from clicksmith.parts import from_plain
 from clicksmith.run import write_json
+from clicksmith.trees.spec import Trees
 from clicksmith.tuning.folder import SearchFolder, SearchRecord
 from clicksmith.tuning.search import is_lost, is_trial
 from clicksmith.tuning.space import Space
@@ -71,9 +72,17 @@ class Tuned:
 
     @property
     def fit(self) -> dict[str, Any]:
-        """Arguments of `clicksmith.fit` that train the best configuration: model, name, settings."""
-        best = self.best
-        return {"model": from_plain(best.spec), "name": self.model, "settings": best.settings}
+        """Arguments of `clicksmith.fit` that train the best configuration: model, name, settings.
+
+        Raises UsageError: none has finished, or the model is no backbone.
+        """
+        spec = from_plain(self.best.spec)
+        if isinstance(spec, Trees):
+            raise UsageError(
+                f"{self.model} is there to compare with, and `fit` does not train it; `bench run` does, with the "
+                "options of the best trial in its settings."
+            )
+        return {"model": spec, "name": self.model, "settings": self.best.settings}
 
     def count(self, state: str) -> int:
         """Return how many trials are in a state."""

@@ -25,6 +25,7 @@ from typing import Any
 from clicksmith.errors import UsageError
 from clicksmith.names import unknown
 from clicksmith.train.settings import TrainSettings
+from clicksmith.trees.spec import Trees
 from clicksmith.tuning.space import Choice, Dimension, Range, Space, space_of
 
 SCALED = ("dim", "width", "rank", "heads", "experts", "reduction")
@@ -51,14 +52,20 @@ def proposed_space(function: Callable[..., object], settings: TrainSettings) -> 
             space |= {key: d for key, d in overridden.items() if key == f"model.{name}"}
         elif (dimension := dimension_of(name, hints["model"][name], parameter.default)) is not None:
             space[f"model.{name}"] = dimension
-    space |= {f"train.{name}": _trained(name, getattr(settings, name)) for name in TRAINED}
+    if "train" in hints:
+        space |= {f"train.{name}": _trained(name, getattr(settings, name)) for name in TRAINED}
     return space
 
 
 def hints_of(function: Callable[..., object]) -> dict[str, dict[str, Any]]:
-    """Return the types of everything that can be searched, by prefix and name; the seed cannot."""
+    """Return the types of everything that can be searched, by prefix and name; the seed cannot.
+
+    Trees have no optimiser: nothing of their training is searched but their own options.
+    """
     hints = typing.get_type_hints(function)
     options = {name: hints.get(name, Any) for name in inspect.signature(function).parameters}
+    if function is Trees:
+        return {"model": options}
     settings = typing.get_type_hints(TrainSettings)
     return {"model": options, "train": {n: settings[n] for n in TrainSettings.__struct_fields__ if n != "seed"}}
 
