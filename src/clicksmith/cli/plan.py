@@ -1,11 +1,14 @@
-"""`clicksmith plan`: look at Plans, and merge them."""
+"""`clicksmith plan`: look at Plans, merge them, and let new ids join the rows of a map."""
 
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from clicksmith.cli.parse import call, option
+from clicksmith.cli.parse import Columns, Delimiter, call, option
 from clicksmith.errors import UsageError
 from clicksmith.names import lookup
 
@@ -18,6 +21,7 @@ A Plan is what a search found: fields and features to keep, columns, shared rows
 
   clicksmith plan show PLAN [PLAN ...]   what it says; of several, how far their kept features agree
   clicksmith plan merge PLAN PLAN ...    several as one
+  clicksmith plan fold-in RUN_DIR ROWS   a trained model in which new ids share the rows of those they behave like
 
 `clicksmith plan ACTION --help` shows the options."""
 
@@ -32,6 +36,14 @@ MERGE = """Write several Plans as one. Two that contradict each other are refuse
 
 examples:
   clicksmith plan merge fields.json features.json --out both.json"""
+
+FOLD_IN = """Write a trained model that knows new ids: each joins the shared row in whose cluster most of its edges
+lie, so it scores with the weights that are there. For models under a map of `clicksmith search graphhash`; old ids
+keep their rows, and nothing is trained. ROWS are newer rows with labels, in which new ids meet old ones.
+
+examples:
+  clicksmith plan fold-in run today.csv --out model
+  clicksmith predict model tomorrow.csv --out scores.csv"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,8 +62,6 @@ def show(
     html: Annotated[str | None, option("FILE", "also write a page with pictures; for one Plan")] = None,
 ) -> int:
     """Print the summaries."""
-    from pathlib import Path
-
     from clicksmith.cli.show import note
     from clicksmith.files import write_bytes
     from clicksmith.plan import KeptFeatures, Plan
@@ -111,4 +121,38 @@ def merge(
     return 0
 
 
-ACTIONS = {"show": (show, SHOW), "merge": (merge, MERGE)}
+def fold_in(
+    run_dir: Annotated[str, Positional, option("RUN_DIR", "what `clicksmith fit` wrote", default="required")],
+    file: Annotated[str, Positional, option("ROWS", "CSV, TSV or Parquet, or a glob", default="required")],
+    /,
+    *,
+    out: Annotated[str | None, option("MODEL", "the folder of the new model", default="required")] = None,
+    columns: Columns = None,
+    delimiter: Delimiter = None,
+    models: Annotated[tuple[str, ...], option("FILES", "your own model files, if the model is one")] = (),
+) -> int:
+    """Fold in, and write the model."""
+    from clicksmith.cli.own_models import load_models
+    from clicksmith.cli.rows import opened
+    from clicksmith.cli.show import note
+    from clicksmith.graph.fold import fold_new_ids
+    from clicksmith.serve.artifact import save
+    from clicksmith.serve.predictor import load
+
+    if out is None:
+        raise UsageError("--out MODEL is missing; see `clicksmith plan fold-in --help`.")
+    if Path(out).exists():
+        raise UsageError(f"'{out}' is there already; choose another --out.")
+    load_models(models)
+    predictor = load(run_dir)
+    artifact = predictor.artifact
+    found = fold_new_ids(artifact.encoder, artifact.plan, opened([file], columns, delimiter, predictor))
+    save(out, replace(artifact, encoder=found.encoder))
+    for slot, new in found.new.items():
+        print(f"{slot}: {found.joined[slot]:,} of {new:,} new ids share rows now; others are unseen, as before")
+    note(f"model: {out}")
+    note(f"next:  clicksmith predict {shlex.quote(out)} NEW_ROWS.csv --out scores.csv")
+    return 0
+
+
+ACTIONS = {"show": (show, SHOW), "merge": (merge, MERGE), "fold-in": (fold_in, FOLD_IN)}

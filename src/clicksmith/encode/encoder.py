@@ -226,6 +226,10 @@ class Encoder:
             vocabularies[column.name] = extended(slot, fresh)
         return _combined(old, moments, vocabularies, self.rows + found.rows, refit=False)
 
+    def with_vocabularies(self, vocabularies: dict[str, Vocabulary]) -> Encoder:
+        """Return an encoder with other vocabularies; scales stay, and side tables are read again."""
+        return _combined(self, self.moments, vocabularies, self.rows, refit=False)
+
     def save(self, folder: str | Path, *, rare: bool = True) -> None:
         """Write a folder of plain files. Without `rare` it is smaller and can be neither merged nor extended."""
         from clicksmith.encode.saved import save

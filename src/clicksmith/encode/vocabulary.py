@@ -155,6 +155,22 @@ def extended(old: Vocabulary, new: Vocabulary) -> Vocabulary:
     return replace(found, remap=old.remap, plain=old.plain)
 
 
+def joined(old: Vocabulary, numbered: Vocabulary, ids: NDArray[np.int32]) -> Vocabulary:
+    """Return `old` with those new values of `numbered` that have an id; the others are as rare ones.
+
+    numbered: `old` extended, with an id of its own for every value; ids: [new values] of rows there are, or unseen
+    """
+    if old.keep.buckets is not None:
+        return old
+    first, chosen = len(old.counts), np.flatnonzero(ids >= FIRST).astype(np.int32)
+    dictionary = new_dictionary()
+    dictionary.load(numbered.values, numbered.counts)
+    dictionary.load(numbered.rare, numbered.rare_counts)
+    order = np.concatenate([np.arange(first, dtype=np.int32), first + chosen])
+    found = _arranged(old.keep, dictionary, dictionary.counts(), order, numbered.blank)[0]
+    return replace(found, remap=np.concatenate([old.ids[1:-1], ids[chosen]]), plain=old.plain)
+
+
 def of_counts(keep: Keep, counts: Mapping[str, int]) -> Vocabulary:
     """Return the vocabulary of values with these counts."""
     dictionary = new_dictionary()
