@@ -45,7 +45,7 @@ def test_of_ids_that_are_mapped_a_fifth_is_enough(encoder, tmp_path):
     store = encoder.encode_to(rows, tmp_path / "later")
     told = (
         "item: 30% of values unseen (0% in training), so that they share one row and not those of the Plan's map; "
-        "find the map again on newer rows."
+        "find the map again on newer rows (`clicksmith plan fold-in` teaches them to a model that is trained)."
     )
     assert unmapped_notes(encoder, store, {"item"}) == [told]
     assert unmapped_notes(encoder, store, ()) == unmapped_notes(encoder, store, {"user"}) == []

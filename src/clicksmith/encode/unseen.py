@@ -51,7 +51,8 @@ def unseen_notes(shares: Mapping[str, float], encoder: Encoder, mapped: Collecti
         elif share > AGED and slots[name] in mapped:
             notes.append(
                 f"{name}: {share:.0%} of values unseen ({training:.0%} in training), so that they share one row and "
-                "not those of the Plan's map; find the map again on newer rows."
+                "not those of the Plan's map; find the map again on newer rows (`clicksmith plan fold-in` teaches them "
+                "to a model that is trained)."
             )
     return notes
 
