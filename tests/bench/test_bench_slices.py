@@ -158,4 +158,4 @@ def test_facts_that_the_data_do_not_say_are_refused(tmp_path):
     results = read_results(folder / "results")
     row = read_row(folder / "results" / "shop" / "FM" / "0.json")
     with pytest.raises(DataError, match=f"{RAREST}' is not what the data say of the test rows; remove it"):
-        recompute(results, row, folder=str(folder / "shop.toml"), cache=folder / "cache", say=quiet)
+        recompute(results, [row], folder=str(folder / "shop.toml"), cache=folder / "cache", say=quiet)

@@ -1,7 +1,6 @@
 """Tables and verification: only sound rows of one question are averaged, and a row comes out again."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,10 +13,9 @@ from clicksmith.bench.results import read_results
 from clicksmith.bench.row import read_row, write_array, write_row
 from clicksmith.bench.settings import read_settings
 from clicksmith.bench.table import tables
-from clicksmith.bench.verify import quickest, recompute, row_named
 from clicksmith.cli.main import main
 from clicksmith.datasets import DATASETS
-from clicksmith.errors import ArtifactError, DataError, UnknownNameError
+from clicksmith.errors import ArtifactError
 
 
 def place(folder: Path, model: str, seed: int) -> Path:
@@ -99,32 +97,6 @@ def test_what_is_no_results_folder_says_so(tmp_path):
         read_results(tmp_path / "none")
     with pytest.raises(ArtifactError, match="holds no rows; `clicksmith bench run` writes them"):
         read_results(tmp_path)
-
-
-def test_a_recomputed_row_comes_out_again_to_the_bit(tmp_path):
-    results = read_results(finished() / "results")
-    row = row_named(results, "shop/FM/1")
-    toml = str(finished() / "shop.toml")
-    verdict = recompute(results, row, folder=toml, cache=finished() / "cache", say=lambda _: None)
-    assert verdict.agrees and verdict.largest == 0 and verdict.same_place
-    assert str(verdict).startswith("shop/FM/1 agrees: AUC 0.")
-    off = replace(verdict, largest=0.1, again=verdict.auc + 5e-4)
-    assert not off.agrees and "DOES NOT AGREE" in str(off) and "must agree to the bit here" in str(off)
-    elsewhere = replace(off, same_place=False)
-    assert elsewhere.agrees and "(other code or machine, 0.001 allowed)" in str(elsewhere)
-    assert not replace(elsewhere, again=verdict.auc + 2e-3).agrees
-    assert quickest(results) in results.rows
-    with pytest.raises(UnknownNameError, match=r"no finished row named 'shop/FM/7'. Did you mean 'shop/FM/1'"):
-        row_named(results, "shop/FM/7")
-
-
-def test_other_data_cannot_verify_a_row(tmp_path):
-    folder = copied(tmp_path)
-    text = (folder / "train.csv").read_text().splitlines()
-    (folder / "train.csv").write_text("\n".join(text[:-1]) + "\n")
-    results = read_results(folder / "results")
-    with pytest.raises(DataError, match="was made with another data"):
-        recompute(results, results.rows[0], folder=str(folder / "shop.toml"), cache=tmp_path / "c", say=lambda _: None)
 
 
 def test_every_title_leads_back_to_its_data_set():

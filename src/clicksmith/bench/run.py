@@ -270,9 +270,15 @@ class _Watch:
             done = read_row(row_path(self.results, job.dataset, job.model, seed)).done
             words = f"AUC {done.test.values['auc'].value:.5f}, {done.epochs} epochs, {how.seconds:.0f} s"
             self.report.finished += 1
-        left = (time.monotonic() - self.began) / self.count * (self.total - self.count)
-        ahead = f"; about {duration(left)} left" if self.count < self.total else ""
-        self.say(f"[{self.count}/{self.total}] {job.model} seed {seed}: {words}{ahead}")
+        self.say(
+            f"[{self.count}/{self.total}] {job.model} seed {seed}: {words}{ahead(self.began, self.count, self.total)}"
+        )
+
+
+def ahead(began: float, count: int, total: int) -> str:
+    """Return how long the trials begun at `began` (monotonic) will take yet, as the end of a line."""
+    left = (time.monotonic() - began) / count * (total - count)
+    return f"; about {duration(left)} left" if count < total else ""
 
 
 def duration(seconds: float) -> str:

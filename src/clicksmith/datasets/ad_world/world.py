@@ -114,10 +114,10 @@ class AdWorld:
         return truth_of(self.settings, self.hidden, fields, bayes)
 
     def write(self, folder: str | Path, *, form: Literal["parquet", "csv"] = "parquet", wide: bool = False) -> Path:
-        """Write train, valid and test, the side tables, `schema.json` and the folder `truth`; return the folder.
+        """Write train, valid and test, side tables, `schema.json` and the folder `truth`; return the folder.
 
-        Memory does not grow with the rows. A wide log holds histories and vectors in every row (in a CSV as text cut at
-        '|', and "[0.1,0.2]") and its schema needs no side table.
+        `world.toml` declares them as a data set. Memory does not grow with the rows. A wide log holds histories and
+        vectors in every row (in a CSV as text cut at '|', and "[0.1,0.2]") and its schema needs no side table.
         """
         return write_world(self, Path(folder), form, wide)
 

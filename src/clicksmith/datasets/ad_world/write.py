@@ -22,7 +22,7 @@ PARTS = ("train", "valid", "test")
 
 
 def write_world(world: AdWorld, folder: Path, form: Literal["parquet", "csv"], wide: bool) -> Path:
-    """Write the parts, the side tables, the schema and the truth; the folder appears when it is complete."""
+    """Write parts, side tables, schema, their declaration and the truth; the folder appears when it is complete."""
     tallies = {name: Tally() for name in (*PARTS, "all")}
     with atomic_folder(folder) as beside:
         for part in PARTS:
@@ -34,6 +34,8 @@ def write_world(world: AdWorld, folder: Path, form: Literal["parquet", "csv"], w
         for name, table in world.hidden_tables().items():
             table.write_parquet(beside / "truth" / f"{name}.parquet")
         (world.schema if wide else world.table_schema).save(beside / "schema.json")
+        parts = "".join(f'{part} = "{part}.{form}"\n' for part in PARTS)
+        (beside / "world.toml").write_text(f'name = "world"\n{parts}schema = "schema.json"\n', encoding="utf-8")
         truth = msgspec.json.format(msgspec.json.encode(world.truth_with(tallies)), indent=2)
         (beside / "truth" / "truth.json").write_bytes(truth + b"\n")
         (beside / "truth" / "settings.json").write_bytes(msgspec.json.format(world.describe(), indent=2) + b"\n")
