@@ -1,11 +1,14 @@
 """Dotted options get their types from signatures, and mistakes name the nearest right one."""
 
+import inspect
+
 import pytest
 import torch
 
 from clicks import folder
 from clicksmith.cli.main import main
 from clicksmith.cli.options import (
+    field_docs,
     literal,
     option_hints,
     option_lines,
@@ -16,6 +19,8 @@ from clicksmith.cli.options import (
     typed,
 )
 from clicksmith.errors import UsageError
+from clicksmith.search.methods import SEARCHES
+from clicksmith.train.settings import TrainSettings
 
 
 def backbone(
@@ -149,6 +154,30 @@ def test_help_lines_show_flag_type_and_default():
     lines = option_lines(backbone, "--model.")
     assert lines[0].split() == ["--model.dim", "INT", "(default:", "16)"]
     assert lines[1].split() == ["--model.units", "INT,INT,...", "(default:", "64,32)"]
+
+
+def test_help_says_under_each_option_what_its_class_says_of_the_field():
+    text = " ".join(" ".join(option_lines(TrainSettings, "--train.")).split())
+    assert "--train.batch-size INT (default: 4096) Rows per step. --train.accumulate" in text
+    longest = max(len(line) for line in option_lines(TrainSettings, "--train.") if line.startswith("      "))
+    assert 60 < longest <= 120
+    assert not any("--train.seed" in line for line in option_lines(TrainSettings, "--train.", but=("seed",)))
+
+
+@pytest.mark.parametrize("options", [TrainSettings, *(one.options for one in SEARCHES.values())])
+def test_every_setting_of_training_and_searches_is_explained(options):
+    assert set(inspect.signature(options).parameters) <= set(field_docs(options))
+
+
+def test_help_of_a_method_and_of_a_model_explains_its_options(capsys):
+    with pytest.raises(SystemExit):
+        main(["search", "optfs", "--help"])
+    text = capsys.readouterr().out
+    assert text.index("methods:") < text.index("options of optfs:") < text.index("c_0, where every gate begins.")
+    with pytest.raises(SystemExit):
+        main(["fit", "--model", "finalmlp", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "options of finalmlp: Two gated streams of dense layers that meet in a bilinear form." in text
 
 
 def test_literals_are_json_or_words():

@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
 def _training_help() -> str:
     from clicksmith.train.settings import TrainSettings
 
-    lines = [line for line in option_lines(TrainSettings, "--train.") if not line.startswith("  --train.seed")]
+    lines = option_lines(TrainSettings, "--train.", but=("seed",))
     return "\n".join(["training of every model, over what the settings file says:", *lines])
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, UseAppendAction
 
 from clicksmith.cli.options import (
+    about_lines,
     blaming,
     edit_spec,
     option_hints,
@@ -217,7 +218,7 @@ def _more_help(argv: Sequence[str]) -> str:
     name = _named(argv)
     lines = [f"models: {', '.join(MODELS)}", "(`clicksmith fit --model NAME --help` shows a model's options)"]
     if name in MODELS:
-        lines += ["", f"options of {name}:", *option_lines(MODELS[name], "--model.")]
+        lines += ["", f"options of {name}:", *about_lines(MODELS[name]), "", *option_lines(MODELS[name], "--model.")]
     lines += ["", "options of training:", *option_lines(TrainSettings, "--train.", _by_size())]
     return "\n".join(lines)
 

@@ -1,13 +1,17 @@
 """Dotted options, `--model.dim 32`, `--train.learning-rate 1e-3`, `--set dim=32`: their values come from signatures."""
 
+import ast
 import contextlib
 import inspect
 import json
 import re
+import shutil
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import msgspec
 
@@ -141,15 +145,51 @@ def option_hints(function: Callable[..., Any]) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in inspect.signature(function).parameters}
 
 
-def option_lines(function: Callable[..., Any], flag: str, by_size: Collection[str] = ()) -> list[str]:
-    """Return a help line per keyword option: flag, type, default; those of `by_size` depend on the data."""
+def option_lines(
+    function: Callable[..., Any], flag: str, by_size: Collection[str] = (), but: Collection[str] = ()
+) -> list[str]:
+    """Return the help of every keyword option but those of `but`: flag, type, default, and what its class says of it.
+
+    Those of `by_size` depend on the data.
+    """
     lines: list[str] = []
     hints = option_hints(function)
+    told = field_docs(function) if isinstance(function, type) else {}
     for name, parameter in inspect.signature(function).parameters.items():
+        if name in but:
+            continue
         default = "" if parameter.default is inspect.Parameter.empty else f"(default: {_short(parameter.default)})"
         default = "(by data size)" if name in by_size else default
         lines.append(f"  {flag}{name.replace('_', '-'):<22} {type_name(hints[name]):<14} {default}".rstrip())
+        lines += _indented(told.get(name, ""))
     return lines
+
+
+def about_lines(function: Callable[..., Any]) -> list[str]:
+    """Return what a function's docstring says, for a help text; its options follow."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    return [line for paragraph in paragraphs for line in _indented(" ".join(paragraph.split()), "  ")]
+
+
+def field_docs(owner: type) -> dict[str, str]:
+    """Return what the string after each field of a class, or of a class it extends, says."""
+    told: dict[str, str] = {}
+    for part in owner.__mro__[::-1]:
+        if part.__module__.partition(".")[0] != owner.__module__.partition(".")[0]:
+            continue  # what options are made with
+        body = cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]).body
+        for field, text in pairwise(body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(words))):
+                    told[name] = " ".join(words.split())
+                case _:
+                    pass
+    return told
+
+
+def _indented(text: str, by: str = "      ") -> list[str]:
+    width = min(shutil.get_terminal_size().columns, 120)
+    return textwrap.wrap(text, max(width, 40), initial_indent=by, subsequent_indent=by)
 
 
 def type_name(hint: Any) -> str:

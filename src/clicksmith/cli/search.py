@@ -28,8 +28,8 @@ def main(argv: Sequence[str]) -> int:
     rest, own = take_dotted(argv, "search")
     rest, model = take_dotted(rest, "model")
     rest, train = take_dotted(rest, "train")
-    about = ABOUT + _more_help(rest) if {"-h", "--help"} & set(rest) else ABOUT
-    return call(search, rest, verb="search", about=about, given={"dotted": (own, model, train)})
+    more = _more_help(rest) if {"-h", "--help"} & set(rest) else ""
+    return call(search, rest, verb="search", about=ABOUT, more=more, given={"dotted": (own, model, train)})
 
 
 def search(
@@ -117,8 +117,8 @@ def search(
 def _more_help(argv: Sequence[str]) -> str:
     from clicksmith.search.methods import SEARCHES
 
-    lines = ["", "", "methods:", *(f"  {name:<10} {one.about}" for name, one in SEARCHES.items())]
+    lines = ["methods:", *(f"  {name:<15} {one.about}" for name, one in SEARCHES.items())]
     for name, one in SEARCHES.items():
-        if name in argv or len(SEARCHES) == 1:
+        if name in argv:
             lines += ["", f"options of {name}:", *option_lines(one.options, "--search.")]
     return "\n".join([*lines, "", "(`clicksmith search METHOD --help` shows a method's options)"])

@@ -24,7 +24,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Compute a batch in this many pieces, to save memory. Gradients are those of the whole batch."""
 
     optimizer: Literal["adam", "adagrad", "sgd"] = "adam"
+    """Of all weights, tables too."""
     learning_rate: float = 1e-3
+    """Where the optimiser begins, after the warm-up."""
     warmup_steps: int = 0
     """The learning rate grows linearly over this many steps."""
     schedule: Literal["constant", "cosine"] = "constant"
@@ -78,6 +80,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     checkpoint_minutes: float = 10.0
     """Write a checkpoint at least this often (and at each evaluation), if there is a run folder."""
     seed: int = 0
+    """Of first weights, the order of rows and dropout. The same seed gives the same model."""
 
     def __post_init__(self) -> None:
         """Check every value, and the values against each other."""

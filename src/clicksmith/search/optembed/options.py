@@ -31,6 +31,7 @@ class OptEmbed(Options, frozen=True):
     """Leave a start file for the refit: with the weights that the supernet had at first, or in the end."""
 
     generations: int = 20
+    """Rounds of the evolutionary search at most."""
     mutations: int = 10
     """Children per generation that are mutants of one parent."""
     crossovers: int = 10
