@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -219,3 +220,25 @@ def test_describe_carries_its_options_into_the_next_command(tmp_path, capsys):
     assert main(["describe", str(tmp_path / "my rows.csv"), "--columns", "click,ad", "--delimiter", "^"]) == 0
     said = capsys.readouterr().err
     assert f"next:  clicksmith fit '{tmp_path}/my rows.csv' --label click --columns click,ad --delimiter '^'" in said
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["rank", "--plan", "plan.json", "--top", "2"],
+        ["search", "random", "--search.share", "0.5", "--backbone", "lr", "--out", "plan.json"],
+        ["describe"],
+        ["describe", "--out", "schema.json"],
+    ],
+)
+def test_the_next_command_runs_as_printed_on_a_file_without_header(asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = pl.read_csv(folder() / "train.csv").head(400).select("click", "ad", "user", "device")
+    rows.write_csv("bare rows.csv", include_header=False, separator="^")
+    label = [] if asked[0] == "describe" else ["--label", "click"]
+    verb, rest = (asked[:2], asked[2:]) if asked[0] == "search" else (asked[:1], asked[1:])
+    names = ["--columns", "click,ad,user,device", "--delimiter", "^"]
+    assert main([*verb, "bare rows.csv", *label, *names, *rest]) == 0
+    words = shlex.split(re.search("^next:  clicksmith (.*)$", capsys.readouterr().err, re.MULTILINE)[1])
+    assert main([*words, "--model", "lr", "--epochs", "1", "--out", "run"]) == 0
+    assert (tmp_path / "run" / "metrics.json").exists()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
+from clicksmith.cli.options import flags
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -57,9 +58,9 @@ def describe(
         _page(proposal, source.name, Path(html))
         note(f"page: {html}")
     if not json:
-        asked = [*file, *(("--schema", out) if out else ("--label", _label(proposal)))]
-        asked += [*(("--columns", columns) if columns else ()), *(("--delimiter", delimiter) if delimiter else ())]
-        note(f"next:  clicksmith fit {shlex.join(asked)}")
+        known = {"schema": out} if out else {"label": _label(proposal)}
+        words = flags(**known, columns=columns, delimiter=delimiter)
+        note(f"next:  clicksmith fit {shlex.join([*file, *words])}")
     return 0
 
 

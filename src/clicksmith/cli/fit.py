@@ -12,6 +12,7 @@ from clicksmith.cli.options import (
     about_lines,
     blaming,
     edit_spec,
+    flags,
     option_hints,
     option_lines,
     options_of,
@@ -151,15 +152,9 @@ def fit(
         )
     _close(done)
     note(f"\nmodel: {done.path}   report: {done.folder.report}")
-    more = "".join(f" {flag} {shlex.quote(text)}" for flag, text in _told(data.delimiter, run.models))
-    note(f"next:  clicksmith predict {done.path} NEW_ROWS.csv --out scores.csv{more}")
+    more = flags(out="scores.csv", delimiter=data.delimiter, models=run.models)  # the run remembers the columns
+    note(f"next:  clicksmith predict {shlex.quote(str(done.path))} NEW_ROWS.csv {shlex.join(more)}")
     return 0
-
-
-def _told(delimiter: str | None, models: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the options that the next command needs as well; the run remembers the columns."""
-    told = [("--delimiter", delimiter), ("--models", " ".join(models) or None)]
-    return [(flag, text) for flag, text in told if text is not None]
 
 
 def _opened(path: str | None, data: DataOptions, train: "Source") -> "Source | None":

@@ -145,6 +145,19 @@ def option_hints(function: Callable[..., Any]) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in inspect.signature(function).parameters}
 
 
+def flags(**given: Any) -> list[str]:
+    """Return options as words of the next command; those without value are left out.
+
+    >>> flags(label="click", columns=None, models=("a.py", "b.py"))
+    ['--label', 'click', '--models', 'a.py', 'b.py']
+    """
+    words: list[str] = []
+    for name, value in given.items():
+        if value is not None and value != ():
+            words += [f"--{name}", *(value if isinstance(value, tuple) else (str(value),))]
+    return words
+
+
 def option_lines(
     function: Callable[..., Any], flag: str, by_size: Collection[str] = (), but: Collection[str] = ()
 ) -> list[str]:

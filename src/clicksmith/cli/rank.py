@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional
 
+from clicksmith.cli.options import flags
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -114,7 +115,11 @@ def rank(
         plan = found.plan(**rules)
         plan.save(kept.plan)
         note(f"plan: {kept.plan}")
-        note(f"next:  clicksmith fit {shlex.join([*train, '--label', found.label, '--plan', kept.plan])}")
+        words = flags(
+            label=found.label, schema=data.schema, valid=data.valid, columns=data.columns, delimiter=data.delimiter,
+            plan=kept.plan,
+        )  # fmt: skip
+        note(f"next:  clicksmith fit {shlex.join([*train, *words])}")
     return 0
 
 

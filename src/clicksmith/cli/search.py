@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import blaming, option_lines, options_of, take_dotted, training_options
+from clicksmith.cli.options import blaming, flags, option_lines, options_of, take_dotted, training_options
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -102,10 +102,10 @@ def search(
     words = [*train, "--model", backbone or DEFAULT_MODEL]
     for prefix, texts in (("model", model), ("train", settings)):
         words += [f"--{prefix}.{name.replace('_', '-')}={text}" for name, text in texts.items()]
-    for name, value in (("label", label), ("schema", schema), ("valid", valid), ("seed", seed)):
-        words += [] if value is None else [f"--{name}", str(value)]
-    words += [] if split == "auto" else ["--split", split]
-    words += ["--models", *models] if models else []
+    words += flags(
+        label=label, schema=schema, valid=valid, split=None if split == "auto" else split, columns=columns,
+        delimiter=delimiter, models=models, seed=seed,
+    )  # fmt: skip
     start = start_of(Path(out))
     if start.exists():
         note(f"\nstart: {start}   begin with the weights the search left: add --start {shlex.quote(str(start))}")

@@ -1,12 +1,12 @@
 """`clicksmith tune TRAIN`: search options and settings on validation rows."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import option_lines, options_of, take_dotted, training_options
+from clicksmith.cli.options import flags, option_lines, options_of, take_dotted, training_options
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -107,11 +107,11 @@ def tune(
         )  # fmt: skip
     _print(found)
     best = found.best
-    files: dict[str, Any] = {
-        "--label": label, "--schema": schema, "--valid": valid, "--split": None if split == "auto" else split,
-        "--columns": columns, "--delimiter": delimiter, "--models": models or None, "--seed": seed,
-    }  # fmt: skip
-    words = [*train, *_flags(files), "--model", model, *_dotted(best)]
+    given = flags(
+        label=label, schema=schema, valid=valid, split=None if split == "auto" else split, columns=columns,
+        delimiter=delimiter, models=models, seed=seed, model=model,
+    )  # fmt: skip
+    words = [*train, *given, *_dotted(best)]
     note(f"\nbest: {found.path / 'best.json'}   report: {found.path / 'report.html'}")
     if function is Trees:  # a baseline to compare with; `fit` does not train it
         options = ", ".join(f"{name} = {value!r}" for name, value in best.options.items())
@@ -120,14 +120,6 @@ def tune(
         return 0
     note(f"next:  clicksmith fit {shlex.join(words)} --out {shlex.quote(str(found.path / 'best'))}")
     return 0
-
-
-def _flags(given: Mapping[str, Any]) -> list[str]:
-    words: list[str] = []
-    for name, value in given.items():
-        if value is not None:
-            words += [name, *value] if isinstance(value, tuple) else [name, str(value)]
-    return words
 
 
 def _dotted(best: "Found") -> list[str]:
