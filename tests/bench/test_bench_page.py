@@ -9,7 +9,7 @@ import pytest
 from world import finished
 
 from clicksmith.bench.results import Results, read_results
-from clicksmith.bench.settings import BenchSettings, ModelSettings, read_settings, settings_for
+from clicksmith.bench.settings import BenchSettings, ModelSettings, read_settings
 from clicksmith.bench.site import write_site
 from clicksmith.bench.table import tables
 from clicksmith.cli.main import main
@@ -75,13 +75,6 @@ def test_a_section_of_the_paper_and_a_part_without_a_loop_are_named(tmp_path, mo
     assert f"{PAPERS['autoint'].title}</a>" in page and "CIKM 2019, section 5.5</p>" in page
     assert "<td>attention</td><td>section 4.4</td>" in page
     assert "<td>my_own</td><td></td><td>none</td>" in page
-
-
-def test_what_the_benchmark_published_is_marked():
-    assert all(
-        "single seed, test-selected" in settings_for(name).source for name in ("frappe_x1", "movielenslatest_x1")
-    )
-    assert "test-selected" not in settings_for("movielens_1m").source
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):

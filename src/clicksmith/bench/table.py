@@ -6,6 +6,7 @@ from statistics import mean, stdev
 
 import msgspec
 
+from clicksmith.bench.published import SOURCE, plain, published
 from clicksmith.bench.ranks import Pair, Standing, rank
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row
@@ -78,13 +79,13 @@ def _table(
     ranking = rank(labels, scores, level=level, resamples=resamples)
     slices = {name: mean_slices(labels, seeds, cuts, level) for name, seeds in scores.items()}
     known = settings or settings_for(dataset)
-    published = known.models
-    references = {name: model.reference for name, model in published.items()}
+    references, source = _references(dataset, known)
     lines = tuple(
-        _line(standing, models[standing.model], references.get(standing.model), slices[standing.model])
-        for standing in ranking.standings
+        _line(one, models[one.model], references.get(plain(one.model), ("", None))[1], slices[one.model])
+        for one in ranking.standings
     )
-    absent = {name: m.reference for name, m in published.items() if name not in models and m.reference is not None}
+    measured = {plain(name) for name in models}
+    absent = [one for name, one in references.items() if name not in measured]
     notes = list(ranking.notes)
     again = [row for rows in models.values() for row in rows if row.done.test_evaluations > 1]
     notes += [f"{row.model} seed {row.seed}: test rows were scored {row.done.test_evaluations} times" for row in again]
@@ -95,13 +96,26 @@ def _table(
         dataset=dataset,
         test_rows=next(iter(models.values()))[0].done.test.rows,
         lines=lines,
-        source=known.source,
-        unmeasured=dict(sorted(absent.items(), key=lambda item: -item[1])),
+        source=source,
+        unmeasured=dict(sorted(absent, key=lambda item: -item[1])),
         pairs=ranking.pairs,
         level=level,
         failures=tuple(_told(row, results.folder) for row in results.failures if row.dataset == dataset),
         notes=tuple(notes),
     )
+
+
+def _references(dataset: str, known: BenchSettings) -> tuple[dict[str, tuple[str, float]], str]:
+    """Return plain name -> name and test AUC as the settings, else the leaderboard, has it; and whose they are."""
+    board = published(dataset)
+    found = {name: (line.model, line.reference) for name, line in board.items()}
+    for title, model in known.models.items():
+        name = plain(title)
+        if model.reference is not None:
+            found[name] = (title, model.reference)
+        elif name in found:
+            found[name] = (title, found[name][1])
+    return found, SOURCE if board else known.source
 
 
 def _line(standing: Standing, rows: Sequence[Row], reference: float | None, slices: tuple[Slice, ...]) -> Line:
