@@ -75,9 +75,13 @@ def test_a_global_cut_into_more_blocks_than_features_says_so():
     assert notes == ["there are 2 features for 4 blocks: 2 blocks are left"]
 
 
-def test_more_features_than_there_are_is_refused_with_both_numbers():
-    with pytest.raises(UsageError, match=r"hold 9 features, and there are 3"):
+def test_more_features_than_there_are_or_fewer_is_refused_with_both_numbers():
+    with pytest.raises(UsageError, match=r"hold 9 features, and of all fields together there are 3; give shares, or s"):
         bands_of({"a": np.array([0, 0, 3, 2, 1])}, (4, 5), group="global")
+    with pytest.raises(
+        UsageError, match=r"\(1, 2\), which hold 3 features, and of 'b' there are 4; .* or rest=true for"
+    ):
+        bands_of({"a": np.array([0, 0, 3, 2, 1]), "b": np.array([0, 0, 3, 2, 1, 1])}, (1, 2), group="field")
 
 
 # ---- the layer
@@ -214,7 +218,7 @@ def test_the_cut_is_nested_keeps_within_its_size_and_never_keeps_zeros():
         assert seen is None or now <= seen
         seen = now
     assert kept_values(kept_columns(BANDS, sizes, 0.0)) == 12 * 5 - 6
-    with pytest.raises(UsageError, match=r"nothing is left at share=0\.99"):
+    with pytest.raises(UsageError, match=r"share=0\.99 leaves nothing of 60 values: the first column alone takes \d"):
         kept_columns(BANDS, sizes, 0.99)
     with pytest.raises(UsageError, match="every value is 0"):
         kept_columns(BANDS, torch.zeros(3, 5), 0.0)

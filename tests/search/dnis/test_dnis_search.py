@@ -239,7 +239,7 @@ def test_folded_into_a_table_of_its_size_the_model_is_the_one_with_alpha(name):
 
 def test_what_cannot_be_searched_is_refused_before_the_warm_start(tmp_path):
     asked = {**SMALL, "out": tmp_path / "plan.json"}
-    with pytest.raises(UsageError, match=r"hold 900 features, and there are \d+"):
+    with pytest.raises(UsageError, match=r"hold 900 features, and of all fields together there are \d+"):
         search("dnis", planted(800), options={"blocks": (400, 500)}, **asked)
     assert not list(tmp_path.rglob("checkpoint"))
     with pytest.raises(DataError, match="row"):
@@ -271,7 +271,7 @@ def test_a_field_that_loses_all_columns_is_said_and_trains_as_zeros(tmp_path, mo
     monkeypatch.setattr(dnis, "column_sizes", of_a)
     heard, out = Heard(), tmp_path / "plan.json"
     search("dnis", planted(400), out=out, progress=heard, options={"epochs": 1, "share": 0.4}, **SMALL)
-    assert "'b' loses all columns" in heard.lines
+    assert f"'b' loses all columns: its {planted(400)['b'].n_unique()} features share zeros" in heard.lines
     run = fit(planted(400), valid=planted(200, 1), model="fm", options={"dim": 4}, schema=SCHEMA, plan=out, epochs=1,
               out=tmp_path / "run")  # fmt: skip
     table = load_artifact(run.path).model.embedder.columns.table
