@@ -19,7 +19,12 @@ from clicksmith.errors import UsageError
 
 
 def backbone(
-    *, dim: int = 16, units: tuple[int, ...] = (64, 32), dropout: float = 0.0, batch_norm: bool = False
+    *,
+    dim: int = 16,
+    units: tuple[int, ...] = (64, 32),
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    shares: tuple[float, ...] = (),
 ) -> None:
     """A stand-in for a backbone's function."""
 
@@ -44,6 +49,9 @@ def test_dotted_options_leave_the_rest_of_the_line_in_order():
         ("units", "7", (7,)),
         ("dropout", "1e-3", 1e-3),
         ("dropout", "0", 0.0),
+        ("dropout", ".5", 0.5),
+        ("shares", "[-.5,.25, 1.5,.1e-1]", (-0.5, 0.25, 1.5, 0.01)),
+        ("shares", ".5,.5", (0.5, 0.5)),
         ("batch_norm", "true", True),
         ("batch_norm", "False", False),
     ],
@@ -154,5 +162,6 @@ def test_help_lines_show_flag_type_and_default():
 def test_literals_are_json_or_words():
     assert literal("relu") == "relu"
     assert literal("none") is None
+    assert (literal(".toml"), literal("v1.5"), literal("../x.5")) == (".toml", "v1.5", "../x.5")
     assert literal("0.5") == 0.5
     assert type_name(int | None) == "INT|none"
