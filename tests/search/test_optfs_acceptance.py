@@ -135,7 +135,7 @@ def test_a_rewind_is_every_weight_of_that_epoch_bit_for_bit(epoch, tmp_path):
     spec = model_spec("dcn", dim=4, units=(8,), dropout=0.0)
     model = new_model(gated_spec(spec, 0.5), LAYOUT, 0)
     hook = Seen(OptFS(epochs=3, rewind=epoch), gate_in(model), tmp_path / "rewind.safetensors")
-    settings = TrainSettings(epochs=3, batch_size=32, learning_rate=0.05, table_update="exact")
+    settings = TrainSettings(epochs=3, batch_size=32, learning_rate=0.05, table_update="exact", evaluate_every=99)
     train(model, clicks(200), None, settings, hook=hook)
     kept, found = load_file(tmp_path / "rewind.safetensors"), hook.began[epoch]
     assert kept.keys() == found.keys() >= {name for name in found if "bias" in name or "running_mean" in name}
