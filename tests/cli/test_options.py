@@ -24,7 +24,12 @@ from clicksmith.train.settings import TrainSettings
 
 
 def backbone(
-    *, dim: int = 16, units: tuple[int, ...] = (64, 32), dropout: float = 0.0, batch_norm: bool = False
+    *,
+    dim: int = 16,
+    units: tuple[int, ...] = (64, 32),
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    shares: tuple[float, ...] = (),
 ) -> None:
     """A stand-in for a backbone's function."""
 
@@ -49,6 +54,9 @@ def test_dotted_options_leave_the_rest_of_the_line_in_order():
         ("units", "7", (7,)),
         ("dropout", "1e-3", 1e-3),
         ("dropout", "0", 0.0),
+        ("dropout", ".5", 0.5),
+        ("shares", "[-.5,.25, 1.5,.1e-1]", (-0.5, 0.25, 1.5, 0.01)),
+        ("shares", ".5,.5", (0.5, 0.5)),
         ("batch_norm", "true", True),
         ("batch_norm", "False", False),
     ],
@@ -183,5 +191,6 @@ def test_help_of_a_method_and_of_a_model_explains_its_options(capsys):
 def test_literals_are_json_or_words():
     assert literal("relu") == "relu"
     assert literal("none") is None
+    assert (literal(".toml"), literal("v1.5"), literal("../x.5")) == (".toml", "v1.5", "../x.5")
     assert literal("0.5") == 0.5
     assert type_name(int | None) == "INT|none"

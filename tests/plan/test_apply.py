@@ -250,6 +250,28 @@ def test_columns_move_with_the_rows(encoder):
         apply_plan(Plan(parts=(mapping(encoder, "item", [2, 3, 2, 3]), columns)), encoder)
 
 
+def test_ranked_columns_go_by_rank_on_other_rows_and_say_so(encoder):
+    blocks = (Block(2, 3, (0, 1)), Block(3, 5, (2,)), Block(5, 6, ()))
+    at = {"item": numbering(encoder)["item"]}
+    ranked = Columns(dim=4, slots={"item": blocks}, ranked=True, numbering=at, found_by=BY)
+    assert apply_plan(Plan(parts=(ranked,)), encoder).notes == ()
+    more = Encoder.fit(SCHEMA, pl.concat([frame(), NEXT_DAY.with_columns(item=pl.Series(["e", "f", "e", "f"]))]))
+    fewer = Encoder.fit(SCHEMA, frame()[:9].with_columns(seen=pl.lit("")))  # a and b alone
+    for other, expected, told in (
+        (more, (*blocks[:2], Block(5, 8, ())), "item 4 and 6"),
+        (fewer, (blocks[0], Block(3, 4, (2,))), "item 4 and 2"),
+    ):
+        applied = apply_plan(Plan(parts=(ranked,)), other)
+        assert applied.columns[0].slots["item"] == expected
+        (note,) = applied.notes
+        assert note.startswith("the Plan's part 'columns' (found by test) was found on other rows") and told in note
+        bound = Columns(dim=4, slots={"item": blocks}, numbering=at, found_by=BY)
+        after = features(other, "item", "10" + "1" * (other.layout.rows["item"] - 4))
+        for parts in ((bound,), (after, ranked)):  # ranks are those of the whole vocabulary
+            with pytest.raises(UsageError, match="another numbering of 'item'"):
+                apply_plan(Plan(parts=parts), other)
+
+
 def test_maps_to_two_rows_move_with_the_rows(encoder):
     first, second = (Array(np.array([0, 1, *rows], np.int32)) for rows in ([2, 3, 2, 3], [3, 3, 2, 2]))
     double = IdMaps(

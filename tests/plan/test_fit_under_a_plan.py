@@ -114,6 +114,17 @@ def test_a_plan_that_keeps_everything_gives_the_same_bits(encoder, tmp_path):
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("model", ["lr", "ffm"])
+def test_a_backbone_without_vectors_has_no_columns_to_cut(plan, model, tmp_path):
+    asked = {**QUICK, "model": model, "options": {}}
+    first, last = (
+        load_artifact(fit(ROWS, plan=Plan(parts=parts), out=tmp_path / name, **asked).path)
+        for name, parts in (("whole", plan.parts), ("without", plan.parts[:-1]))
+    )
+    assert isinstance(plan.parts[-1], Columns) and first.spec == last.spec
+    assert first.model.parameter_counts() == last.model.parameter_counts()
+
+
 def test_a_plan_of_other_rows_is_refused_before_training(plan, tmp_path):
     with pytest.raises(UsageError, match="another numbering of 'ad'"):
         fit(ROWS.head(200), plan=plan, out=tmp_path / "run", **QUICK)

@@ -1,5 +1,6 @@
 """Merging: what commutes, what is kept, what is refused with both names."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,6 +41,11 @@ def pair(op: str) -> Plan:
     return Plan(parts=(Pairs(pairs=(PairOp(fields=("a", "b"), op=op, dim=4),), found_by=by("optinter")),))
 
 
+def later(plan: Plan) -> Plan:
+    """Return the Plan as it were found on other rows."""
+    return Plan(parts=tuple(msgspec.structs.replace(part, numbering={"b": "n9"}) for part in plan.parts))
+
+
 PLANS = st.lists(
     st.sampled_from([
         kept(1, 0), kept(0, 1), dropped("x"), columns(3), kept(1, 0, slot="b"), pair("memorise"),
@@ -73,6 +79,7 @@ def test_a_part_found_under_another_one_follows_it():
     ("one", "two", "words"),
     [
         (columns(2), columns(3, method="optembed"), "both give the vocabulary 'b' its columns"),
+        (columns(2), later(columns(3, method="optembed")), "both give the vocabulary 'b' its columns"),
         (shared(), shared(method="hash"), None),
         (dropped("b"), pair("memorise"), "drops the field 'b', the second makes the pair a x b"),
         (pair("memorise"), dropped("b"), "drops the field 'b', the second makes the pair a x b"),

@@ -101,12 +101,15 @@ def options_of(
 
 @contextlib.contextmanager
 def blaming(
-    model: Mapping[str, str], sets: Mapping[str, str] | None = None, train: Mapping[str, str] | None = None
+    model: Mapping[str, str],
+    sets: Mapping[str, str] | None = None,
+    train: Mapping[str, str] | None = None,
+    search: Mapping[str, str] | None = None,
 ) -> Generator[None]:
     """Put options, as they were typed, in front of what is said about them only when they are used.
 
     model, sets: what parts say when they are combined may come from any of these.
-    train: what is said of a setting begins with its name.
+    train, search: what is said of a setting or of a search's option begins with its name.
     """
     try:
         yield
@@ -115,11 +118,12 @@ def blaming(
         flags += [f"--set {name}={text}" for name, text in (sets or {}).items()]
         raise CompositionError(f"{', '.join(flags)}: {error}" if flags else str(error)) from error
     except UsageError as error:
-        setting = re.match(r"(\w+)(=| is )", str(error))
+        setting = re.match(r"(\w+)(=| is | are )", str(error))
         name = setting[1] if setting else ""
-        if name not in (train or {}):
-            raise
-        raise UsageError(f"--train.{name.replace('_', '-')} {(train or {})[name]}: {error}") from error
+        for flag, texts in (("--train.", train or {}), ("--search.", search or {})):
+            if name in texts:
+                raise UsageError(f"{flag}{name.replace('_', '-')} {texts[name]}: {error}") from error
+        raise
 
 
 def training_options(texts: Mapping[str, str], **own: int | None) -> dict[str, Any]:
@@ -255,8 +259,9 @@ def _step(place: Any, step: str, where: str) -> Any:
 
 
 def literal(text: str) -> Any:
-    """Return a text as JSON if it is JSON, `64,32` as a list, else as it is."""
-    for candidate in (text, f"[{text}]" if "," in text else text, text.lower()):
+    """Return a text as JSON if it is JSON (`.5` is 0.5), `64,32` as a list, else as it is."""
+    number = re.sub(r"(?<![\w.\"])\.(?=\d)", "0.", text)
+    for candidate in (text, number, f"[{number}]" if "," in text else text, text.lower()):
         try:
             return json.loads(candidate)
         except json.JSONDecodeError:

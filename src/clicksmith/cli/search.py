@@ -80,7 +80,7 @@ def search(
     rows = opened(train, columns, delimiter)
     own, model, settings = dotted
     given: dict[str, Any] = training_options(settings, epochs=epochs, seed=seed)
-    with ShownProgress(quiet=quiet) as progress, blaming(model, train=settings):
+    with ShownProgress(quiet=quiet) as progress, blaming(model, train=settings, search=own):
         found = run(
             method,
             rows,

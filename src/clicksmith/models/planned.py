@@ -10,7 +10,7 @@ from clicksmith.embed.summed import Summed, SummedSlot, SummedTable
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, UsageError
 from clicksmith.fields.pairs import Pairs
-from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.models.spec import CTRModel, ModelSpec, shapes_of
 from clicksmith.plan.apply import Applied
 from clicksmith.plan.crossing import pair_ops
 from clicksmith.plan.parts import Columns
@@ -21,8 +21,9 @@ def spec_under(applied: Applied, spec: ModelSpec) -> ModelSpec:
 
     Raises UsageError: columns were found for another dim. CompositionError: the backbone's table has its own form.
     """
-    for part in applied.columns:
-        spec = _mixed(part, spec)
+    if applied.columns and "vectors" in shapes_of(spec, applied.encoder.layout).reads:  # others have nothing to cut
+        for part in applied.columns:
+            spec = _mixed(part, spec)
     if applied.doubles:
         spec = _summed(applied, spec)
     return _paired(applied, spec)
@@ -44,8 +45,8 @@ def _summed(applied: Applied, spec: ModelSpec) -> ModelSpec:
         if not isinstance(table, Plain):
             named = ", ".join(f"'{s.slot}'" for s in slots)
             raise CompositionError(
-                f"the Plan maps the ids of {named} to sums of two rows, which needs a plain table, not {table}; "
-                "map to single rows instead, or leave the columns out."
+                f"the Plan maps the ids of {named} to sums of two rows, which needs a plain table, not "
+                f"{type(table).__name__}; map to single rows instead, or leave the columns out."
             )
     table, view = (Summed(slots=slots, std=t.std) for t in (embed.table, embed.view_table) if isinstance(t, Plain))
     return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, table=table, view_table=view))
@@ -92,7 +93,9 @@ def _mixed(part: Columns, spec: ModelSpec) -> ModelSpec:
     )
     table = embed.table
     if not isinstance(table, (Plain, Mixed)):
-        raise CompositionError(f"{part.name} gives vectors a size of their own, which {table} has already.")
+        raise CompositionError(
+            f"{part.name} gives vectors a size of their own, which {type(table).__name__} has already."
+        )
     before = table.blocks if isinstance(table, Mixed) else ()
     mixed = Mixed(blocks=(*before, *blocks), std=table.std)
     return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, table=mixed))

@@ -19,10 +19,13 @@ from clicksmith.encode.layout import DOMAIN
 from clicksmith.encode.recipe import history_columns, slot_of
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.names import unknown
-from clicksmith.plan.parts import Block, Columns, IdMap, IdMaps, KeptFeatures, KeptFields, Pairs, Part
+from clicksmith.plan.parts import FIRST, Block, Columns, IdMap, IdMaps, KeptFeatures, KeptFields, Pairs, Part
 from clicksmith.plan.plan import Plan
 from clicksmith.plan.renumber import Ids, Renumbering
 from clicksmith.schema.schema import Schema
+
+SHOWN = 6
+"""Vocabularies that a note names at most."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Applied:
     pairs: tuple[Pairs, ...] = ()
     doubles: dict[str, IdMap] = field(default_factory=dict[str, IdMap])
     """Maps to two rows each, by slot: the table sums them."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was applied."""
 
 
 def schema_under(plan: Plan, schema: Schema) -> Schema:
@@ -77,11 +82,17 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
     """
     vocabularies = {slot: v for slot, v in encoder.fitted.vocabularies.items() if slot != DOMAIN}
     slots: dict[str, Renumbering] = {}
+    columns: list[Columns] = []
+    notes: list[str] = []
     for part in plan.parts:
         for name in part.numbering:
             if name not in vocabularies:
                 raise UsageError(f"{part.name}: {unknown(name, vocabularies, 'vocabulary')}")
             slots.setdefault(name, Renumbering(name, vocabularies[name]))
+        if isinstance(part, Columns):
+            part, told = by_rank(part, slots)
+            columns.append(part)
+            notes += told
         for name in part.numbering:
             slots[name].check(part)
         if isinstance(part, IdMaps):
@@ -90,15 +101,42 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
         elif isinstance(part, KeptFeatures):
             for name, kept in part.slots.items():
                 slots[name].keep(part, kept)
-    columns = tuple(_moved(part, slots) for part in plan.parts if isinstance(part, Columns))
+    moved = tuple(_moved(part, slots) for part in columns)
     pairs = tuple(part for part in plan.parts if isinstance(part, Pairs))
     doubles = {name: found for name, one in slots.items() if (found := one.moved_double()) is not None}
-    return Applied(_edited(encoder, slots), columns, pairs, doubles)
+    return Applied(_edited(encoder, slots), moved, pairs, doubles, tuple(notes))
 
 
 def numbering(encoder: Encoder) -> dict[str, str]:
     """Return the digest of each slot's numbering: what a part found on this encoder's rows says of itself."""
     return {slot: v.numbering for slot, v in encoder.fitted.vocabularies.items() if slot != DOMAIN}
+
+
+def by_rank(part: Columns, slots: dict[str, Renumbering]) -> tuple[Columns, list[str]]:
+    """Return ranked columns of other rows in the numbering of these, and what to say of it; others as they are.
+
+    Ids fall in training frequency, so a block stays the same range of ids; the last one ends with the vocabulary.
+    """
+    found, at, told = dict(part.slots), dict(part.numbering), list[str]()
+    for name, blocks in part.slots.items():
+        slot = slots[name]
+        if not part.ranked or slot.edited or at[name] in slot.tables or not blocks:
+            continue
+        before, now = blocks[-1].last - FIRST, slot.old.rows - FIRST
+        found[name] = tuple(
+            Block(block.first, now + FIRST if block is blocks[-1] else min(block.last, now + FIRST), block.columns)
+            for block in blocks
+            if block.first < now + FIRST
+        )
+        at[name] = slot.old.numbering
+        told.append(f"{name} {before:,} and {now:,}")
+    if not told:
+        return part, []
+    more = f" and {len(told) - SHOWN} vocabularies more" if len(told) > SHOWN else ""
+    return msgspec.structs.replace(part, slots=found, numbering=at), [
+        f"{part.name} was found on other rows, and goes by frequency rank here. Features there and here: "
+        f"{', '.join(told[:SHOWN])}{more}; the rarest, where there are more, have the columns of the last block"
+    ]
 
 
 def _moved(part: Columns, slots: dict[str, Renumbering]) -> Columns:

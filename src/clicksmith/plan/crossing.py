@@ -44,8 +44,8 @@ def with_crosses(applied: Applied, train: Store) -> Applied:
 
 
 def notes(applied: Applied) -> tuple[str, ...]:
-    """Return what to say of the crosses."""
-    said: list[str] = []
+    """Return what to say of how a Plan was applied, and of its crosses."""
+    said = list(applied.notes)
     there = {cross.of.fields for cross in applied.encoder.crosses}
     for cross in memorised(applied):
         told = " x ".join(cross.fields)

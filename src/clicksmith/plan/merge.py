@@ -62,7 +62,7 @@ def _check(one: AnyPart, two: AnyPart) -> None:
     for kind, what in ((Columns, "columns"), (IdMaps, "map")):
         if isinstance(one, kind) and isinstance(two, kind):
             for slot in one.slots:
-                if slot in two.slots and one.numbering[slot] == two.numbering[slot]:
+                if slot in two.slots and (kind is Columns or one.numbering[slot] == two.numbering[slot]):
                     raise _conflict(one, two, f"both give the vocabulary '{slot}' its {what}")
     if isinstance(one, Pairs) and isinstance(two, Pairs):
         ops = {frozenset(pair.fields): pair for pair in one.pairs}

@@ -176,6 +176,8 @@ class Columns(Part, frozen=True, tag="columns"):
     dim: int
     """Columns of a whole vector."""
     slots: dict[str, tuple[Block, ...]]
+    ranked: bool = False
+    """Whether blocks are ranges of frequency ranks over the whole vocabulary, so that they hold on other rows too."""
 
     @property
     def slots_named(self) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from clicksmith.names import lookup, unknown
 from clicksmith.parts import to_plain
 from clicksmith.plan import Pairs, Plan
 from clicksmith.plan.apply import schema_under
+from clicksmith.plan.crossing import notes
 from clicksmith.run import entered
 from clicksmith.schema import Schema
 from clicksmith.search.method import Asked, Method, Options
@@ -131,6 +132,8 @@ def search(
                 f"the ids of {', '.join(applied.doubles)} are mapped to sums of two rows, under which nothing is "
                 "searched; search first and merge the Plans, or map to single rows."
             )
+        for line in notes(applied):
+            told.noted(line)
         rows, knobs = divided(stores["train"], chosen.knob_share(wanted), seed)
         judged = stores["valid"]
         check_labels(rows, whole)

@@ -118,12 +118,12 @@ class GateHook(Hook):
         """Move the gates, while the gradients are there."""
         self.mover.step(rate if self.options.gate_rate is None else self.options.gate_rate)
         if step % 64 == 0:
-            self._check(step)
+            self._check(step, rate)
 
     def evaluated(self, entry: dict[str, Any]) -> None:
         """Enter the temperature and the share of features that would be kept now."""
         self.mover.settle()
-        self._check(entry["step"])
+        self._check(entry["step"], entry["learning_rate"])
         chosen = self.gate.features()
         entry["temperature"] = float(self.gate.temperature)
         entry["kept"] = float((self.gate.gates.detach()[chosen] > 0).double().mean())
@@ -137,12 +137,11 @@ class GateHook(Hook):
         self.mover.load(state["mover"])
         self.taken = state["taken"]
 
-    def _check(self, step: int) -> None:
+    def _check(self, step: int, rate: float) -> None:
         if not all(bool(c.isfinite().all()) for c in (self.gate.gates, *self.gate.numbers)):
-            raise DivergedError(
-                f"a gate is not finite at step {step} of epoch {self.epoch + 1}, temperature "
-                f"{float(self.gate.temperature):g}. Use a lower learning rate."
-            )
+            own = self.options.gate_rate
+            used = f"learning rate {rate:g}); use a lower one, or" if own is None else f"gate_rate {own:g});"
+            raise DivergedError(f"a gate is not finite at step {step} ({used} give a lower --search.gate-rate.")
 
 
 def temperature_at(epoch: int, options: OptFS) -> float:
@@ -186,7 +185,7 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     for table in (asked.spec.embed.table, asked.spec.embed.view_table):
         if options.rewind is not None and not isinstance(table, Plain):
             raise CompositionError(
-                f"rewinding needs a table with a row per id, which {table} is not; leave rewind out."
+                f"rewinding needs a table with a row per id, which {type(table).__name__} is not; leave rewind out."
             )
     settings = msgspec.structs.replace(
         asked.settings, epochs=options.epochs, steps=None, patience=None, plateau_factor=1.0, restore_best=False

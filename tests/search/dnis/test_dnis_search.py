@@ -151,6 +151,31 @@ def test_rows_of_alpha_leave_the_weights_alone_and_training_rows_leave_alpha_alo
     assert torch.equal(table.alpha, torch.ones_like(table.alpha))
 
 
+def test_rows_that_select_are_neither_those_of_alpha_nor_those_of_the_weights(tmp_path, monkeypatch):
+    parts = []
+
+    def ends(asked, *_):
+        parts.extend((asked.train, asked.knobs, asked.valid))
+        raise Killed
+
+    monkeypatch.setattr(dnis, "_train", ends)
+    rows = planted(1000).with_columns(price=pl.Series(np.arange(1000.0)))  # every row is told by its price
+    with pytest.raises(Killed):
+        search("dnis", rows, label="click", backbone="fm", out=tmp_path / "plan.json")
+    found = [{float(x) for x in part.slice(0, part.rows).numeric[:, 0]} for part in parts]
+    assert [len(prices) for prices in found] == [640, 160, 100]
+    assert len(set.union(*found)) == 900  # the others are test rows
+
+
+def test_blocks_that_a_field_is_too_small_for_are_merged_and_said(tmp_path):
+    heard = Heard()
+    few = [planted(n, seed).with_columns(b=pl.col("a").str.tail(1).replace_strict(
+        {str(i): str(i % 3) for i in range(10)})) for n, seed in ((400, 0), (200, 1))]  # fmt: skip
+    search("dnis", few[0], out=tmp_path / "p.json", progress=heard,
+           **{**SMALL, "valid": few[1], "options": {"epochs": 1, "group": "field"}})  # fmt: skip
+    assert "'b' has 3 features for 5 blocks: 3 blocks are left" in heard.lines
+
+
 # ---- padding and unseen ids
 
 
@@ -239,7 +264,7 @@ def test_folded_into_a_table_of_its_size_the_model_is_the_one_with_alpha(name):
 
 def test_what_cannot_be_searched_is_refused_before_the_warm_start(tmp_path):
     asked = {**SMALL, "out": tmp_path / "plan.json"}
-    with pytest.raises(UsageError, match=r"hold 900 features, and there are \d+"):
+    with pytest.raises(UsageError, match=r"hold 900 features, and of all fields together there are \d+"):
         search("dnis", planted(800), options={"blocks": (400, 500)}, **asked)
     assert not list(tmp_path.rglob("checkpoint"))
     with pytest.raises(DataError, match="row"):
@@ -271,7 +296,7 @@ def test_a_field_that_loses_all_columns_is_said_and_trains_as_zeros(tmp_path, mo
     monkeypatch.setattr(dnis, "column_sizes", of_a)
     heard, out = Heard(), tmp_path / "plan.json"
     search("dnis", planted(400), out=out, progress=heard, options={"epochs": 1, "share": 0.4}, **SMALL)
-    assert "'b' loses all columns" in heard.lines
+    assert f"'b' loses all columns: its {planted(400)['b'].n_unique()} features share zeros" in heard.lines
     run = fit(planted(400), valid=planted(200, 1), model="fm", options={"dim": 4}, schema=SCHEMA, plan=out, epochs=1,
               out=tmp_path / "run")  # fmt: skip
     table = load_artifact(run.path).model.embedder.columns.table

@@ -131,7 +131,7 @@ def test_probing_finds_what_chance_does_not():
 
 
 def test_bad_numbers_are_refused_with_name_value_and_bound():
-    with pytest.raises(UsageError, match=r"budget is 89 parameters, and the smallest candidate .* has 90"):
+    with pytest.raises(UsageError, match=r"max_parameters is 89, and the smallest candidate .* has 90"):
         Evolution(9, GRID, OptEmbed(), price=price, budget=89)
     for options, told in [
         ({"mutate": 0}, "mutate is 0; it must be above 0"),

@@ -12,6 +12,7 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import UsageError
 from clicksmith.fitting.asked import new_model, spec_for
 from clicksmith.fitting.job import fit
+from clicksmith.fitting.told import Quiet
 from clicksmith.models import model_spec
 from clicksmith.models.planned import spec_under
 from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
@@ -33,11 +34,19 @@ class Stopped(Exception):
     """Where a test interrupts a search."""
 
 
-def found(folder=None, said=lambda _: None, options=SMALL, seed=0):
+class Told(Quiet):
+    """Hands every line to a function."""
+
+    def __init__(self, told):
+        self.said = self.noted = told
+
+
+def found(folder=None, told=lambda _: None, options=SMALL, seed=0):
     settings = msgspec.structs.replace(SETTINGS, seed=seed)
     return search_optembed(
-        model_spec("fm", dim=4), ranked(3000, 1), None, ranked(1000, 2), settings, options, folder=folder, said=said
-    )
+        model_spec("fm", dim=4), ranked(3000, 1), None, ranked(1000, 2), settings, options, folder=folder,
+        progress=Told(told),
+    )  # fmt: skip
 
 
 def test_an_interrupted_search_goes_on_to_the_same_result(tmp_path):
@@ -73,7 +82,7 @@ def test_the_plan_is_kept_features_and_prefixes():
 
 
 def test_budgets_that_cannot_be_met_are_refused():
-    with pytest.raises(UsageError, match=r"the budget is 14 parameters, and the smallest candidate"):
+    with pytest.raises(UsageError, match=r"max_ratio is 0\.01, 14 parameters, and the smallest candidate \(width 1 "):
         found(options=msgspec.structs.replace(SMALL, max_ratio=0.01))
 
 

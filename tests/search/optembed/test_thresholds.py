@@ -150,6 +150,12 @@ def test_errors_say_what_to_do():
         gate.kept()
 
 
+def test_thresholds_that_are_not_finite_stop_the_training_with_the_step():
+    settings = TrainSettings(epochs=9, batch_size=80, device="cpu")  # 90 steps
+    with pytest.raises(DivergedError, match=r"not finite after 64 steps; lower .* threshold_rate \(1e\+38\)"):
+        search_optembed(model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(threshold_rate=1e38))
+
+
 def test_a_pass_over_the_vocabulary_equals_the_lookups():
     layout = LAYOUTS["ids"]
     _, gate = watched(layout=layout, initial=0.9)

@@ -8,8 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clicksmith.errors import UsageError
+from clicksmith.embed.table import Plain
+from clicksmith.errors import CompositionError, UsageError
+from clicksmith.models.spec import shapes_of
 from clicksmith.plan.parts import FIRST
+from clicksmith.search.method import Asked
+from clicksmith.train.counts import id_counts
 
 Group = Literal["global", "field"]
 
@@ -36,8 +40,10 @@ def check_blocks(blocks: tuple[float, ...], *, rest: bool) -> None:
         raise UsageError(f"blocks are {blocks}; numbers of features are whole, and shares are at most 1.")
 
 
-def sizes_of(blocks: tuple[float, ...], features: int, *, rest: bool) -> list[int]:
+def sizes_of(blocks: tuple[float, ...], features: int, *, rest: bool, of: str = "all fields together") -> list[int]:
     """Return how many features each block has, the most frequent first; together all of them.
+
+    Raises UsageError: they hold more or fewer features than there are of `of`.
 
     >>> sizes_of((0.1, 0.2, 0.7), 11, rest=False), sizes_of((2, 3), 11, rest=True)
     ([1, 2, 8], [2, 3, 6])
@@ -47,9 +53,10 @@ def sizes_of(blocks: tuple[float, ...], features: int, *, rest: bool) -> list[in
     else:
         ends = [int(end) for end in np.cumsum(blocks)]
         if ends[-1] > features or (ends[-1] < features and not rest):
+            way = "smaller ones" if ends[-1] > features else "rest=true for a last block of the rest"
             raise UsageError(
-                f"the blocks {tuple(int(b) for b in blocks)} hold {ends[-1]:,} features, and there are {features:,}; "
-                "give shares, or rest=true for a last block of the rest."
+                f"blocks are {tuple(int(b) for b in blocks)}, which hold {ends[-1]:,} features, and of {of} there are "
+                f"{features:,}; give shares, or {way}."
             )
     if not rest:
         ends[-1] = features
@@ -58,10 +65,35 @@ def sizes_of(blocks: tuple[float, ...], features: int, *, rest: bool) -> list[in
     return [b - a for a, b in pairwise([0, *ends])]
 
 
+def bands_in(
+    asked: Asked, blocks: tuple[float, ...], *, method: str, group: Group, rest: bool
+) -> tuple[list[Band], list[str]]:
+    """Return the bands of the training rows, and notes, as `bands_of`.
+
+    Raises UsageError: the blocks do not fit. CompositionError: the backbone has no plain table of vectors to cut.
+    """
+    if "vectors" not in shapes_of(asked.spec, asked.layout).reads or not asked.layout.slots:
+        raise CompositionError(
+            f"{method} gives vectors their columns, and this backbone reads none from a table of ids."
+        )
+    table = asked.spec.embed.table
+    if not isinstance(table, Plain):
+        raise CompositionError(
+            f"{method} gives the vectors of a plain table their columns, and the table here is {type(table).__name__}: "
+            "under a Plan that has columns already, or of a backbone that brings its own. Leave that Plan out, or use "
+            "another backbone."
+        )
+    occurrences = id_counts(asked.train)
+    counts = {slot.name: occurrences[slot.name].numpy() for slot in asked.layout.slots}
+    return bands_of(counts, blocks, group=group, rest=rest)
+
+
 def bands_of(
     counts: Mapping[str, NDArray[np.int64]], blocks: tuple[float, ...], *, group: Group, rest: bool = False
 ) -> tuple[list[Band], list[str]]:
     """Return the bands and notes; rows of alpha are numbered over all of them, without gaps.
+
+    Raises UsageError: the blocks do not fit the number of features.
 
     Args:
         counts: slot to occurrences of each id in training. Ids fall in frequency (the encoder numbers them so).
@@ -87,7 +119,7 @@ def bands_of(
             at, start, rows = at + here, start + size, rows + bool(size)
         return found, notes
     for name, number in zip(names, features, strict=True):
-        sizes = sizes_of(blocks, number, rest=rest)
+        sizes = sizes_of(blocks, number, rest=rest, of=f"'{name}'")
         kept, at = [size for size in sizes if size], FIRST
         if len(kept) < len(sizes):
             notes.append(f"'{name}' has {number:,} features for {len(sizes)} blocks: {len(kept)} blocks are left")

@@ -9,15 +9,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from clicksmith.errors import CompositionError, UsageError
+from clicksmith.errors import UsageError
 from clicksmith.fitting.asked import new_model
-from clicksmith.models.spec import shapes_of
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.parts import AnyPart, Columns
-from clicksmith.search.dnis.blocks import Band, Group, bands_of, check_blocks
+from clicksmith.search.dnis.blocks import Band, Group, bands_in, check_blocks
 from clicksmith.search.dnis.prune import column_sizes, kept_columns
 from clicksmith.search.method import Asked, Method, Options
-from clicksmith.train.counts import id_counts
 from clicksmith.train.trainer import train
 
 
@@ -63,14 +61,11 @@ def by_chance(asked: Asked, options: Cut) -> tuple[AnyPart, ...]:
 
 
 def _cut(name: str, asked: Asked, options: Cut, sizes: Callable[[list[Band]], Tensor]) -> tuple[AnyPart, ...]:
-    if "vectors" not in shapes_of(asked.spec, asked.layout).reads or not asked.layout.slots:
-        raise CompositionError(f"{name} cuts the columns of vectors, and this backbone reads none from a table of ids.")
-    occurrences = id_counts(asked.train)
-    counts = {slot.name: occurrences[slot.name].numpy() for slot in asked.layout.slots}
-    bands, _ = bands_of(counts, options.blocks, group=options.group, rest=options.rest)
+    bands, _ = bands_in(asked, options.blocks, method=name, group=options.group, rest=options.rest)
     slots = kept_columns(bands, sizes(bands), options.share)
     at, found = numbering(asked.encoder), asked.found_by(name, options)
-    return (Columns(dim=asked.spec.embed.dim, slots=slots, numbering={s: at[s] for s in slots}, found_by=found),)
+    dim = asked.spec.embed.dim
+    return (Columns(dim=dim, slots=slots, ranked=True, numbering={s: at[s] for s in slots}, found_by=found),)
 
 
 SIZE = Method("columns_size", "control of dnis: cut the columns by the size of the plain model's vectors", Cut, by_size)

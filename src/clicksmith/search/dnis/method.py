@@ -11,19 +11,18 @@ from clicksmith.embed.mixed import MixedTable
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.table import Plain
 from clicksmith.encode.store import Store
-from clicksmith.errors import CompositionError, UsageError
+from clicksmith.errors import UsageError
 from clicksmith.fitting.asked import new_model
-from clicksmith.models.spec import CTRModel, shapes_of
+from clicksmith.models.spec import CTRModel
 from clicksmith.plan.apply import numbering
-from clicksmith.plan.parts import AnyPart, Columns
+from clicksmith.plan.parts import FIRST, AnyPart, Columns
 from clicksmith.search.dnis import bilevel
-from clicksmith.search.dnis.blocks import Band, Group, bands_of, check_blocks
+from clicksmith.search.dnis.blocks import Band, Group, bands_in, check_blocks
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
 from clicksmith.search.dnis.prune import column_sizes, kept_columns, kept_values
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
 from clicksmith.search.method import Asked, Method, Options
 from clicksmith.train.checkpoint import load_weights, weights_of
-from clicksmith.train.counts import id_counts
 from clicksmith.train.hook import Hook
 from clicksmith.train.start import save_start
 from clicksmith.train.step import Stepper
@@ -120,10 +119,8 @@ class AlphaHook(Hook):
 def softened(asked: Asked, bands: list[Band]) -> tuple[CTRModel, SoftTable]:
     """Return the backbone with a soft selection layer behind its main table."""
     embed = asked.spec.embed
-    if not isinstance(embed.table, Plain):
-        raise CompositionError(f"dnis weighs the columns of a plain table, and the backbone has {embed.table}.")
     blocks = tuple(SoftBlock(b.slot, b.first, b.last, b.row) for b in bands)
-    soft = msgspec.structs.replace(embed, table=Soft(blocks=blocks, inner=embed.table))
+    soft = msgspec.structs.replace(embed, table=Soft(blocks=blocks, inner=cast("Plain", embed.table)))
     model = new_model(msgspec.structs.replace(asked.spec, embed=soft), asked.layout, asked.seed)
     columns = model.embedder.columns
     return model, cast("SoftTable", None if columns is None else columns.table)
@@ -135,11 +132,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     Raises UsageError: nothing would be left. CompositionError: the backbone has no vectors. DivergedError: a loss or a
     gradient is not finite.
     """
-    if asked.knobs is None or "vectors" not in shapes_of(asked.spec, asked.layout).reads or not asked.layout.slots:
-        raise CompositionError("dnis gives vectors their columns, and this backbone reads none from a table of ids.")
-    occurrences = id_counts(asked.train)
-    counts = {slot.name: occurrences[slot.name].numpy() for slot in asked.layout.slots}
-    bands, notes = bands_of(counts, options.blocks, group=options.group, rest=options.rest)
+    bands, notes = bands_in(asked, options.blocks, method="dnis", group=options.group, rest=options.rest)
     for note in notes:
         asked.progress.noted(note)
     model, table = softened(asked, bands)
@@ -149,12 +142,14 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
     for slot, blocks in slots.items():
         if not any(block.columns for block in blocks):
-            asked.progress.noted(f"'{slot}' loses all columns")
+            asked.progress.noted(f"'{slot}' loses all columns: its {blocks[-1].last - FIRST:,} features share zeros")
     whole = sum(band.last - band.first for band in bands) * asked.spec.embed.dim
     at = numbering(asked.encoder)
     scores = {f"searched_{name}": value for name, value in metrics.items()} | {"kept": kept_values(slots) / whole}
     found = asked.found_by("dnis", options, **scores)
-    part = Columns(dim=asked.spec.embed.dim, slots=slots, numbering={s: at[s] for s in slots}, found_by=found)
+    part = Columns(
+        dim=asked.spec.embed.dim, slots=slots, ranked=True, numbering={s: at[s] for s in slots}, found_by=found
+    )
     if options.start == "inherit":
         compact = asked.compact((part,))
         inherit(compact, model, table, bands)

@@ -43,7 +43,7 @@ def kept_columns(bands: Sequence[Band], sizes: Tensor, share: float) -> dict[str
     kept[order[stays]] = True
     if not bool(kept.any()):
         raise UsageError(
-            f"nothing is left at share={share:g} of {int(rows.sum()) * dim:,} values: the first column alone takes "
+            f"share={share:g} leaves nothing of {int(rows.sum()) * dim:,} values: the first column alone takes "
             f"{int(costs[0]) if len(costs) else 0:,}, or every value is 0. Give a smaller share, or more blocks."
         )
     found: dict[str, tuple[Block, ...]] = {}

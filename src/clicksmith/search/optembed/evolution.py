@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from clicksmith.errors import UsageError
 from clicksmith.search.optembed.options import OptEmbed
 
 Widths = tuple[int, ...]
@@ -56,9 +55,10 @@ class Evolution:
         self.generation, self.stale = 0, 0
         smallest = self.parameters((grid[0],) * genes)
         if budget is not None and smallest > budget:
-            raise UsageError(
-                f"the budget is {budget:,} parameters, and the smallest candidate (width {grid[0]} everywhere) has "
-                f"{smallest:,}; raise the budget, prune more ids, or give smaller widths."
+            raise settings.exceeded(
+                budget,
+                f"the smallest candidate (width {grid[0]} everywhere) has {smallest:,}; raise it, prune more ids, or "
+                "give smaller widths.",
             )
 
     def start(self, first: tuple[Widths, ...]) -> None:

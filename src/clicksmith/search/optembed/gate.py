@@ -1,5 +1,6 @@
 """`Thresholds`: an id keeps its vectors while the size of its main vector exceeds a learned threshold."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
@@ -20,6 +21,8 @@ from clicksmith.search.optembed.widths import SampledTable
 
 PIECE = 1 << 16
 """Rows whose sizes are computed at a time."""
+LOOK = 64
+"""Steps from one look at the thresholds to the next."""
 
 
 class Thresholds(IdGate, frozen=True):
@@ -149,30 +152,45 @@ class ThresholdGate(nn.Module):
             self._raise()
         if self.by_id:
             self._make_up(torch.arange(len(self.thresholds), device=self.thresholds.device))
+        self._check()
+        found: dict[str, NDArray[np.bool_]] = {}
+        for place, (name, rows) in enumerate(self.slots):
+            passes = np.ones(rows, np.bool_)
+            for ids, sizes in self._pieces(name, rows):
+                own = self.thresholds[ids + self.starts[name]] if self.by_id else self.thresholds[place]
+                passes[ids[:, 0].cpu().numpy()] = ((sizes - own)[:, 0] > 0).cpu().numpy()
+            found[name] = passes
+        return found
+
+    def smallest(self) -> dict[str, float]:
+        """Return slot -> the size of its smallest known id, where it has one."""
+        found = {name: [float(sizes.min()) for _, sizes in self._pieces(name, rows)] for name, rows in self.slots}
+        return {name: min(sizes) for name, sizes in found.items() if sizes}
+
+    @torch.no_grad()
+    def _pieces(self, name: str, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Go through the known ids of a slot: some of them [ids, 1], and their sizes."""
+        for start in range(UNSEEN + 1, rows if name in self.used else 0, PIECE):
+            ids = torch.arange(start, min(rows, start + PIECE), dtype=torch.int32).unsqueeze(1)
+            ids = ids.to(self.thresholds.device)
+            yield ids, self.sizes(ids, (name,))
+
+    def _check(self) -> None:
         if not bool(self.thresholds.isfinite().all()):
             raise DivergedError(
                 f"a threshold of OptEmbed is not finite after {int(self.clock)} steps; lower the rate of the "
-                f"thresholds ({self.part.rate:g})."
+                f"thresholds, threshold_rate ({self.part.rate:g})."
             )
-        found: dict[str, NDArray[np.bool_]] = {}
-        with torch.no_grad():
-            for place, (name, rows) in enumerate(self.slots):
-                passes = np.ones(rows, np.bool_)
-                for start in range(UNSEEN + 1, rows if name in self.used else 0, PIECE):
-                    ids = torch.arange(start, min(rows, start + PIECE), dtype=torch.int32).unsqueeze(1)
-                    ids = ids.to(self.thresholds.device)
-                    own = self.thresholds[ids + self.starts[name]] if self.by_id else self.thresholds[place]
-                    passes[start : start + PIECE] = ((self.sizes(ids, (name,)) - own)[:, 0] > 0).cpu().numpy()
-                found[name] = passes
-        return found
 
     def _raise(self) -> None:
-        """Take the regulariser's step."""
+        """Take the regulariser's step; now and then look whether all thresholds are finite."""
         with torch.no_grad():
             self.clock += 1
             self.due.fill_(value=False)
             if not self.by_id:
                 self.thresholds += self.part.rate * self.part.alpha * (-self.thresholds).clamp(max=80).exp()
+        if int(self.clock) % LOOK == 0:
+            self._check()
 
     def _make_up(self, places: Tensor) -> None:
         """Bring thresholds of ids up to the clock."""

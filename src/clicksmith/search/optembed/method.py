@@ -15,6 +15,7 @@ from clicksmith.encode.store import Store
 from clicksmith.errors import UsageError
 from clicksmith.files import write_bytes
 from clicksmith.fitting.asked import new_model
+from clicksmith.fitting.told import FitProgress, Quiet
 from clicksmith.identity import digest
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan.apply import numbering
@@ -32,13 +33,14 @@ from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import SampledTable
 from clicksmith.train.counts import id_counts
 from clicksmith.train.monitor import check_monitor
-from clicksmith.train.progress import Progress
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.start import save_start
 from clicksmith.train.trainer import train as train_model
 
 FALL = 0.01
 """Of validation AUC, what is worth a note."""
+SHOWN = 5
+"""Vocabularies that a note names at most."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,7 @@ def search_optembed(
     options: OptEmbed,
     *,
     folder: Path | None = None,
-    progress: Progress | None = None,
-    said: Callable[[str], None] = lambda _: None,
+    progress: FitProgress | None = None,
 ) -> Found:
     """Search on encoded rows; with `folder` an interrupted search goes on, to the same result.
 
@@ -97,13 +98,14 @@ def search_optembed(
         train: rows that train weights and thresholds.
         stop: rows that end the training of the supernet, as `settings` say; None: after its epochs.
         select: rows that choose widths.
-        said: told the lines for people.
+        progress: told how training and evolution go on, and what deserves a look.
 
     Raises:
         UsageError: options that contradict each other, or a budget that no candidate meets.
         CompositionError: the backbone has no vectors to prune by.
         DataError, DivergedError: as `train` says, or nothing would be kept.
     """
+    told = progress or Quiet()
     model = new_model(supernet(spec, options, train.layout), train.layout, settings.seed)
     if not train.layout.slots:
         raise UsageError("optembed chooses among values of fields, and the data has only numbers.")
@@ -114,24 +116,24 @@ def search_optembed(
         gate.weigh(id_counts(train), options.evidence)
     once = msgspec.structs.replace(settings, accumulate=1)
     result = train_model(
-        model, train, stop, once, run_dir=None if folder is None else folder / "training", progress=progress
+        model, train, stop, once, run_dir=None if folder is None else folder / "training", progress=told
     )
     kept = gate.kept()
-    notes = [*_told(gate, kept, settings), *outrun(result.history, options)]
-    for note in notes:
-        said(note)
+    pruned, *notes = [*_told(gate, kept, settings), *outrun(result.history, options)]
+    told.said(pruned)
     gate.fix(kept)
     table = None if model.embedder.columns is None else model.embedder.columns.table
     sampled = table if isinstance(table, SampledTable) else None
-    price = pricing(model, kept, sampled)
-    budget = options.max_parameters
-    budget = int(full * options.max_ratio) if options.max_ratio is not None else budget
     if sampled is None:
-        check_budget(budget, price(()))
-        notes.append("the backbone has no main table of its own vectors: ids were pruned, and no widths chosen.")
+        notes.append("no widths are chosen: the backbone has no main table of vectors, or a Plan gave it columns")
+    for note in notes:
+        told.noted(note)
+    price, budget = pricing(model, kept, sampled), options.budget(full)
+    if sampled is None:
+        check_budget(options, budget, price(()))
         return Found(kept, {}, price(()), (), tuple(notes), model)
     asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed])
-    search = _WidthSearch(model, sampled, train, select, options, price, budget, settings.seed, folder, asked, said)
+    search = _WidthSearch(model, sampled, train, select, options, price, budget, settings.seed, folder, asked, told)
     best, front = search.run()
     widths = dict(zip(sampled.slots, best.widths, strict=True))
     return Found(kept, widths, best.parameters, front, tuple(notes), model)
@@ -152,9 +154,9 @@ class _WidthSearch:
         seed: int,
         folder: Path | None,
         asked: str,
-        said: Callable[[str], None],
+        told: FitProgress,
     ) -> None:
-        self.slots, self.options, self.price, self.budget, self.said = table.slots, options, price, budget, said
+        self.slots, self.options, self.price, self.budget, self.told = table.slots, options, price, budget, told
         self.file, self.asked, self.rows_in_all = (
             None if folder is None else folder / "evolution.json",
             asked,
@@ -175,7 +177,9 @@ class _WidthSearch:
             evolution.tell(children, self._scores(children, self.rows))
             self._save()
             best = evolution.best()
-            self.said(f"generation {evolution.generation}: best {best.score:.6f} with {best.parameters:,} parameters")
+            self.told.said(
+                f"generation {evolution.generation}: best {best.score:.6f} with {best.parameters:,} parameters"
+            )
         front = evolution.front()
         if len(self.rows) < self.rows_in_all:  # the few that are left are worth all rows
             scores = self._scores([one.widths for one in front], np.arange(self.rows_in_all))
@@ -200,22 +204,26 @@ class _WidthSearch:
 
 
 def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]:
-    """Return notes on what was pruned. Raises UsageError if nothing is kept."""
+    """Return what was pruned, and notes on it. Raises UsageError if nothing is kept."""
     sizes = {slot: (int(mask[FIRST:].sum()), len(mask) - FIRST) for slot, mask in kept.items()}
     known = sum(total for _, total in sizes.values())
     stay = sum(count for count, _ in sizes.values())
     t = f"thresholds {float(gate.thresholds.min()):.4g} to {float(gate.thresholds.max()):.4g}"
     if stay == 0:
         raise UsageError(
-            f"OptEmbed would prune every one of {known:,} ids ({t}): lower alpha ({gate.part.alpha:g}), the "
-            f"thresholds' rate ({gate.part.rate:g}) or table_l2 ({settings.table_l2:g})."
+            f"OptEmbed would prune every one of {known:,} ids ({t}): lower alpha ({gate.part.alpha:g}), "
+            f"threshold_rate ({gate.part.rate:g}) or table_l2 ({settings.table_l2:g})."
         )
     notes = [f"{stay:,} of {known:,} ids kept ({t})"]
-    notes += [f"'{slot}': all {total:,} ids pruned" for slot, (count, total) in sizes.items() if total and not count]
-    if stay == known:
+    notes += [
+        f"of '{slot}' all {total:,} ids are pruned" for slot, (count, total) in sizes.items() if total > count == 0
+    ]
+    if stay == known and gate.part.rate > 0:
+        smallest = sorted(gate.smallest().items(), key=lambda pair: pair[1])[:SHOWN]
         notes.append(
-            f"nothing was pruned ({t}; table_l2 {settings.table_l2:g}): ids shrink below their threshold by L2 on "
-            "all rows; use table_l2 with l2_mode='dense', or raise alpha."
+            f"nothing was pruned ({t}; smallest sizes {', '.join(f'{slot} {size:.4g}' for slot, size in smallest)}; "
+            f"table_l2 {settings.table_l2:g}): ids shrink below their threshold by L2 on all rows; use table_l2 with "
+            "l2_mode='dense', or raise alpha"
         )
     return notes
 
@@ -240,15 +248,14 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     check_monitor(asked.settings.monitor, stop)
     settings = msgspec.structs.replace(asked.settings, seed=asked.seed)
     found = search_optembed(
-        asked.spec, asked.train, stop, select, settings, options, folder=asked.folder, progress=asked.progress,
-        said=asked.progress.said,
-    )  # fmt: skip
+        asked.spec, asked.train, stop, select, settings, options, folder=asked.folder, progress=asked.progress
+    )
     scores = {"parameters": float(found.parameters)}
     if found.front:
         scores["score"] = next(one.score for one in found.front if one.parameters == found.parameters)
     parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
     if not parts:
-        asked.progress.said("note: nothing is pruned and nothing cut; the Plan is empty. Give --search.max_ratio.")
+        asked.progress.noted("nothing is pruned and nothing cut, so the Plan is empty; give --search.max-ratio")
     elif options.start != "none":
         whole = found.model
         if options.start == "first":

@@ -66,3 +66,12 @@ class OptEmbed(Options, frozen=True):
             raise UsageError(f"max_ratio is {self.max_ratio}; it must be above 0 and at most 1.")
         if self.max_ratio is not None and self.max_parameters is not None:
             raise UsageError(f"max_ratio={self.max_ratio} and max_parameters={self.max_parameters} both; give one.")
+
+    def budget(self, whole: int) -> int | None:
+        """Return how many parameters the model found may have, where the backbone has `whole`; None: any number."""
+        return self.max_parameters if self.max_ratio is None else int(whole * self.max_ratio)
+
+    def exceeded(self, budget: int, by: str) -> UsageError:
+        """Return the error of a budget that nothing meets; `by` says what is above it, and what to do."""
+        told = f"max_ratio is {self.max_ratio}, {budget:,} parameters"
+        return UsageError(f"{f'max_parameters is {budget:,}' if self.max_ratio is None else told}, and {by}")

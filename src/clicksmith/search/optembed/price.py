@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from clicksmith.embed.rows import row_stores
 from clicksmith.encode.layout import UNSEEN
-from clicksmith.errors import UsageError
 from clicksmith.models.spec import CTRModel
 from clicksmith.plan.parts import FIRST
 from clicksmith.search.optembed.evolution import Widths
+from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.widths import SampledTable
 
 Kept = dict[str, NDArray[np.bool_]]
@@ -40,10 +40,9 @@ def pricing(model: CTRModel, kept: Kept, table: SampledTable | None) -> Callable
     return price
 
 
-def check_budget(budget: int | None, parameters: int) -> None:
+def check_budget(options: OptEmbed, budget: int | None, parameters: int) -> None:
     """Raise UsageError: the pruned model, which has no widths to choose, is above the budget."""
     if budget is not None and parameters > budget:
-        raise UsageError(
-            f"the budget is {budget:,} parameters, and the pruned model has {parameters:,}; raise the budget, or "
-            "alpha, so that more ids are pruned."
+        raise options.exceeded(
+            budget, f"the pruned model has {parameters:,}; raise it, or raise alpha, so that more ids are pruned."
         )
