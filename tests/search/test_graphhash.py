@@ -37,6 +37,15 @@ def test_called_again_it_reads_the_plan_back(tmp_path):
         found(1)
 
 
+def test_a_search_that_failed_is_no_obstacle_to_the_mended_one(tmp_path):
+    out = tmp_path / "plan.json"
+    for wrong, message in (({"right": "add"}, "Did you mean 'ad'"), ({"rows": 900}, "no map is needed")):
+        with pytest.raises(UsageError, match=message):
+            search("graphhash", ROWS, label="click", out=out, options={**LEFT_RIGHT, **wrong})
+        assert not out.exists()
+    assert search("graphhash", ROWS, label="click", out=out, options=LEFT_RIGHT) == Plan.load(out)
+
+
 def test_rows_that_do_not_train_change_nothing(tmp_path):
     train, valid = ROWS.head(400), ROWS.tail(200)
     plans = [

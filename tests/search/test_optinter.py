@@ -228,8 +228,25 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(relaxed.AlphaHook, "after_step", stops)
     with pytest.raises(KeyboardInterrupt):
         search("optinter", planted(3000), out=tmp_path / "again.json", **given)
+    with pytest.raises(UsageError, match=r"holds another search; it differs in options \(dim\)"):  # half of it is there
+        search("optinter", planted(3000), out=tmp_path / "again.json", **{**given, "options": {**options, "dim": 3}})
     again = search("optinter", planted(3000), out=tmp_path / "again.json", **given)
     assert again.digest == whole.digest
+
+
+def test_a_search_that_diverged_leaves_the_plan_before_it_and_is_no_obstacle_to_the_mended_one(tmp_path):
+    out = tmp_path / "plan.json"
+    given = {
+        "valid": planted(600, 1), "backbone": "dnn", "model_options": SMALL, "schema": SCHEMA, "out": out,
+        "options": {"epochs": 1, "candidates": 1},
+    }  # fmt: skip
+    with pytest.raises(DivergedError, match=r"not finite at step 1\. Use a lower learning rate"):
+        search("optinter", planted(1000), settings={**QUICK, "learning_rate": 1e30}, **given)
+    assert not out.exists()
+    good = search("optinter", planted(1000), settings=QUICK, **given)
+    with pytest.raises(UsageError, match="holds another search"):
+        search("optinter", planted(1000), settings={**QUICK, "learning_rate": 1e30}, **given)
+    assert Plan.load(out).digest == good.digest
 
 
 @pytest.mark.parametrize(
