@@ -1,5 +1,7 @@
 """`clicksmith search graphhash`: from a file to a Plan that `fit` takes, with no backbone and no test row."""
 
+import shlex
+
 import pytest
 
 from clicks import clicks
@@ -25,6 +27,16 @@ def test_the_command_writes_a_plan_that_fits(tmp_path, capsys):
     assert {one.rows for one in part.slots.values()} == {8}
     run = fit(tmp_path / "train.csv", label="click", model="fm", epochs=1, plan=out, out=tmp_path / "run")
     assert run.predictor().artifact.encoder.layout.rows["user"] == 8
+
+
+def test_what_comes_next_reads_the_rows_as_the_search_did(tmp_path, capsys):
+    ROWS.write_csv(tmp_path / "bare.csv", include_header=False, separator="^")
+    words = ["search", "graphhash", str(tmp_path / "bare.csv"), "--label", "click", "--columns", ",".join(ROWS.columns)]
+    words += ["--delimiter", "^", "--out", str(tmp_path / "plan.json"), "--search.left", "user", "--search.rows", "6"]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    (command,) = (line.removeprefix("next:  clicksmith ") for line in told.splitlines() if line.startswith("next:"))
+    assert main([*shlex.split(command), "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"]) == 0
 
 
 def test_called_again_it_reads_the_plan_back(tmp_path):

@@ -114,7 +114,10 @@ def rank(
         plan = found.plan(**rules)
         plan.save(kept.plan)
         note(f"plan: {kept.plan}")
-        note(f"next:  clicksmith fit {shlex.join([*train, '--label', found.label, '--plan', kept.plan])}")
+        given = {"schema": data.schema, "columns": data.columns, "delimiter": data.delimiter}
+        words = [*train, "--label", found.label, "--plan", kept.plan]
+        words += [word for name, value in given.items() if value is not None for word in (f"--{name}", value)]
+        note(f"next:  clicksmith fit {shlex.join(words)}")
     return 0
 
 

@@ -102,7 +102,8 @@ def search(
     words = [*train, "--model", backbone or DEFAULT_MODEL]
     for prefix, texts in (("model", model), ("train", settings)):
         words += [f"--{prefix}.{name.replace('_', '-')}={text}" for name, text in texts.items()]
-    for name, value in (("label", label), ("schema", schema), ("valid", valid), ("seed", seed)):
+    said = {"label": label, "schema": schema, "valid": valid, "seed": seed, "columns": columns, "delimiter": delimiter}
+    for name, value in said.items():
         words += [] if value is None else [f"--{name}", str(value)]
     words += [] if split == "auto" else ["--split", split]
     words += ["--models", *models] if models else []
