@@ -9,7 +9,16 @@ import pytest
 from clicksmith.encode.crossed import Crossed
 from clicksmith.encode.crosses import CrossOf, buckets_of, fit_crosses, ordered
 from clicksmith.encode.encoder import Encoder
-from clicksmith.encode.layout import IdColumn, Layout, Slot
+from clicksmith.encode.layout import (
+    BagColumn,
+    HistoryColumn,
+    HistoryLayout,
+    IdColumn,
+    Layout,
+    NumericColumn,
+    Slot,
+    VectorColumn,
+)
 from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.schema import Bag, Categorical, Label, Numeric, Schema
 from clicksmith.schema.schema import SideTable
@@ -104,6 +113,7 @@ def test_what_is_saved_encodes_raw_rows_alike_and_batches_equal_single_rows(tmp_
         assert wide.layout == crossed.layout
         assert np.array_equal(wide.take(np.array([5, 299, 0])).ids, expected[[5, 299, 0]])
         assert np.array_equal(wide.slice(10, 20).ids, expected[10:20])
+        assert np.array_equal(wide.slice(0, 300).ids, expected)
     with pytest.raises(ArtifactError, match=r"has crosses \(user\*item, age\*item\)"):
         crossed.merge(crossed)
 
@@ -169,6 +179,17 @@ def test_a_pair_that_cannot_be_crossed_is_refused_by_name(tmp_path, wanted, says
     encoder, store = Encoder.fit_encode(SCHEMA, rows(), tmp_path / "rows")
     with pytest.raises(UsageError, match=says):
         encoder.with_crosses([CrossOf(fields=pair) for pair in wanted], store)
+
+
+@pytest.mark.parametrize("other", ["price", "tags", "image", "seen"])
+def test_only_fields_with_one_id_per_row_are_crossed(other):
+    layout = Layout(
+        slots=(Slot("a", 9),), ids=(IdColumn("a", "a"),), numeric=(NumericColumn("price"),),
+        bags=(BagColumn("tags", "a", 3),), vectors=(VectorColumn("image", 4),),
+        histories=(HistoryLayout("seen", (HistoryColumn("seen", "a", "a"),), 3),),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match=f"the pair a x {other}: '{other}' is no field with one id per row .*scale="):
+        ordered(layout, [CrossOf(fields=("a", other))])
 
 
 def test_keys_beyond_64_bits_are_refused():

@@ -10,7 +10,7 @@ from clicksmith.batch.batch import Inputs
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.shape import Field, Fields, FieldShape
 from clicksmith.embed.sockets import reads_of
-from clicksmith.encode.layout import IdColumn, Layout, Slot
+from clicksmith.encode.layout import IdColumn, Layout, NumericColumn, Slot
 from clicksmith.errors import CompositionError
 from clicksmith.fields.pairs import Pairs, RelaxedPairs
 from clicksmith.models import MODELS, model_spec
@@ -65,7 +65,7 @@ def test_vectors_are_those_of_the_loops(to):
     shape = FieldShape(SHAPE.fields, DIM, 0, tuple(views.values()), SHAPE.base)
     module = part.build(shape)
     crosses, sides = torch.randn(4, 2, DIM), torch.randn(4, 3, DIM)  # both in the layout's order
-    fields = Fields(torch.randn(4, 3, DIM), None, {f"crosses {DIM}": crosses, f"sides {DIM}": sides})
+    fields = Fields(torch.randn(4, 3, DIM), None, {f"crosses {DIM} 0.1": crosses, f"sides {DIM} 0.1": sides})
     got, grown = module(fields), part.grow(shape)
     for row in range(4):
         expected = [crosses[row, 1], crosses[row, 0], sides[row, 0] * sides[row, 2], sides[row, 0] * sides[row, 1]]
@@ -128,6 +128,46 @@ def test_crosses_as_fields_of_a_linear_model_are_poly2():
         names = [c.name for c in crossed().ids]
         total = sum(store.weight[store.starts[n] + i, 0] for n, i in zip(names, row, strict=True))
         torch.testing.assert_close(logit, bias + total)
+
+
+@pytest.mark.parametrize(
+    ("categorical", "numeric", "rows", "crossed_rows", "dims", "units", "papers"),
+    [
+        (26, 13, 514_785, 21_037_504, (20, 10), 700, 230_611_181),
+        (24, 0, 1_228_795, 240_329_481, (40, 4), 500, 1_017_424_905),
+    ],
+    ids=["criteo", "avazu"],
+)  # fmt: skip
+def test_a_search_of_the_papers_sizes_has_the_papers_weights(
+    categorical, numeric, rows, crossed_rows, dims, units, papers
+):
+    """Over a meta device: no memory. The paper's code gives numbers a row of the second table that nothing reads."""
+    names, numbers = [f"c{i}" for i in range(categorical)], tuple(NumericColumn(f"n{i}") for i in range(numeric))
+    pairs = tuple(combinations(names, 2))
+    slots = [*parted(names, rows), *parted(["*".join(pair) for pair in pairs], crossed_rows)]
+    layout = Layout(
+        slots=tuple(slots), ids=tuple(IdColumn(s.name, s.name) for s in slots), numeric=numbers,
+        order=(*names, *(n.name for n in numbers), *(s.name for s in slots[categorical:])),
+    )  # fmt: skip
+    spec = model_spec("dnn", dim=dims[0], units=(units,) * 5)
+    spec = msgspec.structs.replace(spec, transforms=(RelaxedPairs(pairs=pairs, dim=dims[1]),))
+    with torch.device("meta"):
+        model = CTRModel(spec, layout)
+    missing = numeric * dims[0]  # vectors of missing numbers, which the paper's code has not
+    found = sum(p.numel() for p in model.parameters()) - 3 * len(pairs) - missing
+    assert found == papers - numeric * dims[1]
+
+
+def parted(names, rows):
+    """Slots of nearly equal size that have `rows` rows together."""
+    return [Slot(name, rows // len(names) + (i < rows % len(names))) for i, name in enumerate(names)]
+
+
+def test_pairs_whose_weights_begin_otherwise_stand_side_by_side():
+    model = built(
+        dnn(Pairs(factorised=(("a", "b"),), dim=2), Pairs(factorised=(("b", "c"),), dim=2, std=0.3)), crossed(())
+    )
+    assert len(model.embedder.views) == 2 and model(batch(names=())).logits.isfinite().all()
 
 
 def relaxed(**options):

@@ -94,7 +94,9 @@ def test_what_is_no_graph_is_refused(left, right, error, message):
 
 
 def test_a_graph_without_edges_is_refused():
-    with pytest.raises(DataError, match="there are no edges: no clicked row has known ids of both 'user' and item"):
+    with pytest.raises(
+        DataError, match=r"no clicked row has known ids of both 'user' and 'item'\. Give rows in which they meet"
+    ):
         graph_of(store_of(click=0.0), "user", "item")
 
 

@@ -118,7 +118,7 @@ def test_holdout_asks_for_rows_in_order_of_time():
     codes, labels = world(2_000)
     times = np.arange(2_000.0)
     times[7] = 0
-    with pytest.raises(DataError, match=r"row 8 is earlier.*Sort the rows by time"):
+    with pytest.raises(DataError, match=r"row 8: its time is before that of row 7.*Sort the rows by time"):
         rank_store(store_of(codes[:, None], labels, time=times), score="holdout")
 
 

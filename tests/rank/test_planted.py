@@ -9,8 +9,9 @@ from clicksmith.datasets.fields import planted_fields
 from clicksmith.encode.layout import BagColumn, Layout, Slot
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
-from clicksmith.rank import rank, rank_store
+from clicksmith.rank import pairs, rank, rank_store
 from clicksmith.rank.pairs import joined
+from clicksmith.rank.scored import sampled
 
 
 def precision(ranking, relevant, most=20):
@@ -40,6 +41,36 @@ def test_every_planted_field_stands_above_every_noise_field():
     assert precision(found, relevant, most=3) == 1.0
     assert {f.field for f in found.fields if f.q <= 0.05} >= {f"f{i}" for i in relevant}
     assert sum(f.q <= 0.05 for f in found.fields) <= 5
+
+
+def test_information_is_of_one_size_in_samples_of_any_size_where_the_plug_in_grows():
+    codes, labels, relevant = planted_fields(rows=64_000, fields=20, seed=4, effect=0.5)
+    parts = [slice(0, 4_000), slice(0, 64_000)]
+    small, large = (rank_store(store_of(codes[part], labels[part])) for part in parts)
+    wide = [f"f{i}" for i in range(20) if i not in relevant and len(set(codes[:, i].tolist())) > 500]
+    assert len(wide) > 3
+    for name in wide:
+        assert abs(small[name].information - large[name].information) < 4 * small[name].spread
+        assert small[name].mutual_information > 2 * large[name].mutual_information
+    # what is there shows from four thousand rows as from sixteen times as many, but for the noise of a sample
+    for i in relevant:
+        assert small[f"f{i}"].information == pytest.approx(large[f"f{i}"].information, abs=0.02)
+
+
+def test_pairs_are_found_on_a_sample_of_the_rows(monkeypatch):
+    """Drawn by a hash: the package fills its sample partly and reads what was in memory."""
+    monkeypatch.setattr(pairs, "ROWS", 5_000)
+    random = np.random.default_rng(0)
+    codes = np.tile(random.integers(0, [2, 2, 30], (10_000, 3)), (4, 1))
+    labels = (random.random(40_000) < 0.1 + 0.3 * (codes[:, 0] ^ codes[:, 1])).astype(np.int64)
+    found = rank_store(store_of(codes, labels), pairs=3)
+    assert set(found.pairs[0].fields) == {"f0", "f1"} and found.pairs[0].synergy > 0.02
+    assert all(abs(pair.synergy) < 0.01 for pair in found.pairs[1:])
+    numbers = [sampled(1_000_000, 5_000, seed) for seed in (0, 0, 1)]
+    assert np.array_equal(numbers[0], numbers[1]) and len(np.intersect1d(numbers[0], numbers[2])) < 100
+    assert abs(len(numbers[0]) - 5_000) < 5 * np.sqrt(5_000) and (np.diff(numbers[0]) > 0).all()
+    assert numbers[0][0] >= 0 and numbers[0][-1] < 1_000_000 and len(set(np.diff(numbers[0]).tolist())) > 500
+    assert np.array_equal(sampled(10, 5_000, 0), np.arange(10))
 
 
 def test_the_pair_is_found_where_neither_field_says_anything():

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import shlex
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import polars as pl
@@ -14,9 +16,10 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import DataError, SchemaError, UsageError
 from clicksmith.rank import rank, rank_store
 from clicksmith.rank.counts import count
+from clicksmith.rank.methods import METHODS
 from clicksmith.rank.page import ranking_page
 from clicksmith.rank.views import views_of
-from clicksmith.schema import Categorical, Label, Multimodal, Numeric, Schema
+from clicksmith.schema import Categorical, Label, Multimodal, Numeric, Schema, Time
 
 ROWS = 4_000
 
@@ -84,7 +87,7 @@ def test_the_command_leaves_a_list_best_first_and_a_page_and_needs_no_torch(log,
     out = tmp_path / "ranked"
     program = (
         "import sys; from clicksmith.cli.main import main; status = main(sys.argv[1:]); "
-        "assert not {'torch', 'scipy', 'sklearn'} & set(sys.modules); sys.exit(status)"
+        "assert not {'torch', 'scipy', 'sklearn', 'numba', 'xxhash'} & set(sys.modules); sys.exit(status)"
     )
     command = [sys.executable, "-c", program, "rank", str(tmp_path / "log.csv"), "--label", "click", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -148,6 +151,37 @@ def test_whole_numbers_are_names_or_quantities_whichever_says_more():
     assert set(found["amount"].views) == {"values", "bins"}
 
 
+def test_distinct_values_singletons_and_the_most_frequent_are_those_of_a_loop_also_where_values_are_hashed():
+    random = np.random.default_rng(0)
+    frame = pl.DataFrame({
+        "rare": [f"v{i}" for i in (random.pareto(0.8, 30_000) * 20).astype(int)],
+        "again": [f"w{i}" for i in random.integers(0, 40_000, 30_000)],
+        "row": [f"r{i}" for i in range(30_000)],
+        "click": random.integers(0, 2, 30_000),
+    })  # fmt: skip
+    found = rank(frame, label="click")
+    for name in ("rare", "again", "row"):
+        met = Counter(frame[name].to_list())
+        near = 0.002 if name == "row" else 0  # its values are hashed: the schema leaves it out
+        assert found[name].values == pytest.approx(len(met), rel=near)
+        assert found[name].singletons == pytest.approx(sum(n == 1 for n in met.values()) / len(met), abs=near)
+    often = Counter(frame["rare"].to_list()).most_common(3)
+    assert {(value, round(share * 30_000)) for value, share in found["rare"].top} == set(often)
+
+
+def test_what_validation_rows_hold_but_for_unseen_values_moves_nothing(log):
+    turned = clicks(800, seed=1).with_columns(click=1 - pl.col("click"))
+    one, two = (rank(log, label="click", valid=rows, pairs=3) for rows in (clicks(500, seed=2), turned))
+    assert [(f.field, f.score, f.z) for f in one.fields] == [(f.field, f.score, f.z) for f in two.fields]
+    assert one.pairs == two.pairs and one.controls == two.controls
+
+
+def test_a_score_does_not_depend_on_the_fields_beside_it(log):
+    few = rank(log.select("ad", "place", "click"), label="click")
+    many = rank(log, label="click")
+    assert all(few[name].score == many[name].score and few[name].z == many[name].z for name in ("ad", "place"))
+
+
 def test_vectors_are_not_ranked_and_it_is_said(log):
     frame = log.select("ad", "click").with_columns(pl.Series("image", np.ones((ROWS, 3)).tolist()))
     schema = Schema(fields=(Categorical("ad"), Multimodal("image", dim=3)), label=Label("click"))
@@ -183,10 +217,53 @@ def test_the_command_ends_with_status_2_and_no_file_where_there_is_no_ranking(lo
         ([str(good), "--label", "clik"], "clik"),
         ([str(good), "--label", "click", "--top", "3"], "--top says what a plan keeps; add --plan FILE"),
         ([str(good), "--label", "click", "--score", "gini"], "gini"),
+        ([str(good), "--label", "click", "--json", "False"], "'False' is one argument too many"),
     ):
         assert main(["rank", *arguments, "--out", str(tmp_path / "out")]) == 2
         assert match in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_that_cannot_be_counted_are_named_with_their_file(log, tmp_path, capsys):
+    Schema(fields=(Categorical("ad"),), label=Label("click"), weight="worth").save(tmp_path / "weight.json")
+    Schema(fields=(Categorical("ad"),), label=Label("click"), time=Time("time")).save(tmp_path / "time.json")
+    worth = pl.when(pl.int_range(ROWS) == 6).then(0.0).otherwise(1.0)
+    late = pl.when(pl.int_range(ROWS) == 6).then(0).otherwise("time")
+    log.with_columns(worth=worth, time=late).write_csv(tmp_path / "log.csv")
+    for words, message in (
+        (
+            ["weight.json"],
+            "error: log.csv: row 7: the weight is 0; a row that counts has a weight above 0. Drop the row",
+        ),
+        (["time.json", "--score", "holdout"], "error: log.csv: row 7: its time is before that of row 6; "),
+    ):
+        at = tmp_path / words[0]
+        assert main(["rank", str(tmp_path / "log.csv"), "--schema", str(at), *words[1:], "--out", "none"]) == 2
+        told = capsys.readouterr()
+        assert told.err.startswith(message) and not told.out
+
+
+@pytest.mark.parametrize("score", METHODS)
+def test_few_rows_are_ranked_by_the_command_whatever_the_score(log, tmp_path, capsys, score):
+    log.head(900).select("ad", "place", "click").write_csv(tmp_path / "few.csv")
+    assert main(["rank", str(tmp_path / "few.csv"), "--label", "click", "--score", score]) == 0
+    told = capsys.readouterr().out
+    assert "note: 900 rows are few" in told
+    assert {line.split()[1] for line in told.splitlines() if line[:1].isdigit()} == {"ad", "place"}
+
+
+def test_a_label_may_be_named_as_it_likes_and_what_comes_next_says_how_rows_were_read(log, tmp_path, capsys):
+    """The package's summary breaks on a label with a hyphen."""
+    named = log.select("ad", "place", pl.col("click").alias("is-click, really"))
+    named.write_csv(tmp_path / "log.csv", include_header=False, separator="^")
+    names = "ad,place,is-click"
+    words = ["rank", str(tmp_path / "log.csv"), "--label", "is-click", "--columns", names, "--delimiter", "^"]
+    assert main([*words, "--plan", str(tmp_path / "plan.json"), "--top", "1"]) == 0
+    told = capsys.readouterr().err
+    (command,) = (line.removeprefix("next:  clicksmith ") for line in told.splitlines() if line.startswith("next:"))
+    assert (
+        main([*shlex.split(command), "--model", "lr", "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    )
 
 
 def test_a_label_alone_and_few_rows(log):

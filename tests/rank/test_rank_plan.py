@@ -78,6 +78,21 @@ def test_where_pairs_were_looked_at_a_copy_is_not_among_the_first():
     assert "good" in rank(frame, schema=schema, pairs=3).kept(top=2)
 
 
+def test_fields_that_say_something_only_together_stay_where_pairs_were_looked_at():
+    """Each of a pair of fields whose exclusive or decides says nothing alone."""
+    random = np.random.default_rng(0)
+    codes = random.integers(0, [2, 2, 50, 9, 7], (8_000, 5))
+    rate = 0.1 + 0.3 * (codes[:, 0] ^ codes[:, 1]) + 0.2 * (codes[:, 3] == 1)
+    frame = pl.DataFrame({f"f{i}": codes[:, i] for i in range(5)}).with_columns(click=random.random(8_000) < rate)
+    frame = frame.with_columns(pl.col("click").cast(int))
+    schema = Schema(fields=tuple(Categorical(f"f{i}") for i in range(5)), label=Label("click"))
+    alone, two = rank(frame, schema=schema), rank(frame, schema=schema, pairs=5)
+    for rule in ({}, {"min_z": 3.0}):
+        assert alone.kept(**rule) == ("f3",)
+        assert set(two.kept(**rule)) == {"f0", "f1", "f3"}
+    assert "f1" not in alone.kept(cumulative=0.9) and {"f0", "f1"} < set(two.kept(cumulative=0.9))
+
+
 def test_keeping_all_drops_nothing(ranked):
     assert dropped(ranked.plan(top=7)) == set()
 
@@ -100,7 +115,7 @@ def test_fit_under_a_plan_that_keeps_all_is_fit_and_one_that_drops_reads_less(ra
 @pytest.mark.parametrize(
     ("rule", "match"),
     [
-        ({"top": 0}, "top is 0; 7 fields were ranked"),
+        ({"top": 0}, "top is 0; 7 fields of the schema were ranked"),
         ({"top": 8}, "keep between 1 and 7"),
         ({"min_z": 1e6}, r"min_z=1e\+06 would drop every field: the surest is 'best' with z"),
         ({"cumulative": 1.5}, "cumulative is 1.5"),

@@ -1,5 +1,7 @@
 """`clicksmith search graphhash`: from a file to a Plan that `fit` takes, with no backbone and no test row."""
 
+import shlex
+
 import pytest
 
 from clicks import clicks
@@ -27,6 +29,16 @@ def test_the_command_writes_a_plan_that_fits(tmp_path, capsys):
     assert run.predictor().artifact.encoder.layout.rows["user"] == 8
 
 
+def test_what_comes_next_reads_the_rows_as_the_search_did(tmp_path, capsys):
+    ROWS.write_csv(tmp_path / "bare.csv", include_header=False, separator="^")
+    words = ["search", "graphhash", str(tmp_path / "bare.csv"), "--label", "click", "--columns", ",".join(ROWS.columns)]
+    words += ["--delimiter", "^", "--out", str(tmp_path / "plan.json"), "--search.left", "user", "--search.rows", "6"]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    (command,) = (line.removeprefix("next:  clicksmith ") for line in told.splitlines() if line.startswith("next:"))
+    assert main([*shlex.split(command), "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"]) == 0
+
+
 def test_called_again_it_reads_the_plan_back(tmp_path):
     def found(seed):
         return search("graphhash", ROWS, label="click", out=tmp_path / "plan.json", options=LEFT_RIGHT, seed=seed)
@@ -35,6 +47,15 @@ def test_called_again_it_reads_the_plan_back(tmp_path):
     assert found(0) == one
     with pytest.raises(UsageError, match="holds another search"):
         found(1)
+
+
+def test_a_search_that_failed_is_no_obstacle_to_the_mended_one(tmp_path):
+    out = tmp_path / "plan.json"
+    for wrong, message in (({"right": "add"}, "Did you mean 'ad'"), ({"rows": 900}, "no map is needed")):
+        with pytest.raises(UsageError, match=message):
+            search("graphhash", ROWS, label="click", out=out, options={**LEFT_RIGHT, **wrong})
+        assert not out.exists()
+    assert search("graphhash", ROWS, label="click", out=out, options=LEFT_RIGHT) == Plan.load(out)
 
 
 def test_rows_that_do_not_train_change_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """OptInter: planted pairs, whose rows move what, hashing under a budget, the Plan, what is refused."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +14,14 @@ from clicksmith.encode.layout import PADDING, ZERO
 from clicksmith.encode.store import Store
 from clicksmith.errors import DivergedError, UsageError
 from clicksmith.fields.pairs import RelaxedModule
+from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
 from clicksmith.models import model_spec
+from clicksmith.models.planned import spec_under
 from clicksmith.plan import Plan
+from clicksmith.plan.apply import apply_plan
+from clicksmith.plan.crossing import with_crosses
 from clicksmith.plan.parts import FoundBy, PairOp, Pairs
 from clicksmith.schema import Categorical, Label, Numeric, Schema
 from clicksmith.search.job import search
@@ -228,13 +233,88 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(relaxed.AlphaHook, "after_step", stops)
     with pytest.raises(KeyboardInterrupt):
         search("optinter", planted(3000), out=tmp_path / "again.json", **given)
+    with pytest.raises(UsageError, match=r"holds another search; it differs in options \(dim\)"):  # half of it is there
+        search("optinter", planted(3000), out=tmp_path / "again.json", **{**given, "options": {**options, "dim": 3}})
     again = search("optinter", planted(3000), out=tmp_path / "again.json", **given)
     assert again.digest == whole.digest
+
+
+def test_a_search_that_diverged_leaves_the_plan_before_it_and_is_no_obstacle_to_the_mended_one(tmp_path):
+    out = tmp_path / "plan.json"
+    given = {
+        "valid": planted(600, 1), "backbone": "dnn", "model_options": SMALL, "schema": SCHEMA, "out": out,
+        "options": {"epochs": 1, "candidates": 1},
+    }  # fmt: skip
+    with pytest.raises(DivergedError, match=r"not finite at step 1\. Use a lower learning rate"):
+        search("optinter", planted(1000), settings={**QUICK, "learning_rate": 1e30}, **given)
+    assert not out.exists()
+    good = search("optinter", planted(1000), settings=QUICK, **given)
+    with pytest.raises(UsageError, match="holds another search"):
+        search("optinter", planted(1000), settings={**QUICK, "learning_rate": 1e30}, **given)
+    assert Plan.load(out).digest == good.digest
+
+
+def test_every_weight_is_trained_in_the_search_those_of_norms_too(tmp_path, monkeypatch):
+    """The paper's code gives the weights of its norms to no optimiser."""
+    models = []
+    monkeypatch.setattr(relaxed, "new_model", lambda *given: models.append(new_model(*given)) or models[-1])
+    work = asked(tmp_path)
+    work = replace(work, spec=model_spec("dnn", **{**SMALL, "batch_norm": True}))
+    relaxed.searched(work, OptInter(epochs=1), method.pairs_of(work.layout), 0)
+    (model,) = models
+    begun = dict(new_model(model.spec, model.layout, 0).named_parameters())
+    assert any("norm" in type(module).__name__.lower() for module in model.modules())
+    still = [name for name, weight in model.named_parameters() if torch.equal(weight, begun[name])]
+    assert still == ["block.then.0.stack.layers.0.bias"]  # in front of a norm, which takes it off again
+
+
+def test_pairs_begin_in_the_refit_as_in_the_search(tmp_path):
+    work = asked(tmp_path)
+    found = method.run(work, OptInter(mode="random", std=0.7, drawn=(1, 1), candidates=1))
+    assert {pair.std for pair in found[0].pairs} == {0.7}
+    applied = with_crosses(apply_plan(Plan(parts=found), work.encoder), work.train)
+    model = new_model(spec_under(applied, work.spec), applied.encoder.layout, 0)
+    tables = [store.weight for store in row_stores(model)]
+    deviations = sorted(round(float(weight[2:].detach().std()), 1) for weight in tables)
+    assert deviations[-2:] == [0.7, 0.7] and deviations[0] < 0.3
+
+
+def test_a_pair_without_frequent_values_is_memorised_in_no_search_and_that_is_said(tmp_path, monkeypatch):
+    def all_memorise(model, *_, **__):
+        (module,) = (m for m in model.modules() if isinstance(m, RelaxedModule))
+        module.alpha.data[:, 0] = 9.0
+
+    monkeypatch.setattr(relaxed, "train", all_memorise)
+    work = asked(tmp_path)
+    ops = relaxed.searched(work, OptInter(min_count=12), method.pairs_of(work.layout), 0)
+    rare = "no pair of values of f2 x f3 occurs 12 times in training: it is not memorised"
+    assert ops["f2", "f3"] == "naive" and rare in work.progress.lines
+    assert ops["f4", "f5"] == "memorise"  # 400 pairs of values in 3,000 rows
+    assert sum(op == "naive" for op in ops.values()) == sum("not memorised" in line for line in work.progress.lines)
+
+
+def test_crosses_are_those_of_the_training_rows_whatever_is_validated_on(tmp_path):
+    part = Pairs(pairs=(PairOp(fields=("f0", "f1"), op="memorise", dim=3),), found_by=FoundBy(method="hand"))
+    found = []
+    for seed in (1, 2):
+        run = fit(
+            planted(2000), valid=planted(500, seed), model="dnn", options=SMALL, settings=QUICK, epochs=1,
+            schema=SCHEMA, plan=Plan(parts=(part,)), out=tmp_path / str(seed),
+        )  # fmt: skip
+        found.append(load(run.path).artifact.encoder)
+    assert found[0].digest == found[1].digest
+    ids = found[0].encode(planted(2000)).ids[:, :2]
+    met = Counter(map(tuple, ids.tolist()))
+    (cross,) = found[0].crosses
+    assert len(cross.counts) == sum(n >= 2 for n in met.values()) > 0
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
+        ({"held_out": 0.0}, "held_out is 0.0; give a share between 0 and 1"),
+        ({"alpha_rate": 1e39}, "alpha_rate is 1e\\+39; Adam steps by it, as in 0.03: give at most 100"),
+        ({"alpha_rate": float("nan")}, "alpha_rate is nan; it must be at least 0, and finite"),
         ({"held_out": 1.0}, "held_out is 1.0; give a share between 0 and 1"),
         ({"pairs": 0}, "pairs is 0; it must be at least 1"),
         ({"min_count": 0}, "min_count is 0; it must be at least 1"),

@@ -79,9 +79,16 @@ def test_no_search_works_under_pairs(tmp_path, method):
 @pytest.mark.parametrize(
     ("was", "now", "error", "says"),
     [
-        ('"memorise"', '"naive"', ArtifactError, r"'naive' - at `\$.parts\[0\].pairs\[0\].op`. Correct it there"),
+        (
+            '"memorise"',
+            '"naive"',
+            ArtifactError,
+            r"pairs\[0\].op`; known are memorise and .* a naive pair is not named",
+        ),
+        ('"exact"', '"hashed"', ArtifactError, r"'hashed' - at .*\.index`; known are exact and hash. Correct it there"),
         ('"memorise"', '"multiply"', ArtifactError, r"'multiply' - at `\$.parts\[0\].pairs\[0\].op`"),
         ('"f1"', '"f0"', UsageError, "the pair f0 x f0 is one field"),
+        ('"std": 0.1', '"std": -1', UsageError, "pair f0 x f1: std is -1.0; it is at least 0, and finite"),
         ('"dim": 3', '"dim": 0', UsageError, "pair f0 x f1: dim 0 and min_count 2 are from 1"),
         ('"exact"', '"hash"', UsageError, "pair f0 x f1: buckets are given with index='hash'"),
     ],

@@ -113,7 +113,7 @@ def merge(
     if len(plans) < 2 or out is None:
         missing = "--out FILE" if len(plans) > 1 else "a second PLAN"
         raise UsageError(f"{missing} is missing; see `clicksmith plan merge --help`.")
-    found = merged(*(Plan.load(path) for path in plans))
+    found = merged(*(Plan.load(path) for path in plans), names=plans)
     found.save(out)
     for line in found.summary():
         print(line)

@@ -70,7 +70,7 @@ class PairsModule(nn.Module):
     def __init__(self, part: Pairs, shape: FieldShape) -> None:
         super().__init__()
         self.dim = part.dim
-        self.order = _Order(shape, part.memorised, part.factorised, part.dim)
+        self.order = _Order(shape, part.memorised, part.factorised, part.dim, part.std)
         self.append = Append(part.to, part.dim, shape.dim)
 
     def forward(self, fields: Fields) -> Fields:
@@ -125,7 +125,7 @@ class RelaxedModule(nn.Module):
     def __init__(self, part: RelaxedPairs, shape: FieldShape) -> None:
         super().__init__()
         names = tuple("*".join(pair) for pair in part.pairs)
-        self.order = _Order(shape, names, part.pairs, part.dim)
+        self.order = _Order(shape, names, part.pairs, part.dim, part.std)
         self.append = Append(part.to, part.dim, shape.dim)
         self.gumbel = part.gumbel
         alpha = nn.init.xavier_normal_(torch.empty(len(part.pairs), len(OPS)))
@@ -160,11 +160,13 @@ class RelaxedModule(nn.Module):
 class _Order(nn.Module):
     """Where crosses and sides lie in their views: index vectors instead of a loop over pairs."""
 
-    def __init__(self, shape: FieldShape, crosses: Sequence[str], products: Sequence[Pair], dim: int) -> None:
+    def __init__(
+        self, shape: FieldShape, crosses: Sequence[str], products: Sequence[Pair], dim: int, std: float
+    ) -> None:
         super().__init__()
-        views = _views(crosses, products, dim, None)
+        views = _views(crosses, products, dim, std)
         found = {v.name: [f.name for f in shape.selected(v)] for v in views}
-        self.names = (f"crosses {dim}" if crosses else "", f"sides {dim}" if products else "")
+        self.names = (f"crosses {dim} {std:g}" if crosses else "", f"sides {dim} {std:g}" if products else "")
         where = found.get(self.names[0], [])
         at = [where.index(name) for name in crosses]
         self.register_buffer("at", None if at == list(range(len(at))) else torch.tensor(at), persistent=False)
@@ -213,14 +215,14 @@ class Append(nn.Module):
         return replace(fields, extra=flat if fields.extra is None else torch.cat([fields.extra, flat], 1))
 
 
-def _views(crosses: Sequence[str], products: Sequence[Pair], dim: int, std: float | None) -> tuple[View, ...]:
+def _views(crosses: Sequence[str], products: Sequence[Pair], dim: int, std: float) -> tuple[View, ...]:
     """Return what is looked up: every cross in a table of its own, and each side of a product, once."""
     views: list[View] = []
     if crosses:
-        views.append(View(f"crosses {dim}", dim, Select(names=tuple(crosses)), std=std, sole=True))
+        views.append(View(f"crosses {dim} {std:g}", dim, Select(names=tuple(crosses)), std=std, sole=True))
     if products:
         sides = tuple(dict.fromkeys(name for pair in products for name in pair))
-        views.append(View(f"sides {dim}", dim, Select(names=sides), std=std))
+        views.append(View(f"sides {dim} {std:g}", dim, Select(names=sides), std=std))
     return tuple(views)
 
 

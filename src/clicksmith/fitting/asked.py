@@ -72,7 +72,8 @@ def schema_for(train: Any, label: str | None, schema: AskedSchema | Schema | str
 def plan_for(plan: Plan | str | Path | Sequence[Plan | str | Path]) -> Plan:
     """Return one Plan, merged in order; files are read. Raises UsageError if two contradict each other."""
     given = [plan] if isinstance(plan, (Plan, str, Path)) else plan
-    return merge(*(one if isinstance(one, Plan) else Plan.load(one) for one in given))
+    plans = [one if isinstance(one, Plan) else Plan.load(one) for one in given]
+    return merge(*plans, names=["" if isinstance(one, Plan) else str(one) for one in given])
 
 
 def spec_for(model: str | ModelSpec, options: Mapping[str, Any] | None, schema: Schema) -> ModelSpec:

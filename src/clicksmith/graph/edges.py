@@ -100,9 +100,11 @@ def slot_of_field(layout: Layout, field: str) -> str:
     if field in ids:
         return ids[field]
     kinds = {c.name: "numeric" for c in layout.numeric} | {c.name: "a bag" for c in layout.bags}
-    kinds |= {c.name: "a vector" for c in layout.vectors}
+    kinds |= {c.name: "a vector" for c in layout.vectors} | {h.name: "a history" for h in layout.histories}
     if field in kinds:
-        raise UsageError(f"'{field}' is {kinds[field]}; a graph is made of fields with one id per row: {list(ids)}.")
+        raise UsageError(
+            f"'{field}' is {kinds[field]}; a graph is made of fields with one id per row: {', '.join(ids)}."
+        )
     raise UsageError(unknown(field, ids, "id field"))
 
 
@@ -148,7 +150,9 @@ def graph_of(store: Store, left: str, right: str | None, *, clicks: bool = True)
     edges = made.edges()
     if not len(edges):
         what = "no clicked row has" if clicks else "no row has"
-        raise DataError(f"there are no edges: {what} known ids of both '{left}' and {right or 'another field'}.")
+        both = f"'{left}' and {'another field' if right is None else repr(right)}"
+        more = ", or take rows without a click too: edges 'all'" if clicks else ""
+        raise DataError(f"there are no edges: {what} known ids of both {both}. Give rows in which they meet{more}.")
     return Graph(edges, (met[0], met[1]), (clicked[0], clicked[1]))
 
 

@@ -60,17 +60,16 @@ def _paired(applied: Applied, spec: ModelSpec) -> ModelSpec:
     columns = [c.name for c in applied.encoder.layout.ids]
     to = pairs_to(spec)
     transforms = list(spec.transforms)
-    for dim in sorted({pair.dim for pair in ops}):
-        mine = [
-            tuple(sorted(pair.fields, key=columns.index)) for pair in ops if pair.dim == dim and pair.op == "factorise"
-        ]
-        crosses = {"*".join(sorted(p.fields, key=columns.index)) for p in ops if p.dim == dim and p.op == "memorise"}
+    for dim, std in sorted({(pair.dim, pair.std) for pair in ops}):
+        alike = [pair for pair in ops if (pair.dim, pair.std) == (dim, std)]
+        mine = [tuple(sorted(pair.fields, key=columns.index)) for pair in alike if pair.op == "factorise"]
+        crosses = {"*".join(sorted(pair.fields, key=columns.index)) for pair in alike if pair.op == "memorise"}
         there = tuple(name for name in columns if name in crosses)
         if to == "fields" and (dim == spec.embed.dim or "vectors" not in reads_of(spec.interact)):
             there = ()  # they are fields like any other, and blocks without vectors read no other ones
         if there or mine:
             products = cast("tuple[tuple[str, str], ...]", tuple(mine))
-            transforms.append(Pairs(memorised=there, factorised=products, dim=dim, to=to))
+            transforms.append(Pairs(memorised=there, factorised=products, dim=dim, std=std, to=to))
     return msgspec.structs.replace(spec, transforms=tuple(transforms))
 
 

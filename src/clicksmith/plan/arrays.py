@@ -62,11 +62,7 @@ class Array:
 def array_of(plain: Any, folder: Path | None) -> Array:
     """Read what `Array.plain` wrote. Raises ArtifactError: its file is missing or damaged, or it is no array."""
     told = cast("dict[str, Any]", plain) if isinstance(plain, dict) else {}
-    where = (
-        f"'{folder / str(told['file'])}', an array of the Plan,"
-        if folder and "file" in told
-        else "an array of the Plan"
-    )
+    where = f"its array '{folder / str(told['file'])}'" if folder and "file" in told else "one of its arrays"
     kind, length = told.get("kind"), told.get("length")
     if kind not in _KINDS or not isinstance(length, int) or length < 0:
         raise ArtifactError(f"{where} is damaged: it has no kind and length. Write the Plan again.")
@@ -97,6 +93,6 @@ def _content(told: dict[str, Any], folder: Path | None, where: str) -> bytes:
         return (folder / name).read_bytes()
     except OSError as error:
         raise ArtifactError(
-            f"cannot read '{folder / name}', an array of the Plan: {error.strerror}. "
+            f"cannot read its array '{folder / name}': {error.strerror}. "
             "Copy the Plan together with its folder of arrays."
         ) from error

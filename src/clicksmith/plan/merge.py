@@ -1,6 +1,7 @@
 """Merging Plans: what several searches found, as one; a contradiction is an error that names both sides."""
 
-from itertools import combinations
+from collections.abc import Sequence
+from itertools import permutations
 
 import msgspec
 
@@ -9,24 +10,30 @@ from clicksmith.plan.parts import ORDER, AnyPart, Columns, IdMaps, KeptFeatures,
 from clicksmith.plan.plan import Plan
 
 
-def merge(*plans: Plan) -> Plan:
+def merge(*plans: Plan, names: Sequence[str] = ()) -> Plan:
     """Return one Plan with the parts of all, those of earlier ones first.
 
     Parts that were found side by side (on one numbering of every vocabulary) come in one order however the Plans are
     given; a part that was found under another one must follow it. What is kept is what all keep; what one says of the
     ids of a field that another drops falls away.
 
+    names: of the Plans, as their files, which errors say
+
     Raises UsageError naming both parts: two give one vocabulary its columns or its map, a pair two operations, or one
     drops a field of which the other makes a pair.
     """
-    parts: list[AnyPart] = []
-    for plan in plans:
-        parts += [part for part in plan.parts if not any(_same(part, other) for other in parts)]
-    dropped = {name for part in parts if isinstance(part, KeptFields) for name in part.drop}
-    parts = [part for whole in parts if (part := _without(whole, dropped)) is not None]
-    for one, two in combinations(parts, 2):
-        _check(one, two)
-        _check(two, one)
+    named: list[tuple[AnyPart, str]] = []
+    for plan, name in zip(plans, names or [""] * len(plans), strict=True):
+        named += [(part, name) for part in plan.parts if not any(_same(part, other) for other, _ in named)]
+    dropped = {name for part, _ in named if isinstance(part, KeptFields) for name in part.drop}
+    named = [(part, name) for whole, name in named if (part := _without(whole, dropped)) is not None]
+    for (one, first), (two, second) in permutations(named, 2):
+        try:
+            _check(one, two)
+        except UsageError as error:
+            both = f"'{first}' and '{second}': " if first and second and first != second else ""
+            raise UsageError(f"{both}{error}") from None
+    parts = [part for part, _ in named]
     known: dict[str, set[str]] = {}
     for part in parts:
         for slot, numbering in part.numbering.items():

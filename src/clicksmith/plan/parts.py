@@ -225,6 +225,8 @@ class PairOp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Rows of a hashed index."""
     seed: int = 0
     """Of the hash."""
+    std: float = 0.1
+    """Deviation of the vectors' first weights: as in the search, for other ones rate a product otherwise."""
 
 
 class Pairs(Part, frozen=True, tag="pairs"):
@@ -234,6 +236,8 @@ class Pairs(Part, frozen=True, tag="pairs"):
 
     def lines(self) -> list[str]:
         """Say what each pair does."""
+        if not self.pairs:
+            return ["every pair of fields is naive: nothing is added to the backbone"]
         return [f"pair {' x '.join(pair.fields)}: {pair.op}, {pair.dim} columns" for pair in self.pairs]
 
     def check(self) -> None:
@@ -247,6 +251,8 @@ class Pairs(Part, frozen=True, tag="pairs"):
             seen.add(both)
             if pair.dim < 1 or pair.min_count < 1:
                 raise UsageError(f"{self.name}, pair {told}: dim {pair.dim} and min_count {pair.min_count} are from 1.")
+            if not 0 <= pair.std < math.inf:
+                raise UsageError(f"{self.name}, pair {told}: std is {pair.std}; it is at least 0, and finite.")
             if (pair.index == "hash") != (pair.buckets is not None) or (pair.buckets or 1) < 1:
                 raise UsageError(f"{self.name}, pair {told}: buckets are given with index='hash', and only then.")
 

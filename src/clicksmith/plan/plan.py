@@ -14,6 +14,13 @@ from clicksmith.plan.arrays import Array, array_of
 from clicksmith.plan.parts import AnyPart, IdMaps
 
 VERSION = 1
+CHOICES = {
+    "kind": "; known are fields, maps, features, columns, pairs",
+    "op": "; known are memorise and factorise, and a naive pair is not named",
+    "index": "; known are exact and hash",
+    "dropped_to": "; known are zero and unseen",
+}
+"""What a text of a Plan may be, by its name."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,10 +94,13 @@ def plan_of(plain: Any, folder: Path | None, where: str = "the Plan") -> Plan:
     except msgspec.ValidationError as error:
         own = error.__cause__
         if isinstance(own, ArtifactError):
-            raise own from None
+            raise ArtifactError(f"{where}: {own}") from None
         if isinstance(own, ClicksmithError):
             raise UsageError(f"{where}: {own}") from None
-        raise ArtifactError(f"{where} does not fit: {error}. Correct it there, or write the Plan again.") from error
+        known = next((said for end, said in CHOICES.items() if str(error).endswith(f".{end}`")), "")
+        raise ArtifactError(
+            f"{where} does not fit: {error}{known}. Correct it there, or write the Plan again."
+        ) from error
 
 
 def _digest_of(value: Any) -> str:

@@ -57,7 +57,9 @@ class Renumbering:
         if self.maps[at] != self.mapped or self.double is not None:
             raise UsageError(f"{part.name} maps the ids of '{self.name}', which another part has mapped already.")
         if len(one.ids) != size:
-            raise UsageError(f"{part.name}: its map of '{self.name}' has {len(one.ids):,} ids, there are {size:,}.")
+            raise UsageError(
+                f"{part.name}: its map of '{self.name}' has {len(one.ids):,} ids, there are {size:,}; search again."
+            )
         if one.second is not None:
             self.double, self.doubled = one, at
             return
@@ -71,7 +73,9 @@ class Renumbering:
         ids = self.tables[at]
         size = int(ids.max(initial=1)) + 1
         if len(kept) != size:
-            raise UsageError(f"{part.name}: its mask of '{self.name}' has {len(kept):,} ids, there are {size:,}.")
+            raise UsageError(
+                f"{part.name}: its mask of '{self.name}' has {len(kept):,} ids, there are {size:,}; search again."
+            )
         drop: NDArray[np.bool_] = np.logical_not(kept.values[np.maximum(ids, 0)]) & (ids >= FIRST)
         zero = LEFT_OUT if part.drop_from_history else ZERO
         where = zero if part.dropped_to == "zero" else UNSEEN

@@ -80,18 +80,22 @@ def rank(
                 wanted.schema, wanted.source, cache, root=wanted.root, progress=progress, noted=noted
             )
             encoder, store = cached.encoder, cached.store
-        found = rank_store(
-            store,
-            encoder,
-            label=wanted.label,
-            whole=wanted.whole,
-            valid=None if valid is None else encoder.encode_to(valid, Path(folder) / "valid", labels=False),
-            score=score,
-            pairs=pairs,
-            rotations=rotations,
-            holdout=holdout,
-            seed=seed,
-        )
+        later = None if valid is None else encoder.encode_to(valid, Path(folder) / "valid", labels=False)
+        try:
+            found = rank_store(
+                store,
+                encoder,
+                label=wanted.label,
+                whole=wanted.whole,
+                valid=later,
+                score=score,
+                pairs=pairs,
+                rotations=rotations,
+                holdout=holdout,
+                seed=seed,
+            )
+        except DataError as error:
+            raise DataError(f"{wanted.source.name}: {error}") from error
     fields = tuple(_outside(f, wanted.outside) for f in found.fields)
     for field in fields:
         if wanted.given is not None and field.coverage <= 0:

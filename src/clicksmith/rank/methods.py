@@ -122,8 +122,8 @@ def holdout(given: Evidence) -> dict[str, float]:
     if times is not None and np.any(np.diff(times) < 0):
         row = int(np.flatnonzero(np.diff(times) < 0)[0]) + 2
         raise DataError(
-            f"row {row} is earlier than the row before it; `holdout` learns on the first rows and measures on the "
-            "last. Sort the rows by time."
+            f"row {row}: its time is before that of row {row - 1}; `holdout` learns on the first rows and measures on "
+            "the last. Sort the rows by time."
         )
     cut = int(given.store.rows * (1 - given.holdout))
     before = count(given.store, given.views, label=given.label, stop=cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import UNSEEN
 from clicksmith.encode.store import Store
 from clicksmith.encode.texts import Packed
-from clicksmith.rank.counts import Counts, checked
+from clicksmith.encode.vocabulary import FIRST
+from clicksmith.rank.counts import Counts, Vector, checked
 from clicksmith.rank.mutual import NullOfLabel, mutual_information
 from clicksmith.rank.pairs import joined
 from clicksmith.rank.ranking import Drift
@@ -50,6 +52,7 @@ class Vocabularies:
         slots |= {h.columns[0].name: h.columns[0].slot for h in layout.histories}
         known = {} if encoder is None else encoder.fitted.vocabularies
         self._values = {name: known[slot].values for name, slot in slots.items() if slot in known}
+        self._buckets = {name: known[slot].keep.buckets for name, slot in slots.items() if slot in known}
 
     def text(self, field: str, id_: int) -> str | None:
         """Return the value of an id; None where it is not known, as with hashed values."""
@@ -57,6 +60,10 @@ class Vocabularies:
         if values is None or not 2 <= id_ < len(values) + 2:
             return None
         return _text(values, id_ - 2)
+
+    def buckets(self, field: str) -> int | None:
+        """Return how many buckets a field's values are hashed into, if they are."""
+        return self._buckets.get(field)
 
 
 def _text(values: Packed, number: int) -> str:
@@ -68,7 +75,8 @@ def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | Non
     """Return what the counts of one field tell besides its score."""
     view = found.view
     rows = counts.by[view.key][0]
-    total, there = counts.total, int((rows > 0).sum())
+    total = counts.total
+    there, singles = _distinct(rows, texts.buckets(view.field) if view.kind == "values" else None, counts.rows)
     covered = 1.0
     if view.kind in ("values", "bins"):
         covered -= float(sum(rows[code] for code in view.empty if code < len(rows))) / total
@@ -79,7 +87,6 @@ def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | Non
             text = texts.text(view.field, id_)
             if text is not None and rows[id_] > 0 and len(top) < SHOWN:
                 top.append((text, float(rows[id_]) / total))
-    singles = float((rows == 1).sum()) / max(1, there)
     flags: list[str] = []
     if there <= 1:
         flags.append("one value in all rows")
@@ -94,6 +101,20 @@ def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | Non
     if copy_of is not None:
         flags.append(f"says the same as '{copy_of}', value by value")
     return Quality(there, covered, singles, tuple(top), tuple(flags))
+
+
+def _distinct(rows: Vector, buckets: int | None, most: int) -> tuple[int, float]:
+    """Return how many values there are, and the share of them that one row has.
+
+    Hashed values share buckets, so that both are estimated: by linear counting (Whang et al., 1990), and by the chance
+    that a value's bucket holds no other one.
+    """
+    there, singles = int((rows > 0).sum()), float((rows == 1).sum())
+    if buckets is None:
+        return there, singles / max(1, there)
+    free = 1 - int((rows[FIRST:] > 0).sum()) / buckets
+    distinct = most if free <= 0 else min(most, round(-buckets * math.log(free)) + int((rows[:FIRST] > 0).sum()))
+    return distinct, 0.0 if free <= 0 else min(1.0, singles / free / max(1, distinct))
 
 
 def copies(store: Store, seen: Mapping[str, Sequence[Seen]], seed: int) -> dict[str, str]:

@@ -17,6 +17,7 @@ from clicksmith.plan.apply import users_of_fields
 from clicksmith.plan.parts import FoundBy, KeptFields
 from clicksmith.plan.plan import Plan
 from clicksmith.rank.pairs import PairScore
+from clicksmith.rank.scored import chosen_from
 from clicksmith.rank.views import Kind
 from clicksmith.schema.schema import Schema
 
@@ -46,7 +47,7 @@ class FieldScore(msgspec.Struct, frozen=True, kw_only=True):
     view: Kind
     views: dict[str, float]
     values: int
-    """Distinct values; of a field in bins, the bins."""
+    """Distinct values; of a field in bins, the bins. About as many, of a column whose values nearly never repeat."""
     coverage: float
     """Share of rows in which it is not empty."""
     unseen: float | None = None
@@ -135,6 +136,12 @@ class Ranking:
         write_bytes(Path(path), msgspec.json.format(msgspec.json.encode(self.pairs), indent=1) + b"\n")
 
     @property
+    def _sure(self) -> tuple[tuple[str, str], ...]:
+        """The pairs whose synergy is not chance, however many were looked at."""
+        found = (p for p in self.pairs if p.synergy > 0 and chosen_from(p.z, len(self.pairs)) > SURE)
+        return tuple(pair.fields for pair in found)
+
+    @property
     def _after(self) -> tuple[str, ...]:
         """The fields that 3MR did not order, best first."""
         return tuple(f.field for f in self.fields if f.field not in self.order)
@@ -155,7 +162,9 @@ class Ranking:
         fields = [f for f in self.fields if f.field in self.schema.field_names]
         if rule == "top":
             if not 1 <= value <= len(fields):
-                raise UsageError(f"top is {value}; {len(fields)} fields were ranked, keep between 1 and {len(fields)}.")
+                raise UsageError(
+                    f"top is {value}; {len(fields)} fields of the schema were ranked, keep between 1 and {len(fields)}."
+                )
             kept = [name for name in (*self.order, *self._after) if name in self.schema.field_names][: int(value)]
         elif rule == "min_z":
             kept = [f.field for f in fields if f.z >= value]
@@ -163,6 +172,9 @@ class Ranking:
             kept = [f.field for f in fields if f.q <= value and f.information > 0]
         else:
             kept = _cumulative(fields, value)
+        if rule != "top":
+            together = {name for pair in self._sure for name in pair} - set(kept)
+            kept += [f.field for f in fields if f.field in together]
         if not kept:
             best = max(fields, key=lambda f: f.z)
             raise UsageError(
@@ -187,6 +199,9 @@ class Ranking:
             min_z: keep those with this deviate or more.
             cumulative: keep the first that hold this share of the information of all (0.99).
             fdr: keep as many as have this share of noise at most; this is the rule, at 0.05, if nothing is given.
+
+        Where pairs were looked at, the fields of a pair that surely says more than both stay under the last three
+        rules, whatever they say alone.
 
         Behaviour sequences, and the fields that they aim at, that lend their vocabulary, that join a side table, or
         that group, divide, weigh or date the rows, are kept whatever their rank.

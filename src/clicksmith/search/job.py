@@ -1,5 +1,6 @@
 """`search`: raw rows, a method and a backbone to a Plan. No test rows are opened."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,8 @@ def search(
     with locked(folder):
         if path.exists() and not (folder / "search.json").exists():
             raise UsageError(f"'{path}' is there already, and of no search that is known here; choose another --out.")
+        if not path.exists() and not any(folder.glob("*/checkpoint*")):
+            _clear(folder)  # a search that failed before it trained is no obstacle to the mended one
         if entered(folder / "search.json", record) and path.exists():
             told.said(f"'{path}' is there already, nothing was searched; remove it to search again.")
             return Plan.load(path)
@@ -152,6 +155,15 @@ def search(
         found = Plan(parts=chosen.run(work, wanted))
         found.save(path)
     return found
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier search left, encoded rows and the lock excepted."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name != "encoded":
+            shutil.rmtree(entry)
+        elif entry.is_file() and entry.name != ".lock":
+            entry.unlink()
 
 
 def start_of(out: Path) -> Path:

@@ -124,7 +124,7 @@ def part_of(asked: Asked, options: OptInter, ops: Ops, **scores: float) -> Pairs
         pairs=tuple(
             PairOp(
                 fields=pair, op="memorise" if op == "memorise" else "factorise", dim=options.dim,
-                min_count=options.min_count,
+                min_count=options.min_count, std=options.std,
             )
             for pair, op in ops.items() if op != "naive"
         ),

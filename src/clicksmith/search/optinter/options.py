@@ -54,5 +54,7 @@ class OptInter(Options, frozen=True):
             raise UsageError(
                 f"drawn is {self.drawn} and the mode {self.mode}; give two numbers from 0, and mode=random."
             )
+        if self.alpha_rate > 100:
+            raise UsageError(f"alpha_rate is {self.alpha_rate:g}; Adam steps by it, as in 0.03: give at most 100.")
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out is {self.held_out}; give a share between 0 and 1, as in 0.2.")

@@ -70,8 +70,17 @@ class AlphaHook(Hook):
 
 
 def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int) -> dict[Pair, str]:
-    """Return the operation of each pair: the largest architecture weight of the best epoch."""
+    """Return the operation of each pair: the largest architecture weight of the best epoch.
+
+    A pair without a value that training met often enough has nothing to memorise: it is naive then, and that is said.
+    """
     crosses = hashed(asked.train, options, pairs, seed)
+    rare = {cross.of.fields for cross in crosses if not len(cross.counts)}
+    for pair in sorted(rare):
+        told = " x ".join(pair)
+        asked.progress.said(
+            f"no pair of values of {told} occurs {options.min_count} times in training: it is not memorised"
+        )
     for line in crowded(crosses, asked.train):
         asked.progress.said(line)
     part = RelaxedPairs(pairs=pairs, dim=options.dim, std=options.std, to=pairs_to(asked.spec), gumbel=options.gumbel)
@@ -92,7 +101,8 @@ def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int
     alpha = module.alpha.detach().cpu()
     if not bool(alpha.isfinite().all()):
         raise DivergedError("an architecture weight is not finite. Use a lower learning rate.")
-    return {pair: OPS[int(i)] for pair, i in zip(pairs, alpha.argmax(1), strict=True)}
+    ops = {pair: OPS[int(i)] for pair, i in zip(pairs, alpha.argmax(1), strict=True)}
+    return {pair: "naive" if op == "memorise" and pair in rare else op for pair, op in ops.items()}
 
 
 def hashed(store: Store, options: OptInter, pairs: tuple[Pair, ...], seed: int) -> tuple[Cross, ...]:
