@@ -102,7 +102,7 @@ def test_noise_is_pruned_before_what_is_useful_and_another_backbone_is_refitted(
     plan = search(
         "optembed", rows, valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="dnn",
         model_options={"dim": 8, "units": (16,), "dropout": 0.0}, settings=asked | {"epochs": 8},
-        options={"max_ratio": 0.5, "generations": 2, "widths": (2, 4, 8), "threshold_rate": 0.05},
+        options={"max_ratio": 0.5, "generations": 2, "widths": (2, 4, 8), "alpha": 0.1, "threshold_rate": 0.05},
     )  # fmt: skip
     features = next(part for part in plan.parts if isinstance(part, KeptFeatures))
     run = fit(

@@ -116,7 +116,7 @@ def test_the_rows_that_end_the_training_and_those_that_choose_are_two_halves_of_
 
 def test_a_plan_survives_its_file_and_what_deepfm_found_trains_dcn(tmp_path):
     rows, valid = planted(3000), planted(600, 1)
-    options = {"max_ratio": 0.4, "generations": 2, "threshold_rate": 0.1}
+    options = {"max_ratio": 0.4, "generations": 2, "alpha": 0.1, "threshold_rate": 0.1}
     plan = search("optembed", rows, valid=valid, schema=SCHEMA, backbone="deepfm", settings=FAST, options=options,
                   model_options={"dim": 4, "units": (8,)}, out=tmp_path / "plan.json")  # fmt: skip
     again = search("optembed", rows, valid=valid, schema=SCHEMA, backbone="deepfm", settings=FAST, options=options,

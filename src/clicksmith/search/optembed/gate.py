@@ -35,9 +35,9 @@ class Thresholds(IdGate, frozen=True):
 
     mode: Literal["field", "feature"] = "field"
     """A threshold per vocabulary, or per id."""
-    rate: float = 0.01
+    rate: float = 1.0
     """Learning rate of the thresholds."""
-    alpha: float = 0.1
+    alpha: float = 5e-4
     """Weight of the regulariser, which raises thresholds."""
     initial: float = 0.0
     """Thresholds at the start."""

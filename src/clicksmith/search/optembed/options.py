@@ -11,10 +11,10 @@ class OptEmbed(Options, frozen=True):
 
     mode: Literal["field", "feature"] = "field"
     """A threshold per vocabulary, or per id."""
-    threshold_rate: float = 0.01
-    """Learning rate of the thresholds (plain SGD)."""
-    alpha: float = 0.1
-    """Weight of exp(-threshold) in the loss: thresholds rise to about ln(1 + alpha threshold_rate steps)."""
+    threshold_rate: float = 1.0
+    """Learning rate of the thresholds (plain SGD); the paper's 1e-4 hardly moves them in short trainings."""
+    alpha: float = 5e-4
+    """Weight of exp(-threshold) in the loss: about the log-loss that a vocabulary must save to stay."""
     evidence: float = 0.0
     """An id seen n times counts n / (n + evidence) of its size; 0 is the paper's, above it rare ids go first."""
 
