@@ -11,7 +11,7 @@ import pytest
 from clicks import clicks
 from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
-from clicksmith.errors import UsageError
+from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.split import parts_of
 from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, Plan
@@ -64,6 +64,9 @@ def test_the_model_is_small_and_scores_raw_rows(plan, encoder, tmp_path):
     whole = fit(ROWS, out=tmp_path / "whole", **QUICK)
     artifact = load_artifact(run.path)
     assert artifact.plan == plan and run.record.plan == plan.digest
+    assert Plan.load(run.path) == Plan.load(run.path / "model") == plan
+    with pytest.raises(ArtifactError, match=r"the folder '.*whole' holds no Plan: name the JSON file of one, or a run"):
+        Plan.load(whole.path)
     layout, users = artifact.encoder.layout, encoder.layout.rows["user"]
     assert layout.rows == {"user": 2 + (users - 2) // 2, "ad": 7}
     kept = 2 + (users - 2) // 2

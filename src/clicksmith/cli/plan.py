@@ -30,6 +30,7 @@ SHOW = """Print what a Plan says, and draw it. Of several Plans also print how f
 examples:
   clicksmith plan show plan.json
   clicksmith plan show plan.json --html plan.html
+  clicksmith plan show RUN_DIR                             under which a model was built
   clicksmith plan show seed0.json seed1.json seed2.json"""
 
 MERGE = """Write several Plans as one. Two that contradict each other are refused, and both are named.
@@ -56,7 +57,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def show(
-    plans: Annotated[tuple[str, ...], Positional, option("PLANS", "JSON files of searches", default="required")],
+    plans: Annotated[
+        tuple[str, ...], Positional, option("PLANS", "JSON files of searches, or runs", default="required")
+    ],
     /,
     *,
     html: Annotated[str | None, option("FILE", "also write a page with pictures; for one Plan")] = None,

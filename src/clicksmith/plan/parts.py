@@ -92,11 +92,17 @@ class KeptFeatures(Part, frozen=True, tag="features"):
     def lines(self) -> list[str]:
         """Say how many features stay."""
         found: list[str] = []
+        stay = known = 0
         for slot, kept in self.slots.items():
             count, total = int(kept.values.sum()) - FIRST, len(kept) - FIRST
+            stay, known = stay + count, known + total
             found.append(
                 f"{slot}: {count:,} of {total:,} features kept ({count / max(1, total):.1%}); others {self.dropped_to}"
                 f"{', left out of histories' if self.drop_from_history else ''}"
+            )
+        if len(self.slots) > 1:
+            found.append(
+                f"in these {len(self.slots)}: {stay:,} of {known:,} features kept ({stay / max(1, known):.1%})"
             )
         return found
 

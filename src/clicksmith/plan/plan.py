@@ -64,8 +64,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @staticmethod
     def load(path: str | Path) -> Plan:
-        """Read a Plan. Raises ArtifactError: it is damaged, newer, or a file of its arrays is missing or altered."""
-        path = Path(path)
+        """Read a Plan: its JSON file, or the folder of a run or model that was made under it.
+
+        Raises ArtifactError: it is damaged, newer, or a file of its arrays is missing or altered; a folder has none.
+        """
+        path = _file_of(Path(path))
         try:
             plain: Any = msgspec.json.decode(path.read_bytes())
         except OSError as error:
@@ -80,6 +83,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 "Upgrade clicksmith."
             )
         return plan_of(plain, arrays_of(path), f"the Plan '{path}'")
+
+
+def _file_of(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    for file in (path / "plan.json", path / "model" / "plan.json"):
+        if file.is_file():
+            return file
+    raise ArtifactError(
+        f"the folder '{path}' holds no Plan: name the JSON file of one, or a run that was made under one."
+    )
 
 
 def arrays_of(path: Path) -> Path:
