@@ -169,3 +169,29 @@ def test_what_cannot_be_clustered_is_refused(monkeypatch):
         UsageError, match=r"needs scikit-network, which is not installed: pip install 'clicksmith\[graph\]'"
     ):
         cluster(edges)
+
+
+@pytest.mark.parametrize("g", [1.0, 5.0])
+def test_modularity_is_networkxs_of_the_graph_with_all_edges_from_left_to_right(g):
+    """Directed modularity takes what goes out of one node and into the other: Barber's null model."""
+    nx = pytest.importorskip("networkx")  # comes with torch
+    edges, rng = random_edges(4), np.random.default_rng(4)
+    labels = rng.integers(0, 3, 9).astype(np.int32)
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(9))
+    for u, i, weight in zip(edges.left.tolist(), edges.right.tolist(), edges.weight.tolist(), strict=True):
+        graph.add_edge(u, 5 + i, weight=weight)
+    groups = [set(np.flatnonzero(labels == label).tolist()) for label in range(3)]
+    theirs = nx.community.modularity(graph, groups, resolution=g)
+    assert modularity(edges, labels[:5], labels[5:], g) == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("resolution", "least"), [(1.0, 0.65), (100.0, 0.75)])
+def test_communities_of_a_million_edges_are_found(resolution, least):
+    left, right, communities, pairs = 200_000, 50_000, 500, 1_040_000
+    blocks = planted_blocks(left, right, communities, pairs, seed=0)
+    edges = Edges.of(blocks.left, blocks.right, np.ones(pairs), (left, right))
+    found = agreement(blocks, cluster(edges, resolution=resolution))
+    print(f"resolution {resolution:g}: agreement {found:.3f}")
+    assert found >= least

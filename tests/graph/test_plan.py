@@ -144,6 +144,21 @@ def test_shared_communities_beat_shared_rows_by_chance(encoded, auc):
     assert graph > chance + 0.1
 
 
+def test_a_graph_whose_edges_were_shuffled_is_worth_no_more_than_chance(encoded, auc, tmp_path):
+    """Users and items keep their clicks; who met whom is drawn anew. The numbering stays, so that fit takes the map."""
+    random = np.random.default_rng(0)
+    order = np.arange(TRAIN.height)
+    for click in (0, 1):
+        rows = np.flatnonzero(TRAIN["click"].to_numpy() == click)
+        order[rows] = random.permutation(rows)
+    shuffled = Encoder.fit_encode(SCHEMA, TRAIN.with_columns(item=TRAIN["item"][order]), tmp_path / "rows")
+    nothing, _ = auc("shuffled", plan_of(shuffled, rows=40))
+    graph, _ = auc("graph of 40", plan_of(encoded, rows=40))
+    chance = np.mean([auc(f"chance {s}", plan_of(encoded, kind="random", rows=40, seed=s))[0] for s in range(2)])
+    assert nothing - chance < 0.25 * (graph - chance), (nothing, chance, graph)
+    assert graph > chance + 0.1
+
+
 @pytest.mark.parametrize("kind", ["hybrid", "double_graph"])
 def test_raw_rows_are_scored_as_training_saw_them(encoded, auc, kind):
     plan = plan_of(encoded, kind=kind, rows=70)

@@ -2,8 +2,10 @@
 
 import shlex
 
+import polars as pl
 import pytest
 
+from clicks import SCHEMA as TOML
 from clicks import clicks
 from clicksmith.cli.main import main
 from clicksmith.errors import UsageError
@@ -80,6 +82,30 @@ def test_rows_that_do_not_train_change_nothing(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         search("graphhash", ROWS, label="click", out=tmp_path / "plan.json", options=options)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        ({}, [], "left is missing: name the id field whose ids are to share rows: --search.left user_id."),
+        ({}, ["--search.left", "user", "--search.right", "user"], "'user' are the same ids; name two different"),
+        ({}, ["--search.left", "seen_ads"], "'seen_ads' is a history; a graph is made of fields with one id per row"),
+        ({}, ["--search.left", "price"], "'price' is numeric; a graph is made of fields with one id per row: user, ad"),
+        ({"user": pl.lit("u1")}, ["--search.left", "user"], "'user' has 1 id in the training rows; nothing can be"),
+        ({}, ["--search.left", "user", "--search.rows", "1"], "--search.rows 1: rows is 1.0; give a share of the ids"),
+        ({}, ["--search.left", "user", "--search.rows", "40"], "field 'user': a map to 40 rows for 40 ids: with as"),
+        ({}, ["--search.left", "user", "--search.resolution", "-1"], "the resolution is -1.0; it must be above 0"),
+        ({}, ["--search.left", "user", "--search.rows", "nan"], "--search.rows got 'nan', which is not FLOAT|none"),
+    ],
+)  # fmt: skip
+def test_the_command_names_what_is_wrong_in_one_line(tmp_path, capsys, change, words, message):
+    ROWS.with_columns(**change).write_csv(tmp_path / "train.csv")
+    (tmp_path / "schema.toml").write_text(TOML)
+    asked = ["search", "graphhash", str(tmp_path / "train.csv"), "--schema", str(tmp_path / "schema.toml"), "--quiet"]
+    assert main([*asked, "--out", str(tmp_path / "plan.json"), *words]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.count("\n") == 1 and message in told
+    assert not (tmp_path / "plan.json").exists()
 
 
 def test_nothing_that_trains_is_searched_over_sums_of_two_rows(tmp_path):
