@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clicks import clicks
+from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import UsageError
 from clicksmith.fitting.job import fit
@@ -55,3 +56,40 @@ def test_a_warm_start_chooses_nothing_and_gives_weights(tmp_path):
     run = fit(ROWS, valid=VALID, schema=SCHEMA, model="fm", options={"dim": 4}, start=start_of(out), epochs=1,
               out=tmp_path / "run")  # fmt: skip
     assert run.record.start and not run.record.plan
+
+
+def values_of(plan: Plan) -> int:
+    """Return how many features or, of columns, values a Plan keeps."""
+    if not plan.parts or isinstance(plan.parts[0], KeptFeatures):
+        return sum(int(mask.sum()) for mask in kept_of(plan).values()) if plan.parts else 0
+    return sum(len(b.columns) * (b.last - b.first) for blocks in plan.parts[0].slots.values() for b in blocks)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "wanted"),
+    [
+        ("optfs", "--search.epochs 4 --search.penalty 1e-3 --search.gate-rate .02 --search.rewind 2",
+         ["frequent", "random", "warm"]),
+        ("dnis", "--search.epochs 2 --search.blocks .3,.7 --search.share .4",
+         ["columns_size", "columns_random", "warm"]),
+    ],
+)  # fmt: skip
+def test_a_search_ends_with_the_commands_of_controls_of_its_size(
+    method, options, wanted, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("t.csv", ROWS), ("v.csv", VALID)):
+        rows.select("user", "ad", "click").write_csv(name)
+    asked = "t.csv --valid v.csv --label click --backbone fm --model.dim 4 --epochs 1 --train.batch-size 50 --quiet"
+    assert main(f"search {method} {asked} {options} --out found.json".split()) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("control: clicksmith ")]
+    assert [line.split()[3] for line in lines] == wanted
+    assert "--search.epochs=2" in lines[2]
+    for line in lines:
+        assert main([*line.split()[2:], "--quiet"]) == 0
+    found, first, second, none = (values_of(Plan.load(f"{name}.json")) for name in ("found", *wanted))
+    assert none == 0
+    if method == "optfs":
+        assert first == second == found and 0 < found < 65
+    else:
+        assert all(0.5 * 65 * 4 <= size <= 0.6 * 65 * 4 for size in (found, first, second))

@@ -175,7 +175,7 @@ def option_lines(
     for name, parameter in inspect.signature(function).parameters.items():
         if name in but:
             continue
-        default = "" if parameter.default is inspect.Parameter.empty else f"(default: {_short(parameter.default)})"
+        default = "" if parameter.default is inspect.Parameter.empty else f"(default: {shown(parameter.default)})"
         default = "(by data size)" if name in by_size else default
         lines.append(f"  {flag}{name.replace('_', '-'):<22} {type_name(hints[name]):<14} {default}".rstrip())
         lines += _indented(told.get(name, ""))
@@ -286,7 +286,8 @@ def _value(text: str, hint: Any, flag: str) -> Any:
     raise UsageError(f"{flag} got '{text}', which is not {type_name(hint)}.")
 
 
-def _short(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as an option is written."""
     if isinstance(value, tuple) and not any(hasattr(item, "__struct_fields__") for item in value):
         return ",".join(str(item) for item in value) or "none"
     return "none" if value is None else str(value)

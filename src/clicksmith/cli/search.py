@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import blaming, flags, option_lines, options_of, take_dotted, training_options
+from clicksmith.cli.options import blaming, flags, option_lines, options_of, shown, take_dotted, training_options
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -99,7 +99,7 @@ def search(
         )
     for line in found.summary():
         print(line)
-    words = [*train, "--model", backbone or DEFAULT_MODEL]
+    words: list[str] = []
     for prefix, texts in (("model", model), ("train", settings)):
         words += [f"--{prefix}.{name.replace('_', '-')}={text}" for name, text in texts.items()]
     words += flags(
@@ -110,7 +110,13 @@ def search(
     if start.exists():
         note(f"\nstart: {start}   begin with the weights the search left: add --start {shlex.quote(str(start))}")
     note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
-    note(f"next:  clicksmith fit {shlex.join(words)} --plan {shlex.join([*plan, out])}")
+    named = backbone or DEFAULT_MODEL
+    note(f"next:  clicksmith fit {shlex.join([*train, '--model', named, *words])} --plan {shlex.join([*plan, out])}")
+    words = [*train, "--backbone", named, *words, *(["--plan", *plan] if plan else [])]
+    words += [] if epochs is None else ["--epochs", str(epochs)]
+    for name, asked in chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found).items():
+        size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]
+        note(f"control: clicksmith search {name} {shlex.join([*words, *size])} --out {name}.json")
     return 0
 
 

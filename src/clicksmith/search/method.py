@@ -87,5 +87,7 @@ class Method:
     run: Callable[[Asked, Any], tuple[AnyPart, ...]]
     trains: bool = True
     """Whether it trains a backbone; else none need be named."""
+    controls: Callable[[Any, Plan], dict[str, dict[str, Any]]] = lambda _, __: {}
+    """From the options and what was found to the searches of equal size that it has to beat, with their options."""
     knob_share: Callable[[Any], float] = lambda _: 0.0
     """From the options to the share of the training rows that train the search's own parameters instead."""

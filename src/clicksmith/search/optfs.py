@@ -19,6 +19,7 @@ from clicksmith.errors import CompositionError, DivergedError, UsageError
 from clicksmith.files import atomic_file
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.plan import Plan
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures, KeptFields
@@ -246,4 +247,11 @@ def _parts(
     return (KeptFields(drop=drop, found_by=by), features) if drop else (features,)
 
 
-METHOD = Method("optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run)
+def controls(options: OptFS, found: Plan) -> dict[str, dict[str, Any]]:
+    """Return as many features by frequency and by chance; and a warm start, which may be all that a rewind gains."""
+    share = {"share": round(found.parts[-1].found_by.scores["kept"], 6)}
+    warm = {} if options.rewind is None else {"warm": {"epochs": max(1, options.rewind)}}
+    return {"frequent": share, "random": share, **warm}
+
+
+METHOD = Method("optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run, controls=controls)

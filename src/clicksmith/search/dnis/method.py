@@ -14,10 +14,12 @@ from clicksmith.encode.store import Store
 from clicksmith.errors import UsageError
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.spec import CTRModel
+from clicksmith.plan import Plan
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.parts import FIRST, AnyPart, Columns
 from clicksmith.search.dnis import bilevel
 from clicksmith.search.dnis.blocks import Band, Group, bands_in, check_blocks
+from clicksmith.search.dnis.controls import Cut
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
 from clicksmith.search.dnis.prune import column_sizes, kept_columns, kept_values
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
@@ -194,10 +196,19 @@ def inherit(compact: CTRModel, model: CTRModel, table: SoftTable, bands: list[Ba
     load_weights(compact, weights | {n: t for n, t in weights_of(compact).items() if n.startswith(TABLE)})
 
 
+def controls(options: DNIS, found: Plan) -> dict[str, dict[str, Any]]:
+    """Return the same cut by the size of E and by chance, and the plain model with as many more epochs."""
+    _ = found
+    given = {name: getattr(options, name) for name in Cut.__struct_fields__}
+    cut = {name: value for name, value in given.items() if value != getattr(Cut(), name)}
+    return {"columns_size": cut, "columns_random": cut, "warm": {"epochs": options.epochs}}
+
+
 METHOD = Method(
     "dnis",
     "which columns the vectors of frequent and rare features need",
     DNIS,
     run,
+    controls=controls,
     knob_share=lambda options: options.knob_share,
 )
