@@ -14,9 +14,10 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.split import parts_of
-from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, Plan
+from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, Plan, Ranks
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
+from clicksmith.plan.merge import merge
 from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.schema.columns import Behaviour, Numeric
 from clicksmith.serve.artifact import load as load_artifact
@@ -88,6 +89,65 @@ def test_the_model_is_small_and_scores_raw_rows(plan, encoder, tmp_path):
     assert run.metrics["test"]["rows"] == whole.metrics["test"]["rows"]
     again = fit(ROWS, plan=plan, out=tmp_path / "again", **QUICK)
     np.testing.assert_array_equal(load(again.path).predict(rows), scores)
+
+
+def test_ranks_join_the_other_parts_and_hold_on_other_rows(plan, tmp_path):
+    """A vocabulary that is mapped to fewer rows has these rows in factors; the others are as without ranks."""
+    low = Ranks(slots={"ad": 3}, found_by=BY)
+    both = merge(plan, Plan(parts=(low,)))
+    run, without = (fit(ROWS, plan=p, out=tmp_path / n, **QUICK) for p, n in ((both, "low"), (plan, "without")))
+    sizes = [
+        sum(p.numel() for name, p in load_artifact(r.path).model.named_parameters() if "embedder.columns.table" in name)
+        for r in (run, without)
+    ]
+    # rows of ads are seven, padding among them; a matrix makes eight columns of three numbers
+    assert sizes[0] - sizes[1] == 7 * 3 + 3 * 8 - 7 * 8
+    rows = ROWS.head(30).drop("device", "click")
+    scores = load(run.path).predict(rows)
+    assert np.isfinite(scores).all() and np.ptp(scores) > 0
+    assert "Ranks" in run.folder.report.read_text()
+    other = clicks(500, seed=5)
+    fit(other, plan=Plan(parts=(low,)), out=tmp_path / "other", **QUICK)  # the features of `plan` would be refused
+
+
+def test_a_rank_and_sums_of_two_rows_are_refused(encoder, tmp_path):
+    ads = encoder.layout.rows["ad"]
+    ids = Array(np.concatenate([[0, 1], 2 + np.arange(ads - 2) % 5]).astype(np.int32))
+    double = IdMaps(
+        slots={"ad": IdMap(rows=7, ids=ids, second=ids)}, numbering={"ad": numbering(encoder)["ad"]}, found_by=BY
+    )
+    plan = Plan(parts=(double, Ranks(slots={"ad": 3}, found_by=BY)))
+    with pytest.raises(UsageError, match="gives 'ad' a rank, and its vectors are sums of two; leave one out"):
+        fit(ROWS, plan=plan, out=tmp_path / "run", **QUICK)
+
+
+@pytest.mark.parametrize("model", ["lr", "ffm"])
+def test_a_backbone_without_vectors_has_no_ranks_either(model, tmp_path):
+    low = Plan(parts=(Ranks(slots={"ad": 3}, found_by=BY),))
+    run, whole = (
+        fit(ROWS, plan=p, out=tmp_path / n, schema=SCHEMA, model=model, epochs=1) for p, n in ((low, "a"), ((), "b"))
+    )
+    rows = ROWS.drop("click")
+    np.testing.assert_array_equal(load(run.path).predict(rows), load(whole.path).predict(rows))
+
+
+@pytest.mark.parametrize(
+    ("slots", "words"),
+    [
+        ({"ads": 3}, "no vocabulary named 'ads'. Did you mean 'ad'"),
+        (
+            {"ad": 8},
+            "'ranks'.*gives 'ad' rank 8, and the model's vectors have 8 columns: leave 'ad' out, or give --model.dim",
+        ),
+        ({"user": 2}, "the first gives the vocabulary 'user' its columns, the second its rank"),
+    ],
+)
+def test_ranks_that_cannot_be_are_refused_before_training(slots, words, plan, tmp_path):
+    low = Ranks(slots=slots, found_by=BY)
+    with pytest.raises(UsageError, match=words):
+        fit(ROWS, plan=Plan(parts=(*plan.parts, low)), out=tmp_path / "run", **QUICK)
+    with pytest.raises(UsageError, match="'ad' has rank 0; give 1 or more"):
+        Plan(parts=(Ranks(slots={"ad": 0}, found_by=BY),))
 
 
 def test_the_model_loads_in_a_process_that_knows_no_plan(plan, tmp_path):

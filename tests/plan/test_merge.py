@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clicksmith.errors import ArtifactError, UsageError
-from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, PairOp, Pairs, Plan
+from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, PairOp, Pairs, Plan, Ranks
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.merge import merge
 
@@ -37,6 +37,10 @@ def shared(slot: str = "b", method: str = "graphhash") -> Plan:
     return Plan(parts=(IdMaps(slots={slot: one}, numbering={slot: AT[slot]}, found_by=by(method)),))
 
 
+def ranks(rank: int, slot: str = "c", method: str = "by hand") -> Plan:
+    return Plan(parts=(Ranks(slots={slot: rank}, found_by=by(method)),))
+
+
 def pair(op: str) -> Plan:
     return Plan(parts=(Pairs(pairs=(PairOp(fields=("a", "b"), op=op, dim=4),), found_by=by("optinter")),))
 
@@ -49,7 +53,7 @@ def later(plan: Plan) -> Plan:
 PLANS = st.lists(
     st.sampled_from([
         kept(1, 0), kept(0, 1), dropped("x"), columns(3), kept(1, 0, slot="b"), pair("memorise"),
-        kept(1, 0, slot="c"), shared("c"), dropped("c"),
+        kept(1, 0, slot="c"), shared("c"), dropped("c"), ranks(3),
     ]),
     min_size=3, max_size=3,
 )  # fmt: skip
@@ -65,8 +69,8 @@ def test_it_commutes_and_associates_on_one_numbering(plans):
 
 
 def test_parts_are_kept_and_come_in_the_order_in_which_they_act():
-    whole = merge(pair("factorise"), columns(2), kept(1, 0), dropped("x"))
-    assert [type(part).__name__ for part in whole.parts] == ["KeptFields", "KeptFeatures", "Columns", "Pairs"]
+    whole = merge(pair("factorise"), ranks(2), columns(2), kept(1, 0), dropped("x"))
+    assert [type(part).__name__ for part in whole.parts] == ["KeptFields", "KeptFeatures", "Columns", "Ranks", "Pairs"]
 
 
 def test_a_part_found_under_another_one_follows_it():
@@ -83,6 +87,8 @@ def test_a_part_found_under_another_one_follows_it():
         (shared(), shared(method="hash"), None),
         (dropped("b"), pair("memorise"), "drops the field 'b', the second makes the pair a x b"),
         (pair("memorise"), dropped("b"), "drops the field 'b', the second makes the pair a x b"),
+        (ranks(2, "b"), columns(2), "the first gives the vocabulary 'b' its columns, the second its rank"),
+        (ranks(2), ranks(3, method="lowrank"), "the first gives the vocabulary 'c' its rank, the second its rank"),
         (pair("memorise"), pair("factorise"), "lets a x b memorise, the second factorise"),
     ],
 )
@@ -99,7 +105,7 @@ def test_contradictions_name_both_sides(one, two, words):
 def test_what_is_said_of_a_dropped_field_falls_away():
     both = Array(np.array([1, 1, 1, 0], bool))
     features = KeptFeatures(slots={"a": both, "c": both}, numbering={**AT}, found_by=by("optfs"))
-    whole = merge(Plan(parts=(features,)), columns(2, "c"), dropped("c"))
+    whole = merge(Plan(parts=(features,)), columns(2, "c"), ranks(2), dropped("c"))
     assert [type(part).__name__ for part in whole.parts] == ["KeptFields", "KeptFeatures"]
     assert whole.parts[1].slots == {"a": both} and set(whole.parts[1].numbering) == {"a", "b"}
 

@@ -89,7 +89,7 @@ def array(values) -> dict:
         ((*MAP, "rows"), 7, "slot 'user': 2 of 7 rows belong to no id; number them closely"),
         (("parts", 0, "numbering", "user"), "0" * 64, "was found on another numbering of 'user' than these training"),
         (("parts", 0, "numbering", "user"), None, "speaks of the ids of 'user' and does not say their numbering"),
-        (("parts", 0, "kind"), "map", "known are fields, maps, features, columns, pairs. Correct it there"),
+        (("parts", 0, "kind"), "map", "known are fields, maps, features, columns, ranks, pairs. Correct it there"),
         (("version",), 9, "the Plan 'bad.json' is of version 9; this installation reads version 1. Upgrade"),
         (("parts", 0, "frobs"), 1, "the Plan 'bad.json' does not fit: Object contains unknown field `frobs`"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clicksmith.evaluate import evaluate, scored
-from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, PairOp, Pairs, Plan
+from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, PairOp, Pairs, Plan, Ranks
 from clicksmith.plan.arrays import Array
 from clicksmith.report import (
     Bar,
@@ -73,6 +73,7 @@ def planned(name: str) -> Plan:
             IdMaps(slots={name: IdMap(rows=4, ids=ids)}, numbering=at, found_by=by),
             KeptFeatures(slots={name: Array(np.array([1, 1, 1, 0], bool))}, numbering=at, found_by=by),
             Columns(dim=4, slots={name: (Block(2, 3, (0, 1)), Block(3, 4, (2,)))}, numbering=at, found_by=by),
+            Ranks(slots={name + "3": 2}, found_by=by),
             Pairs(pairs=(PairOp(fields=(name, "b"), op="factorise", dim=4),), found_by=by),
         )
     )

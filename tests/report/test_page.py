@@ -67,7 +67,7 @@ def test_every_part_is_on_the_page(report_of: ReportOf) -> None:
         "notes", "metrics", "search", "trials", "plan", "training", "quality", "importance", "slices", "data",
         "settings", "environment",
     ]  # fmt: skip
-    assert html.count("svg") == html.count("figure") == 4 + 3 + 3 + 1 + 5
+    assert html.count("svg") == html.count("figure") == 4 + 3 + 3 + 1 + 6
     assert {a["href"] for t, a in html.tags if t == "a" and "class" not in a} == {f"#{s}" for s in sections}
     text = " ".join(html.text)
     assert (

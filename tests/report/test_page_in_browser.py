@@ -59,7 +59,7 @@ def test_the_figures_are_drawn_without_a_console_message_or_a_request(
 ) -> None:
     opened = Opened(browser, tmp_path, report_of(name))
     boxes = [svg.bounding_box() for svg in opened.page.locator("figure > svg").all()]
-    assert len(boxes) == 16 and all(box["width"] > 200 and box["height"] > 20 for box in boxes)
+    assert len(boxes) == 17 and all(box["width"] > 200 and box["height"] > 20 for box in boxes)
     assert opened.page.locator("h1").inner_text() == f"deepfm on {name}"
     opened.close()
 

@@ -4,6 +4,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from clicksmith.embed.lowrank import LowRank, SlotRank
 from clicksmith.embed.mixed import Mixed, MixedBlock
 from clicksmith.embed.sockets import reads_of
 from clicksmith.embed.summed import Summed, SummedSlot, SummedTable
@@ -17,15 +18,18 @@ from clicksmith.plan.parts import Columns
 
 
 def spec_under(applied: Applied, spec: ModelSpec) -> ModelSpec:
-    """Return the spec with the Plan's columns and double maps; `fill_maps` completes the model that is built from it.
+    """Return the spec with the Plan's columns, double maps and ranks; `fill_maps` completes the model built from it.
 
     Raises UsageError: columns were found for another dim. CompositionError: the backbone's table has its own form.
     """
-    if applied.columns and "vectors" in shapes_of(spec, applied.encoder.layout).reads:  # others have nothing to cut
-        for part in applied.columns:
-            spec = _mixed(part, spec)
+    sized = bool(applied.columns or applied.ranks)
+    sized = sized and "vectors" in shapes_of(spec, applied.encoder.layout).reads  # others have nothing to cut
+    for part in applied.columns if sized else ():
+        spec = _mixed(part, spec)
     if applied.doubles:
         spec = _summed(applied, spec)
+    if sized and applied.ranks:
+        spec = _low_rank(applied, spec)
     return _paired(applied, spec)
 
 
@@ -50,6 +54,27 @@ def _summed(applied: Applied, spec: ModelSpec) -> ModelSpec:
             )
     table, view = (Summed(slots=slots, std=t.std) for t in (embed.table, embed.view_table) if isinstance(t, Plain))
     return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, table=table, view_table=view))
+
+
+def _low_rank(applied: Applied, spec: ModelSpec) -> ModelSpec:
+    """Give the slots of the Plan's ranks a table of products; the other slots keep the table they have."""
+    embed, table = spec.embed, spec.embed.table
+    for part in applied.ranks:
+        for slot, rank in part.slots.items():
+            if rank >= embed.dim:
+                raise UsageError(
+                    f"{part.name} gives '{slot}' rank {rank}, and the model's vectors have {embed.dim} columns: leave "
+                    f"'{slot}' out, or give --model.dim {rank + 1} or more."
+                )
+            if slot in applied.doubles:
+                raise UsageError(f"{part.name} gives '{slot}' a rank, and its vectors are sums of two; leave one out.")
+    if not isinstance(table, (Plain, Mixed, Summed)):
+        raise CompositionError(
+            f"{applied.ranks[0].name} gives vectors a form of their own, which {type(table).__name__} has already."
+        )
+    ranks = tuple(SlotRank(slot, rank) for part in applied.ranks for slot, rank in part.slots.items())
+    low = LowRank(ranks=ranks, rest=table, std=table.std)
+    return msgspec.structs.replace(spec, embed=msgspec.structs.replace(embed, table=low))
 
 
 def _paired(applied: Applied, spec: ModelSpec) -> ModelSpec:

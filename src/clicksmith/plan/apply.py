@@ -19,7 +19,7 @@ from clicksmith.encode.layout import DOMAIN
 from clicksmith.encode.recipe import history_columns, slot_of
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.names import unknown
-from clicksmith.plan.parts import FIRST, Block, Columns, IdMap, IdMaps, KeptFeatures, KeptFields, Pairs, Part
+from clicksmith.plan.parts import FIRST, Block, Columns, IdMap, IdMaps, KeptFeatures, KeptFields, Pairs, Part, Ranks
 from clicksmith.plan.plan import Plan
 from clicksmith.plan.renumber import Ids, Renumbering
 from clicksmith.schema.schema import Schema
@@ -34,6 +34,7 @@ class Applied:
 
     encoder: Encoder
     columns: tuple[Columns, ...] = ()
+    ranks: tuple[Ranks, ...] = ()
     pairs: tuple[Pairs, ...] = ()
     doubles: dict[str, IdMap] = field(default_factory=dict[str, IdMap])
     """Maps to two rows each, by slot: the table sums them."""
@@ -89,6 +90,9 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
             if name not in vocabularies:
                 raise UsageError(f"{part.name}: {unknown(name, vocabularies, 'vocabulary')}")
             slots.setdefault(name, Renumbering(name, vocabularies[name]))
+        for name in part.slots if isinstance(part, Ranks) else ():
+            if name not in vocabularies:
+                raise UsageError(f"{part.name}: {unknown(name, vocabularies, 'vocabulary')}")
         if isinstance(part, Columns):
             part, told = by_rank(part, slots)
             columns.append(part)
@@ -102,9 +106,10 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
             for name, kept in part.slots.items():
                 slots[name].keep(part, kept)
     moved = tuple(_moved(part, slots) for part in columns)
+    ranks = tuple(part for part in plan.parts if isinstance(part, Ranks))
     pairs = tuple(part for part in plan.parts if isinstance(part, Pairs))
     doubles = {name: found for name, one in slots.items() if (found := one.moved_double()) is not None}
-    return Applied(_edited(encoder, slots), moved, pairs, doubles, tuple(notes))
+    return Applied(_edited(encoder, slots), moved, ranks, pairs, doubles, tuple(notes))
 
 
 def numbering(encoder: Encoder) -> dict[str, str]:

@@ -6,7 +6,7 @@ from itertools import permutations
 import msgspec
 
 from clicksmith.errors import UsageError
-from clicksmith.plan.parts import ORDER, AnyPart, Columns, IdMaps, KeptFeatures, KeptFields, Pairs, Part
+from clicksmith.plan.parts import ORDER, AnyPart, Columns, IdMaps, KeptFeatures, KeptFields, Pairs, Part, Ranks
 from clicksmith.plan.plan import Plan
 
 
@@ -19,8 +19,8 @@ def merge(*plans: Plan, names: Sequence[str] = ()) -> Plan:
 
     names: of the Plans, as their files, which errors say
 
-    Raises UsageError naming both parts: two give one vocabulary its columns or its map, a pair two operations, or one
-    drops a field of which the other makes a pair.
+    Raises UsageError naming both parts: two give one vocabulary its columns, its rank or its map, a pair two
+    operations, or one drops a field of which the other makes a pair.
     """
     named: list[tuple[AnyPart, str]] = []
     for plan, name in zip(plans, names or [""] * len(plans), strict=True):
@@ -50,6 +50,9 @@ def _same(one: AnyPart, two: AnyPart) -> bool:
 def _without(part: AnyPart, dropped: set[str]) -> AnyPart | None:
     """Return the part without the ids of dropped fields; None if it says nothing else."""
     numbering = {slot: at for slot, at in part.numbering.items() if slot not in dropped}
+    if isinstance(part, Ranks):
+        slots = {slot: rank for slot, rank in part.slots.items() if slot not in dropped}
+        return msgspec.structs.replace(part, slots=slots) if slots else None
     if len(numbering) == len(part.numbering):
         return part
     if not isinstance(part, (KeptFeatures, IdMaps, Columns)):
@@ -71,6 +74,11 @@ def _check(one: AnyPart, two: AnyPart) -> None:
             for slot in one.slots:
                 if slot in two.slots and (kind is Columns or one.numbering[slot] == two.numbering[slot]):
                     raise _conflict(one, two, f"both give the vocabulary '{slot}' its {what}")
+    if isinstance(one, (Columns, Ranks)) and isinstance(two, Ranks):
+        for slot in one.slots:
+            if slot in two.slots:
+                what = "columns" if isinstance(one, Columns) else "rank"
+                raise _conflict(one, two, f"the first gives the vocabulary '{slot}' its {what}, the second its rank")
     if isinstance(one, Pairs) and isinstance(two, Pairs):
         ops = {frozenset(pair.fields): pair for pair in one.pairs}
         for pair in two.pairs:

@@ -218,6 +218,24 @@ class Columns(Part, frozen=True, tag="columns"):
                     )
 
 
+class Ranks(Part, frozen=True, tag="ranks"):
+    """Vocabularies whose vectors are products: so many numbers per id, and one matrix that makes vectors of them."""
+
+    slots: dict[str, int]
+    """Slot to its rank, the numbers per id. They are of no numbering: a rank holds on other rows too."""
+
+    def lines(self) -> list[str]:
+        """Say the ranks."""
+        return [f"{slot}: vectors of rank {rank}" for slot, rank in self.slots.items()]
+
+    def check(self) -> None:
+        """Raise UsageError: a rank is below 1."""
+        super().check()
+        for slot, rank in self.slots.items():
+            if rank < 1:
+                raise UsageError(f"{self.name}: '{slot}' has rank {rank}; give 1 or more.")
+
+
 class PairOp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model does with a pair of fields, besides what its backbone does."""
 
@@ -263,6 +281,6 @@ class Pairs(Part, frozen=True, tag="pairs"):
                 raise UsageError(f"{self.name}, pair {told}: buckets are given with index='hash', and only then.")
 
 
-AnyPart = KeptFields | IdMaps | KeptFeatures | Columns | Pairs
-ORDER: tuple[type[Part], ...] = (KeptFields, IdMaps, KeptFeatures, Columns, Pairs)
+AnyPart = KeptFields | IdMaps | KeptFeatures | Columns | Ranks | Pairs
+ORDER: tuple[type[Part], ...] = (KeptFields, IdMaps, KeptFeatures, Columns, Ranks, Pairs)
 """The order in which parts act."""

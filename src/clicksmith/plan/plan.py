@@ -15,7 +15,7 @@ from clicksmith.plan.parts import AnyPart, IdMaps
 
 VERSION = 1
 CHOICES = {
-    "kind": "; known are fields, maps, features, columns, pairs",
+    "kind": "; known are fields, maps, features, columns, ranks, pairs",
     "op": "; known are memorise and factorise, and a naive pair is not named",
     "index": "; known are exact and hash",
     "dropped_to": "; known are zero and unseen",

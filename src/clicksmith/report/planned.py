@@ -1,8 +1,8 @@
-"""The picture of a Plan: what is dropped, shares and sizes by vocabulary, columns by block, the matrix of pairs."""
+"""The picture of a Plan: what is dropped, shares and sizes by vocabulary, columns by block, ranks, matrix of pairs."""
 
 from collections.abc import Iterable
 
-from clicksmith.plan import Columns, IdMaps, KeptFeatures, KeptFields, Pairs, Plan
+from clicksmith.plan import Columns, IdMaps, KeptFeatures, KeptFields, Pairs, Plan, Ranks
 from clicksmith.report import svg, tables
 from clicksmith.report.charts import Chart, bar_chart
 from clicksmith.report.data import Bar, Ranking
@@ -41,6 +41,9 @@ def plan_charts(plan: Plan) -> Iterable[Chart]:
             yield _bars(
                 "Columns by block of ids", bars, f"of {part.dim}; frequent ids come first; {part.found_by.method}"
             )
+        elif isinstance(part, Ranks):
+            bars = [Bar(slot, float(rank)) for slot, rank in part.slots.items()]
+            yield _bars("Ranks", bars, f"numbers per id; {part.found_by.method}")
         elif isinstance(part, Pairs):
             yield pair_chart(part)
         elif isinstance(part, KeptFields) and part.drop:
