@@ -895,7 +895,7 @@ EXPORT int cs_product(const float *x, const float *w, const float *b, float *out
   return 0;
 }
 
-/* ---- attention over few fields ----------------------------------------------------------------------------------- */
+/* ---- Dice -------------------------------------------------------------------------------------------------------- */
 INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   x = larger(x, all(-87.f));
   vf scaled = x * 1.44269504f - 0.5f;
@@ -906,6 +906,31 @@ INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   return (vf)((vi)p + (whole << 23));
 }
 
+typedef struct { const void *x; float *out; const float *mean, *inverse, *alpha; int64_t n, width; int half; } dice_args;
+
+INLINE void dice_span(const dice_args *a, int64_t first, int64_t last, int half) {
+  vf zero = {0};
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      vf x = get(a->x, i * a->width + j, k, half), alpha = get(a->alpha, j, k, 0);
+      vf z = (x - get(a->mean, j, k, 0)) * get(a->inverse, j, k, 0), e = exp_of(-larger(z, -z));
+      vf p = (only(z >= zero, all(1)) + only(z < zero, e)) / (1 + e);
+      put(a->out, i * a->width + j, k, 0, x * (alpha + (1 - alpha) * p));
+    }
+}
+static void dice_block(const void *args, int64_t b) {
+  const dice_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) dice_span(a, first, last, 1); else dice_span(a, first, last, 0);
+}
+/* out = x (alpha + (1 - alpha) p), p = sigmoid((x - mean) inverse); x and out [n, width]. */
+EXPORT void cs_dice(const void *x, float *out, const float *mean, const float *inverse, const float *alpha, int64_t n, int64_t width,
+                    int half, int threads) {
+  dice_args a = {x, out, mean, inverse, alpha, n, width, half};
+  run(dice_block, &a, BLOCKS, threads);
+}
+
+/* ---- attention over few fields ----------------------------------------------------------------------------------- */
 #define TILE 5 /* rows of a small product worked on at once: they keep the units busy */
 
 typedef struct {

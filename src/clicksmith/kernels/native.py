@@ -37,6 +37,7 @@ _SIGNATURES = {
     "cs_attention_backward": ("n", "ppppppppppiiiiiiffufnnn"),
     "cs_cross_forward": ("", "ppppiinn"),
     "cs_cross_backward": ("n", "ppppppiinn"),
+    "cs_dice": ("", "pppppiinn"),
     "cs_product_panel": ("i", ""),
     "cs_product": ("n", "ppppiiinn"),
 }
