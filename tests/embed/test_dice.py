@@ -1,5 +1,6 @@
 """Dice and the activations by name (specification of DIN, acceptance test 5)."""
 
+import copy
 import typing
 
 import pytest
@@ -74,3 +75,32 @@ def test_a_far_turning_point_makes_it_a_rectifier():
 @pytest.mark.parametrize("name", typing.get_args(Activation))
 def test_every_named_activation_keeps_the_shape(name):
     assert activation(name, 3)(torch.randn(4, 5, 3)).shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (7, 19), (3, 4, 19), (0, 19)])
+def test_scoring_gives_what_the_formula_gives_for_every_number(shape):
+    torch.manual_seed(0)
+    dice = Dice(shape[-1]).eval()
+    with torch.no_grad():
+        dice.alpha.normal_()
+        dice.mean.normal_()
+        dice.variance.uniform_(0.1, 3)
+    x = torch.randn(shape) * torch.logspace(-3, 3, shape[-1])
+    wide = copy.deepcopy(dice).double()(x.double())
+    with torch.inference_mode():
+        torch.testing.assert_close(dice(x).double(), wide, rtol=2e-6, atol=1e-6)
+        turned = x.reshape(-1, shape[-1]).t().contiguous().t()
+        torch.testing.assert_close(dice(turned).double(), wide.reshape(turned.shape), rtol=2e-6, atol=1e-6)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = dice(x.bfloat16())
+        assert low.dtype == torch.float32
+        torch.testing.assert_close(
+            low.double(), copy.deepcopy(dice).double()(x.bfloat16().double()), rtol=5e-2, atol=5e-2
+        )
+
+
+def test_what_is_no_number_stays_none_in_scoring():
+    dice, x = Dice(20).eval(), torch.zeros(3, 20)
+    x[1, 17] = float("nan")
+    with torch.inference_mode():
+        assert dice(x).isnan().nonzero().tolist() == [[1, 17]]

@@ -109,13 +109,31 @@ def test_rows_of_different_columns_are_refused():
             encoder().encode(rows)
 
 
+@pytest.mark.parametrize("count", [1, 2, 31, 32, 33, 100])
+def test_shared_and_own_values_of_any_number_of_rows(kernels, count):
+    rows = [row(user="u2", item=VALUES[i % 7] if i % 3 else "never", blank="" if i % 2 else "x") for i in range(count)]
+    assert_each_as_alone(rows)
+    assert_each_as_alone([{**one, "blank": ""} for one in rows])
+
+
+@pytest.mark.parametrize("cell", [np.array(["1", "2"]), ["1", "2"], ("1",), b"1"])
+def test_cells_of_odd_kinds_are_read_by_their_text(kernels, cell):
+    assert_each_as_alone([row(user=cell), row(user=cell), row(user=cell, item=cell)])
+
+
+def test_a_frame_of_no_rows(kernels):
+    encoded = encoder().encode(TRAIN[:0])
+    assert encoded.ids.shape == (0, 3)
+    assert encoded.numeric.shape == (0, 2)
+
+
 def test_a_value_that_all_rows_have_is_looked_up_once(monkeypatch):
     seen: list[int] = []
-    monkeypatch.setattr(few, "pack", lambda texts: seen.append(len(texts)) or pack(texts))
+    monkeypatch.setattr(few, "pack", lambda texts, joined: seen.append(len(texts)) or pack(texts, joined))
     if few.LIBRARY is None:
         pytest.skip("the kernels are not compiled on this machine")
     encoder().encode([row(item=item) for item in VALUES])
-    assert seen == [2, len(VALUES)]
+    assert seen == [2 + len(VALUES)]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=6), max_size=12))

@@ -163,3 +163,17 @@ def test_a_unit_without_a_hidden_layer_is_refused():
     with pytest.raises(CompositionError) as error:
         DIN(units=()).build(SHAPE)
     assert str(error.value) == "'din' has no hidden layer (units=()); give at least one width, such as units=(36,)."
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("rows", [1, 7])
+def test_one_user_of_all_rows_is_read_as_its_copies_are(softmax, rows):
+    keys, only, mask, _ = history(users=1, time=9)
+    assert not mask.all()
+    keys = torch.where(mask[..., None, None], keys, torch.tensor(1e6, dtype=keys.dtype))  # poisoned padding
+    pool, queries = unit(softmax=softmax), torch.randn(rows, 2, 3, dtype=torch.float64)
+    owner = torch.zeros(rows, dtype=torch.int32)
+    copies = pool.encode(*(part.repeat(rows, *[1] * (part.dim() - 1)) for part in (keys, only, mask)))
+    together = pool.read(pool.encode(keys, only, mask), queries, owner)
+    torch.testing.assert_close(together, pool.read(copies, queries, None), rtol=1e-12, atol=1e-12)
+    assert float(together.detach().abs().max()) < 1e3

@@ -112,9 +112,9 @@ def to_device(value: T, device: torch.device | str) -> T:
     return value
 
 
-def batch_of(rows: EncodedRows) -> Batch:
-    """Return encoded rows as tensors over the same memory; rows without labels get targets of no columns."""
-    inputs = Inputs(
+def inputs_of(rows: EncodedRows) -> Inputs:
+    """Return what a model reads of encoded rows, as tensors over the same memory."""
+    return Inputs(
         ids=_tensor(rows.ids),
         numeric=_tensor(rows.numeric),
         bags={name: _tensor(array) for name, array in rows.bags.items()},
@@ -123,13 +123,17 @@ def batch_of(rows: EncodedRows) -> Batch:
         owner=None if rows.owner is None else _tensor(rows.owner),
         domain=None if rows.domain is None else _tensor(rows.domain),
     )
+
+
+def batch_of(rows: EncodedRows) -> Batch:
+    """Return encoded rows as tensors over the same memory; rows without labels get targets of no columns."""
     targets = Targets(
         labels=torch.empty((len(rows), 0)) if rows.labels is None else _tensor(rows.labels),
         weight=None if rows.weight is None else _tensor(rows.weight),
         time=None if rows.time is None else _tensor(rows.time),
         group=None if rows.group is None else _tensor(rows.group),
     )
-    return Batch(inputs, targets)
+    return Batch(inputs_of(rows), targets)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import clicksmith
-from clicksmith.batch.batch import batch_of, to_device
+from clicksmith.batch.batch import inputs_of, to_device
 from clicksmith.bench.row import Provenance
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.store import Store
@@ -37,7 +37,7 @@ def flops_per_row(model: CTRModel, store: Store) -> int:
         for parameter in learned:  # torch's counter stumbles over parameters that a module is given without gradients
             parameter.requires_grad_(False)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()(batch_of(rows).inputs)
+            model.eval()(inputs_of(rows))
     finally:
         for parameter in learned:
             parameter.requires_grad_(True)
@@ -53,7 +53,7 @@ def latency_ms(model: CTRModel, store: Store) -> float:
     with torch.inference_mode():
         for _ in range(_CALLS + 1):
             began = time.perf_counter()
-            model(to_device(batch_of(rows).inputs, device)).logits.cpu()
+            model(to_device(inputs_of(rows), device)).logits.cpu()
             waited.append(time.perf_counter() - began)
     return round(1000 * median(waited[1:]), 4)  # the first call sets things up
 

@@ -95,17 +95,17 @@ def _gates(predictor: "Predictor", store: "Store", rows: int, row: int | None) -
 
 
 def _inputs(store: "Store", rows: int) -> Iterator[Any]:
-    from clicksmith.batch.batch import batch_of
+    from clicksmith.batch.batch import inputs_of
     from clicksmith.serve.predictor import ROWS
 
     for start in range(0, min(rows, store.rows), ROWS):
-        yield batch_of(store.slice(start, min(start + ROWS, rows, store.rows))).inputs
+        yield inputs_of(store.slice(start, min(start + ROWS, rows, store.rows)))
 
 
 def _one(store: "Store", row: int) -> Any:
-    from clicksmith.batch.batch import batch_of
+    from clicksmith.batch.batch import inputs_of
     from clicksmith.errors import UsageError
 
     if not 0 <= row < store.rows:
         raise UsageError(f"--row got {row}; the file has rows 0 to {store.rows - 1}.")
-    return batch_of(store.slice(row, row + 1)).inputs
+    return inputs_of(store.slice(row, row + 1))

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from clicksmith.kernels.dice import dice
+
 Activation = Literal["relu", "sigmoid", "tanh", "prelu", "gelu", "linear", "dice"]
 
 
@@ -58,8 +60,7 @@ class Dice(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map [..., width] to the same shape."""
         mean, variance = self._moments(x, mask) if self.training else (self.mean, self.variance)
-        p = torch.sigmoid((x - mean.to(x.dtype)) * torch.rsqrt(variance + self.eps).to(x.dtype))
-        return x * (self.alpha + (1 - self.alpha) * p)
+        return dice(x, mean, torch.rsqrt(variance + self.eps), self.alpha)
 
     def _moments(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         rows = (x.flatten(0, -2) if mask is None else x[mask]).to(self.mean.dtype)

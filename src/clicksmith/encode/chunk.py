@@ -7,6 +7,7 @@ Three kinds give the same answers: `FrameChunk` reads a polars frame, `RowsChunk
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -263,12 +264,12 @@ class RowsChunk:
 
 def _quick(values: list[Any]) -> NDArray[np.float64] | None:
     """Return numbers and Nones as floats; None if something else is among them, or a number may be too large."""
-    kinds = set(map(type, values))
-    if not kinds <= _QUICK:
-        return None
-    known = [math.nan if v is None else v for v in values] if type(None) in kinds else values
     try:
-        numbers = np.fromiter(known, np.float64, len(known))
+        numbers = np.array(array("d", values))
+    except TypeError:  # a None, or no number
+        if not set(map(type, values)) <= _QUICK:
+            return None
+        return _quick([math.nan if v is None else v for v in values])
     except OverflowError:  # a whole number beyond float64, which is refused with its row
         return None
     return None if (np.abs(numbers) >= _HUGE).any() else numbers

@@ -27,41 +27,44 @@ class FewIds:
         handles = [d.handle if isinstance(d, CompiledDictionary) else 0 for d in dictionaries]
         self._handles = np.array(handles, np.uint64)
         self._others = {i for i, d in enumerate(dictionaries) if not isinstance(d, CompiledDictionary)}
+        self._apart = sorted(self._blank | self._others)
 
     def codes(self, chunk: RowsChunk, out: NDArray[np.int32]) -> None:
-        """Write the codes [columns, rows] of a chunk; a value that all rows have (their user's) is looked up once."""
-        columns, plain = self._texts(chunk)
-        alike = [len(cells) > 1 and cells.count(cells[0]) == len(cells) for cells in columns]
-        one = [c for c, same in enumerate(alike) if same]
-        each = [c for c, same in enumerate(alike) if not same]
-        if one:
-            out[one] = self._found(one, [columns[c][0] for c in one], 1, plain)
-        if each:
-            out[each] = self._found(each, list(chain.from_iterable(columns[c] for c in each)), chunk.rows, plain)
+        """Write the codes of a chunk to `out` [columns, rows], which is contiguous.
 
-    def _texts(self, chunk: RowsChunk) -> tuple[list[list[str]], bool]:
-        """Return the columns as texts, and whether none of them can need `canonical`."""
-        columns: list[list[str]] = [chunk.columns[name] for name in self._names]
+        A value that all rows have (their user's) is looked up once.
+        """
         try:
-            whole = "".join(chain.from_iterable(columns))
-        except TypeError:  # not all of them are texts yet
-            columns = [cast("list[str]", chunk.texts(name)) for name in self._names]  # a row's texts are never None
-            whole = "".join(chain.from_iterable(columns))
-        return columns, is_plain(whole)
-
-    def _found(self, chosen: list[int], texts: list[str], n: int, plain: bool) -> NDArray[np.int32]:
-        """Return the codes [chosen, n] of the texts of chosen columns, one column after another."""
-        texts = texts if plain else canonical(texts)  # type: ignore[assignment] - a list gives a list
-        found = np.empty((len(chosen), n), np.int32)
-        if LIBRARY is not None and texts:
-            packed, handles = pack(texts), self._handles[chosen]
-            LIBRARY.enc_rows(at(handles), len(chosen), n, at(packed.text), at(packed.ends), at(found))
-        for i, c in enumerate(chosen):
+            parts = _parts([chunk.columns[name] for name in self._names])
+            joined = "\0".join(chain.from_iterable(parts))
+        except (TypeError, ValueError):  # not all of them are texts yet
+            parts = _parts([cast("list[str]", chunk.texts(name)) for name in self._names])  # never None
+            joined = "\0".join(chain.from_iterable(parts))
+        texts = list(chain.from_iterable(parts))
+        if not texts:
+            return
+        if not is_plain(joined):
+            texts, joined = cast("list[str]", canonical(texts)), None
+        counts = np.array([len(part) for part in parts], np.int64)
+        if LIBRARY is not None:
+            packed, args = pack(texts, joined), (at(self._handles), at(counts), len(parts), chunk.rows)
+            LIBRARY.enc_rows(*args, at(packed.text), at(packed.ends), at(out))
+        for c in self._apart:
+            start, n = int(counts[:c].sum()), int(counts[c])
+            codes = out[c, :n]
             if c in self._others:
-                self._dictionaries[c].codes(texts[i * n : i * n + n], FIND, found[i])
+                self._dictionaries[c].codes(texts[start : start + n], FIND, codes)
             if c in self._blank:
-                found[i, [not text for text in texts[i * n : i * n + n]]] = -1
-        return found
+                codes[[not text for text in texts[start : start + n]]] = -1
+            out[c, n:] = codes[0]
+
+
+def _parts(columns: list[list[str]]) -> list[list[str]]:
+    """Return the columns, those in which all cells are equal with their first one only."""
+    return [
+        cells[:1] if len(cells) > 1 and cells[0] == cells[-1] and cells.count(cells[0]) == len(cells) else cells
+        for cells in columns
+    ]
 
 
 class FewNumbers:

@@ -18,7 +18,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "enc_size": (_I, [_P]),
     "enc_bytes": (_I, [_P]),
     "enc_codes": (_I, [_P, _P, _P, _P, _I, _I, _P, _I, c_int32]),
-    "enc_rows": (None, [_P, _I, _I, _P, _P, _P]),
+    "enc_rows": (None, [_P, _P, _I, _I, _P, _P, _P]),
     "enc_load": (_I, [_P, _P, _P, _P, _I]),
     "enc_counts": (None, [_P, _P]),
     "enc_weigh": (None, [_P, _P, _P, _I]),

@@ -90,12 +90,13 @@ class Packed:
         return Texts(self.text, starts, (self.ends - starts).astype(np.int32))
 
 
-def pack(texts: Sequence[str]) -> Packed:
-    """Pack texts one after another."""
-    whole = np.frombuffer("\0".join(texts).encode(), np.uint8)
-    between = np.flatnonzero(whole == 0)
+def pack(texts: Sequence[str], joined: str | None = None) -> Packed:
+    """Pack texts one after another; `joined` are the texts with zero bytes between them, if they are at hand."""
+    whole = ("\0".join(texts) if joined is None else joined).encode()
+    between = np.flatnonzero(np.frombuffer(whole, np.uint8) == 0)
     if len(between) == len(texts) - 1:  # no text holds a zero byte of its own: the places of the zeros are the ends
-        return Packed(whole[whole != 0], np.append(between, len(whole)) - np.arange(len(texts)))
+        ends = np.append(between, len(whole)) - np.arange(len(texts))
+        return Packed(np.frombuffer(whole.translate(None, b"\0"), np.uint8), ends)
     whole = "".join(texts).encode()
     lens = np.fromiter((len(t.encode()) for t in texts), np.int64, len(texts))
     return Packed(np.frombuffer(whole, np.uint8), np.cumsum(lens))

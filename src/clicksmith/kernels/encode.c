@@ -202,18 +202,34 @@ EXPORT int64_t enc_codes(Dictionary *d, const uint8_t *text, const int64_t *star
     return 0;
 }
 
-/* n texts of column 0, then n of column 1, ...; column c is looked up in dictionaries[c], if that is not null. */
-EXPORT void enc_rows(Dictionary *const *dictionaries, int64_t columns, int64_t n, const uint8_t *text,
+/* out[c, r] = the code of row r in column c, looked up in dictionaries[c] (-1 if that is null). counts[0] texts of column 0 come first,
+ * then counts[1] of column 1, ...: one per row, or one for all rows. */
+EXPORT void enc_rows(Dictionary *const *dictionaries, const int64_t *counts, int64_t columns, int64_t rows, const uint8_t *text,
                      const int64_t *ends, int32_t *out) {
+    struct { const Dictionary *d; uint64_t hash; int64_t c, r; } ahead[AHEAD];
+    int64_t c = 0, r = 0, i = 0;
     uint64_t at;
-    int64_t start = 0;
-    for (int64_t c = 0; c < columns; c++)
-        for (int64_t r = 0; r < n; r++) {
-            uint64_t len = (uint64_t)(ends[c * n + r] - start);
-            const uint8_t *p = text + start;
-            start = ends[c * n + r];
-            out[c * n + r] = dictionaries[c] ? (int32_t)find(dictionaries[c], hash64(p, len), p, len, &at) : -1;
+    while (c < columns) {
+        int64_t from = i, n = 0;
+        for (; c < columns && n < AHEAD; i++, n++) {
+            int64_t start = i ? ends[i - 1] : 0;
+            const Dictionary *d = dictionaries[c];
+            ahead[n].d = d, ahead[n].c = c, ahead[n].r = r;
+            if (d) {
+                ahead[n].hash = hash64(text + start, (uint64_t)(ends[i] - start));
+                __builtin_prefetch(&d->places[ahead[n].hash & d->mask]);
+            }
+            if (++r == counts[c]) r = 0, c++;
         }
+        for (int64_t k = 0; k < n; k++) {
+            int64_t start = from + k ? ends[from + k - 1] : 0, column = ahead[k].c;
+            const Dictionary *d = ahead[k].d;
+            int32_t *to = out + column * rows + ahead[k].r;
+            *to = d ? (int32_t)find(d, ahead[k].hash, text + start, (uint64_t)(ends[from + k] - start), &at) : -1;
+            if (counts[column] < rows)
+                for (int64_t j = 1; j < rows; j++) to[j] = *to;
+        }
+    }
 }
 
 /* Enter n values with their counts, in order; the values must be new. */

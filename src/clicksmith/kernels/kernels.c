@@ -160,7 +160,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 5; }
+EXPORT int64_t cs_version(void) { return 6; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -810,7 +810,92 @@ EXPORT int cs_cross_backward(const void *g, const void *x0, const void *y, void 
   return with_sums(cross_back_block, &a, dbias, threads);
 }
 
-/* ---- attention over few fields ----------------------------------------------------------------------------------- */
+/* ---- products with weights that change no more ------------------------------------------------------------------ */
+/* Weights lie in panels of ACROSS outputs, [panels][inputs][ACROSS], zeros past the last output; a tile of DOWN rows by one panel
+ * stays in registers. Inputs that are the same in all rows, as a user's are in those of its candidates, are multiplied once. */
+#define ACROSS (2 * W)
+#if W == 16
+#define DOWN 12
+#else
+#define DOWN 6
+#endif
+#define AT_ONCE 144 /* rows whose inputs stay in the second cache while panel after panel is multiplied */
+#define UNROLL _Pragma("GCC unroll 16")
+typedef struct { int64_t first, end; } input_run;
+typedef struct {
+  const float *x, *w, *b; float *out; int64_t n, inputs, outputs, panels; int relu;
+  input_run *same, *other; /* inputs that are the same in all rows, and the others; an empty run is the last */
+} product_args;
+
+INLINE void product_tile(const product_args *a, const input_run *run, const float *x, int64_t panel, const float *start, float *out,
+                         int64_t stride, int64_t outputs, int relu, int rows) {
+  const float *w = a->w + panel * a->inputs * ACROSS;
+  vf s[DOWN], t[DOWN], zero = {0};
+  UNROLL for (int l = 0; l < rows; l++) { s[l] = *(const vf_any *)start; t[l] = *(const vf_any *)(start + W); }
+  for (; run->end; run++)
+    for (int64_t k = run->first; k < run->end; k++) {
+      vf c = *(const vf_any *)(w + k * ACROSS), d = *(const vf_any *)(w + k * ACROSS + W);
+      UNROLL for (int l = 0; l < rows; l++) {
+        vf v = all(x[l * a->inputs + k]);
+        s[l] += v * c;
+        t[l] += v * d;
+      }
+    }
+  UNROLL for (int l = 0; l < rows; l++) {
+    put(out, l * stride, MIN(outputs, W), 0, relu ? only(~(s[l] < zero), s[l]) : s[l]);
+    if (outputs > W) put(out, l * stride + W, MIN(outputs - W, W), 0, relu ? only(~(t[l] < zero), t[l]) : t[l]);
+  }
+}
+static void product_block(const void *args, int64_t b) {
+  const product_args *a = args;
+  int64_t panel = b % a->panels, first = b / a->panels * AT_ONCE, last = MIN(first + AT_ONCE, a->n);
+  int64_t outputs = MIN(a->outputs - panel * ACROSS, ACROSS);
+  float start[ACROSS];
+  product_tile(a, a->same, a->x, panel, a->b + panel * ACROSS, start, ACROSS, ACROSS, 0, 1);
+  for (int64_t row = first; row < last; row += DOWN) {
+    const float *x = a->x + row * a->inputs;
+    float *out = a->out + row * a->outputs + panel * ACROSS;
+#define TILE_OF(rows) case rows: product_tile(a, a->other, x, panel, start, out, a->outputs, outputs, a->relu, rows); break;
+    switch (MIN(last - row, DOWN)) {
+      TILE_OF(1) TILE_OF(2) TILE_OF(3) TILE_OF(4) TILE_OF(5) TILE_OF(6)
+#if DOWN == 12
+      TILE_OF(7) TILE_OF(8) TILE_OF(9) TILE_OF(10) TILE_OF(11) TILE_OF(12)
+#endif
+    }
+  }
+}
+/* Find the inputs that have the same bits in all rows. `alike` is work space for `inputs` numbers. */
+static void product_runs(const product_args *a, uint32_t *alike) {
+  const uint32_t *x = (const uint32_t *)a->x;
+  uint32_t any = a->n > DOWN;
+  memset(alike, any ? 0xff : 0, (size_t)a->inputs * sizeof *alike);
+  for (int64_t i = 1; any && i < a->n; i++) {
+    any = 0;
+    for (int64_t k = 0; k < a->inputs; k++) any |= alike[k] &= x[i * a->inputs + k] == x[k] ? ~0u : 0;
+  }
+  input_run *same = a->same, *other = a->other;
+  for (int64_t k = 0, end; k < a->inputs; k = end) {
+    for (end = k + 1; end < a->inputs && alike[end] == alike[k];) end++;
+    *(alike[k] ? same++ : other++) = (input_run){k, end};
+  }
+  *same = *other = (input_run){0, 0};
+}
+EXPORT int64_t cs_product_panel(void) { return ACROSS; }
+/* out = x w' + b, or its ReLU, in float; x [n, inputs], out [n, outputs], w and b in panels. Returns -1 if out of memory. */
+EXPORT int cs_product(const float *x, const float *w, const float *b, float *out, int64_t n, int64_t inputs, int64_t outputs, int relu,
+                      int threads) {
+  product_args a = {.x = x, .w = w, .b = b, .out = out, .n = n, .inputs = inputs, .outputs = outputs, .relu = relu};
+  a.panels = (outputs + ACROSS - 1) / ACROSS;
+  a.same = malloc((size_t)(inputs + 2) * (2 * sizeof *a.same + sizeof(uint32_t)));
+  if (!a.same) return -1;
+  a.other = a.same + inputs / 2 + 2;
+  product_runs(&a, (uint32_t *)(a.other + inputs / 2 + 2));
+  run(product_block, &a, a.panels * ((n + AT_ONCE - 1) / AT_ONCE), threads);
+  free(a.same);
+  return 0;
+}
+
+/* ---- Dice -------------------------------------------------------------------------------------------------------- */
 INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   x = larger(x, all(-87.f));
   vf scaled = x * 1.44269504f - 0.5f;
@@ -821,8 +906,32 @@ INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   return (vf)((vi)p + (whole << 23));
 }
 
+typedef struct { const void *x; float *out; const float *mean, *inverse, *alpha; int64_t n, width; int half; } dice_args;
+
+INLINE void dice_span(const dice_args *a, int64_t first, int64_t last, int half) {
+  vf zero = {0};
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      vf x = get(a->x, i * a->width + j, k, half), alpha = get(a->alpha, j, k, 0);
+      vf z = (x - get(a->mean, j, k, 0)) * get(a->inverse, j, k, 0), e = exp_of(-larger(z, -z));
+      vf p = (only(z >= zero, all(1)) + only(z < zero, e)) / (1 + e);
+      put(a->out, i * a->width + j, k, 0, x * (alpha + (1 - alpha) * p));
+    }
+}
+static void dice_block(const void *args, int64_t b) {
+  const dice_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) dice_span(a, first, last, 1); else dice_span(a, first, last, 0);
+}
+/* out = x (alpha + (1 - alpha) p), p = sigmoid((x - mean) inverse); x and out [n, width]. */
+EXPORT void cs_dice(const void *x, float *out, const float *mean, const float *inverse, const float *alpha, int64_t n, int64_t width,
+                    int half, int threads) {
+  dice_args a = {x, out, mean, inverse, alpha, n, width, half};
+  run(dice_block, &a, BLOCKS, threads);
+}
+
+/* ---- attention over few fields ----------------------------------------------------------------------------------- */
 #define TILE 5 /* rows of a small product worked on at once: they keep the units busy */
-#define UNROLL _Pragma("GCC unroll 16")
 
 typedef struct {
   const void *x, *residual, *g, *y; void *out, *before, *dresidual; int64_t n, fields, heads, depth, stride, apart;

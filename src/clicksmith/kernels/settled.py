@@ -1,10 +1,12 @@
 """Layers of a model whose weights change no more: what can be computed ahead of scoring is, once.
 
 `settle(model)` asks every layer that knows how; training and loading weights make it forget again. Products then have
-their weights in oneDNN's own order, with batch norm in the weights and ReLU in the epilogue.
+their weights in the order that the kernel reads them in, with batch norm in the weights and ReLU in the epilogue. In
+float32 the kernel is our own; in bfloat16, and where kernels are not compiled, oneDNN's.
 """
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, Self, cast
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from clicksmith.kernels.dense import lowered, multiplies, product, supported
 from clicksmith.kernels.ops import traced
+from clicksmith.kernels.panels import panels
 
 
 def settle(module: nn.Module) -> None:
@@ -64,7 +67,7 @@ class Product:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none") -> None:
         self.weight, self.bias, self.activation = weight.detach(), None if bias is None else bias.detach(), activation
-        self._packed: dict[torch.dtype, tuple[Tensor, Tensor | None]] = {}
+        self._packed: dict[torch.dtype, Callable[[Tensor], Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map [batch, inputs] to [batch, outputs]."""
@@ -72,13 +75,17 @@ class Product:
         packed = self._packed.get(dtype)
         if packed is None:
             packed = self._packed[dtype] = self._pack(dtype)
-        return product(x.to(dtype), *packed, self.activation)
+        return packed(x.to(dtype))
 
-    def _pack(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    def _pack(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         with torch.inference_mode(False), torch.no_grad():  # packed while scoring, it serves callers without it too
+            own = panels(self.weight, self.bias, self.activation) if dtype == torch.float32 else None
+            if own is not None:
+                return own
             bias, weight = None if self.bias is None else self.bias.to(dtype), self.weight.to(dtype).contiguous()
             weight = weight if multiplies(dtype) else weight.float()
-            return torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS), bias
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
+            return partial(product, w=weight, b=bias, activation=self.activation)
 
 
 _ROWS = 128

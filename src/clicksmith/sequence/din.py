@@ -82,7 +82,7 @@ class LocalActivation(nn.Module):
     def read(self, state: dict[str, Tensor], query: Tensor, owner: Tensor | None) -> Tensor:
         """Return the interests of each candidate: [batch, paired, dim]."""
         if owner is not None:
-            state = {name: value.index_select(0, owner) for name, value in state.items()}
+            state = {name: _of(owner, value) for name, value in state.items()}
         weights = self.weights(state, query.flatten(1))
         keys = state["keys"]
         return torch.bmm(weights.to(keys.dtype).unsqueeze(1), keys).squeeze(1).unflatten(1, query.shape[1:])
@@ -116,3 +116,10 @@ class LocalActivation(nn.Module):
             weight[:, 3 * d : 4 * d],
             weight[:, 4 * d :],
         )
+
+
+def _of(owner: Tensor, value: Tensor) -> Tensor:
+    """Return each row's part of its user: value [users, ...] -> [batch, ...]; that of a single user is not copied."""
+    if value.shape[0] == 1:
+        return value.expand(owner.shape[0], *value.shape[1:])
+    return value.index_select(0, owner)

@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from clicksmith.batch.batch import Inputs, batch_of
+from clicksmith.batch.batch import Inputs, inputs_of
 from clicksmith.embed.shape import Output
 from clicksmith.encode.encoder import FEW
 from clicksmith.encode.rows import EncodedRows
@@ -151,7 +151,7 @@ class Predictor:
 
         Raises DataError for a logit that is infinite or not a number; the first row has the number `first`.
         """
-        inputs = batch_of(shared(rows)).inputs
+        inputs = inputs_of(shared(rows))
         with torch.inference_mode():
             logits = self._forward(inputs).logits.float().numpy()
         finite = np.isfinite(logits)

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from clicksmith.batch.batch import batch_of, to_device
+from clicksmith.batch.batch import inputs_of, to_device
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError
@@ -40,7 +40,7 @@ def predict_logits(model: nn.Module, store: Store, batch_size: int = 16384) -> N
     try:
         with torch.inference_mode():
             for number, start in enumerate(range(0, max(store.rows, 1), batch_size), 1):
-                inputs = to_device(batch_of(store.slice(start, start + batch_size)).inputs, device)
+                inputs = to_device(inputs_of(store.slice(start, start + batch_size)), device)
                 pieces.append(model(inputs).logits.float().cpu().numpy())
                 if number % _RELEASE == 0:
                     store.release()
