@@ -1,5 +1,7 @@
 """The whole search: planted truth, the same Plan after an interruption, refit with another backbone."""
 
+import shlex
+
 import msgspec
 import numpy as np
 import pytest
@@ -126,12 +128,12 @@ def test_noise_is_pruned_before_what_is_useful_and_another_backbone_is_refitted(
 
 
 @pytest.mark.parametrize("widths", [(2, 3), (4,)])
-def test_the_start_file_holds_the_supernets_kept_rows_and_columns(widths, tmp_path):
+def test_the_start_file_holds_the_supernets_first_weights_in_kept_rows_and_columns(widths, tmp_path):
     rows, valid = planted(3000), planted(1000, 1)
     search(
         "optembed", rows, valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="deepfm",
         model_options={"dim": 4, "units": (4,), "dropout": 0.0}, settings={"batch_size": 256, "epochs": 2},
-        options={"start": "first", "generations": 1, "widths": widths},
+        options={"generations": 1, "widths": widths},
     )  # fmt: skip
     plan = Plan.load(tmp_path / "plan.json")
     encoder = Encoder.fit(SCHEMA, rows)
@@ -168,3 +170,7 @@ def test_the_command(tmp_path, capsys):
     ]  # fmt: skip
     assert main(line) == 0, capsys.readouterr().err
     assert "columns" in "\n".join(Plan.load(tmp_path / "plan.json").summary())
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("next:")]
+    told = shlex.split(told.removeprefix("next:  clicksmith "))
+    assert told[-2:] == ["--start", str(tmp_path / "plan.json.start.safetensors")]
+    assert main([*told, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
