@@ -20,6 +20,7 @@ from clicksmith.models.planned import spec_under
 from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
 from clicksmith.plan.apply import apply_plan
 from clicksmith.search.job import search
+from clicksmith.search.optembed.gate import ThresholdGate
 from clicksmith.search.optembed.method import search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.supernet import wide
@@ -159,6 +160,18 @@ def test_the_start_file_holds_the_supernets_first_weights_in_kept_rows_and_colum
         assert torch.equal(views[1].table(new, (slot,)), views[0].table(old, (slot,)))
     dense = {n: p for n, p in plain.named_parameters() if n.startswith(("block", "head"))}
     assert all(torch.equal(p, dense[n]) for n, p in compact.named_parameters() if n in dense)
+
+
+def test_under_columns_of_a_plan_ids_are_pruned_and_no_start_is_left(tmp_path, monkeypatch):
+    rows, valid = planted(1500), planted(500, 1)
+    asked = {"valid": valid, "schema": SCHEMA, "backbone": "fm", "model_options": {"dim": 4}}
+    asked["settings"] = {"batch_size": 256, "epochs": 1}
+    search("columns_random", rows, options={"share": 0.4}, out=tmp_path / "columns.json", **asked)
+    kept = {name: np.arange(102) < 50 if name == "f0" else np.ones(102, bool) for name in NAMES}
+    monkeypatch.setattr(ThresholdGate, "kept", lambda _: kept)
+    plan = search("optembed", rows, plan=tmp_path / "columns.json", out=tmp_path / "plan.json", **asked)
+    assert [type(part) for part in plan.parts] == [KeptFeatures]
+    assert not (tmp_path / "plan.json.start.safetensors").exists()
 
 
 def test_the_command(tmp_path, capsys):
