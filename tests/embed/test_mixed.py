@@ -23,22 +23,30 @@ BLOCKS = (
 SLOTS = ("item", "user", "city", "user")
 
 
-def mask() -> torch.Tensor:
+WHOLE_FIRST = (
+    MixedBlock("user", 2, 5, (0, 1, 2, 3, 4, 5)),
+    MixedBlock("user", 5, 12, (3,)),
+    MixedBlock("item", 1, 3, ()),
+)
+"""The block of the first known ids is the second of its store; that of another slot has no columns."""
+
+
+def mask(blocks: tuple[MixedBlock, ...] = BLOCKS) -> torch.Tensor:
     """1 where a number is kept: [rows of all slots, dim], slots one after another."""
     kept, starts = torch.ones(26, 6), {"user": 0, "item": 12, "city": 21}
-    for block in BLOCKS[:-1]:
+    for block in (block for block in blocks if block.slot in starts):
         rows = slice(starts[block.slot] + block.first, starts[block.slot] + block.last)
         kept[rows] = 0.0
         kept[rows, list(block.columns)] = 1.0
     return kept
 
 
-def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
+def pair(blocks: tuple[MixedBlock, ...] = BLOCKS) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The plain table with masked numbers, and the mixed one with the same numbers."""
     torch.manual_seed(0)
-    plain, mixed = Plain(std=1.0).build(SHAPE), Mixed(blocks=BLOCKS).build(SHAPE)
+    plain, mixed = Plain(std=1.0).build(SHAPE), Mixed(blocks=blocks).build(SHAPE)
     with torch.no_grad():
-        plain.store.weight.mul_(mask())
+        plain.store.weight.mul_(mask(blocks))
     mixed.fill(plain.store.weight.detach(), plain.store.starts)
     return plain, mixed
 
@@ -49,19 +57,21 @@ def ids(*leading: int) -> torch.Tensor:
     return torch.stack([torch.randint(0, sizes[s], leading) for s in SLOTS], -1).int()
 
 
+@pytest.mark.parametrize("blocks", [BLOCKS, WHOLE_FIRST])
 @pytest.mark.parametrize("leading", [(64,), (7, 5), (0,)])
-def test_it_equals_the_masked_plain_table(leading):
-    plain, mixed = pair()
+def test_it_equals_the_masked_plain_table(leading, blocks):
+    plain, mixed = pair(blocks)
     torch.testing.assert_close(mixed(ids(*leading), SLOTS), plain(ids(*leading), SLOTS), rtol=0, atol=0)
 
 
-def test_gradients_are_those_of_the_masked_table():
-    plain, mixed = pair()
+@pytest.mark.parametrize("blocks", [BLOCKS, WHOLE_FIRST])
+def test_gradients_are_those_of_the_masked_table(blocks):
+    plain, mixed = pair(blocks)
     weights = torch.randn(64, 4, 6)
     for table in (plain, mixed):
         (table(ids(64), SLOTS) * weights).pow(2).sum().backward()
-    expected = plain.store.weight.grad * mask()
-    held = Mixed(blocks=BLOCKS).build(SHAPE)
+    expected = plain.store.weight.grad * mask(blocks)
+    held = Mixed(blocks=blocks).build(SHAPE)
     held.fill(expected, plain.store.starts)
     for mine, theirs in zip(mixed.stores, held.stores, strict=True):
         real = theirs.weight != 0  # padding rows of `held` were drawn as zeros

@@ -106,12 +106,11 @@ def search(
         label=label, schema=schema, valid=valid, split=None if split == "auto" else split, columns=columns,
         delimiter=delimiter, models=models, seed=seed,
     )  # fmt: skip
-    start = start_of(Path(out))
-    if start.exists():
-        note(f"\nstart: {start}   begin with the weights the search left: add --start {shlex.quote(str(start))}")
     note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
-    named = backbone or DEFAULT_MODEL
-    note(f"next:  clicksmith fit {shlex.join([*train, '--model', named, *words])} --plan {shlex.join([*plan, out])}")
+    named, start = backbone or DEFAULT_MODEL, start_of(Path(out))
+    begin = ["--start", str(start)] if start.exists() else []  # the weights that the search left for this backbone
+    next_words = shlex.join([*train, "--model", named, *words])
+    note(f"next:  clicksmith fit {next_words} --plan {shlex.join([*plan, out, *begin])}")
     words = [*train, "--backbone", named, *words, *(["--plan", *plan] if plan else [])]
     words += [] if epochs is None else ["--epochs", str(epochs)]
     for name, asked in chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found).items():

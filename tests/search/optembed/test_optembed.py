@@ -1,5 +1,7 @@
 """The whole search: planted truth, the same Plan after an interruption, refit with another backbone."""
 
+import shlex
+
 import msgspec
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from clicksmith.models.planned import spec_under
 from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
 from clicksmith.plan.apply import apply_plan
 from clicksmith.search.job import search
+from clicksmith.search.optembed.gate import ThresholdGate
 from clicksmith.search.optembed.method import search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.supernet import wide
@@ -126,12 +129,12 @@ def test_noise_is_pruned_before_what_is_useful_and_another_backbone_is_refitted(
 
 
 @pytest.mark.parametrize("widths", [(2, 3), (4,)])
-def test_the_start_file_holds_the_supernets_kept_rows_and_columns(widths, tmp_path):
+def test_the_start_file_holds_the_supernets_first_weights_in_kept_rows_and_columns(widths, tmp_path):
     rows, valid = planted(3000), planted(1000, 1)
     search(
         "optembed", rows, valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="deepfm",
         model_options={"dim": 4, "units": (4,), "dropout": 0.0}, settings={"batch_size": 256, "epochs": 2},
-        options={"start": "first", "generations": 1, "widths": widths},
+        options={"generations": 1, "widths": widths},
     )  # fmt: skip
     plan = Plan.load(tmp_path / "plan.json")
     encoder = Encoder.fit(SCHEMA, rows)
@@ -159,6 +162,18 @@ def test_the_start_file_holds_the_supernets_kept_rows_and_columns(widths, tmp_pa
     assert all(torch.equal(p, dense[n]) for n, p in compact.named_parameters() if n in dense)
 
 
+def test_under_columns_of_a_plan_ids_are_pruned_and_no_start_is_left(tmp_path, monkeypatch):
+    rows, valid = planted(1500), planted(500, 1)
+    asked = {"valid": valid, "schema": SCHEMA, "backbone": "fm", "model_options": {"dim": 4}}
+    asked["settings"] = {"batch_size": 256, "epochs": 1}
+    search("columns_random", rows, options={"share": 0.4}, out=tmp_path / "columns.json", **asked)
+    kept = {name: np.arange(102) < 50 if name == "f0" else np.ones(102, bool) for name in NAMES}
+    monkeypatch.setattr(ThresholdGate, "kept", lambda _: kept)
+    plan = search("optembed", rows, plan=tmp_path / "columns.json", out=tmp_path / "plan.json", **asked)
+    assert [type(part) for part in plan.parts] == [KeptFeatures]
+    assert not (tmp_path / "plan.json.start.safetensors").exists()
+
+
 def test_the_command(tmp_path, capsys):
     planted(1500).write_csv(tmp_path / "rows.csv")
     line = [
@@ -168,3 +183,7 @@ def test_the_command(tmp_path, capsys):
     ]  # fmt: skip
     assert main(line) == 0, capsys.readouterr().err
     assert "columns" in "\n".join(Plan.load(tmp_path / "plan.json").summary())
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("next:")]
+    told = shlex.split(told.removeprefix("next:  clicksmith "))
+    assert told[-2:] == ["--start", str(tmp_path / "plan.json.start.safetensors")]
+    assert main([*told, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err

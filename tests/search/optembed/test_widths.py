@@ -35,8 +35,8 @@ def table(widths=()):
 
 def test_widths_are_prefixes_drawn_uniformly_for_each_row_and_vocabulary():
     module = table()
-    masks = module.masks(torch.full((20_000, 2), 5, dtype=torch.int32), ("a", "b"))
-    assert (masks.long().diff(dim=-1) <= 0).all()
+    masks = module.masks(torch.full((20_000, 2), 5, dtype=torch.int32), ("a", "b")).long()
+    assert (masks.diff(dim=-1) <= 0).all()
     width = masks.sum(-1)
     assert width.min() == 1
     for c in range(2):
@@ -48,7 +48,7 @@ def test_widths_are_prefixes_drawn_uniformly_for_each_row_and_vocabulary():
 
 
 def test_fields_and_positions_of_one_vocabulary_share_a_rows_draw():
-    masks = table().masks(torch.full((50, 7, 3), 5, dtype=torch.int32), ("a", "b", "a"))
+    masks = table().masks(torch.full((50, 7, 3), 5, dtype=torch.int32), ("a", "b", "a")).long()
     width = masks.sum(-1).expand(50, 7, 3)
     assert torch.equal(width[..., 0], width[..., 2])
     assert (width == width[:, :1]).all()

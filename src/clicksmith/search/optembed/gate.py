@@ -1,6 +1,7 @@
 """`Thresholds`: an id keeps its vectors while the size of its main vector exceeds a learned threshold."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
@@ -16,7 +17,8 @@ from clicksmith.embed.sockets import IdGate
 from clicksmith.embed.views import ColumnView
 from clicksmith.encode.layout import UNSEEN
 from clicksmith.errors import CompositionError, DivergedError, UsageError
-from clicksmith.search.optembed.step import step
+from clicksmith.search.optembed.once import Once
+from clicksmith.search.optembed.step import size, step
 from clicksmith.search.optembed.widths import SampledTable
 
 PIECE = 1 << 16
@@ -88,8 +90,9 @@ class ThresholdGate(nn.Module):
         self.register_buffer("fixed", None, persistent=False)
         self.offsets = _starts(self.starts)
         self.places = self.offsets if self.by_id else _starts({name: i for i, (name, _) in enumerate(slots)})
-        self.tables: tuple[nn.Module, ...] = ()
+        self.tables: tuple[Callable[[Tensor, tuple[str, ...]], Tensor], ...] = ()
         self.used: set[str] = set()
+        self.once = Once()
 
     def watch(self, embedder: Embedder) -> None:
         """Let the sizes be those of the main vectors, whole; where a model has none, those of its views' rows."""
@@ -105,8 +108,11 @@ class ThresholdGate(nn.Module):
                 "OptEmbed prunes ids by the size of their vectors, and no table of this model holds all vocabularies; "
                 "use a backbone that reads field vectors."
             )
+        for table in tables:
+            self.once = table.once if isinstance(table, SampledTable) else self.once
+        self.once.during(embedder)
         # a tuple, so that the tables do not become this module's own
-        self.tables = tuple(table.inner if isinstance(table, SampledTable) else table for table in tables)
+        self.tables = tuple(table.whole if isinstance(table, SampledTable) else table for table in tables)
 
     def weigh(self, counts: dict[str, Tensor], evidence: float) -> None:
         """Count n / (n + evidence) of the size of an id that training saw n times."""
@@ -119,27 +125,25 @@ class ThresholdGate(nn.Module):
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         """Return the mask of ids [..., columns]."""
+        return self.once("mask", ids, slots, self._mask)
+
+    def _mask(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         if self.fixed is not None:
             return self.fixed[ids + self.offsets(slots, ids.device)].unsqueeze(-1).to(self.thresholds.dtype)
         if self.training and bool(self.due):
             self._raise()
         places = self.places(slots, ids.device)
-        places = ids + places if self.by_id else places.expand(ids.shape)
-        free = ids <= UNSEEN
-        if self.training and self.by_id:
-            self._make_up(places)
+        if self.by_id:
+            places = ids + places
+            if self.training:
+                self._make_up(places)
         s = self.sizes(ids, slots) - self.thresholds[places]
-        s = (
-            s
-            if not (self.training and torch.is_grad_enabled())
-            else cast("Tensor", _Moves.apply(s, self, places, free))
-        )
-        return step(s).masked_fill(free, 1.0).unsqueeze(-1)
+        return step(s, ids <= UNSEEN, partial(self._move, places) if self.training else None).unsqueeze(-1)
 
     def sizes(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         """Return the L1 norms of ids [..., columns], weighed by the evidence: same shape."""
         dtype = self.thresholds.dtype
-        found = [table(ids, slots).abs().sum(-1, dtype=dtype) for table in self.tables]
+        found = [size(table(ids, slots), dtype) for table in self.tables]
         total = found[0] if len(found) == 1 else torch.stack(found).sum(0)
         return total if self.evidence is None else total * self.evidence[ids + self.offsets(slots, ids.device)]
 
@@ -203,27 +207,12 @@ class ThresholdGate(nn.Module):
             self.thresholds[flat] = torch.where(t > -80, risen, t)
             self.seen[flat] = self.clock
 
-    def moved(self, places: Tensor, grad: Tensor) -> None:
-        """Take the SGD step of a gradient of thresholds; places and grad [...]."""
+    def _move(self, places: Tensor, grad: Tensor) -> None:
+        """Take the SGD step for the gradient of sizes [..., columns], thresholds' but for the sign; places alike."""
         with torch.no_grad():
-            self.thresholds.index_add_(0, places.flatten(), -self.part.rate * grad.flatten().to(self.thresholds))
+            grad = grad.flatten() if places.shape == grad.shape else grad.flatten(0, -2).sum(0)
+            self.thresholds.index_add_(0, places.flatten(), self.part.rate * grad.to(self.thresholds))
             self.due.fill_(value=True)
-
-
-class _Moves(torch.autograd.Function):
-    """Passes s = size - t on; backward, t takes its step. Padding and unseen ids have none."""
-
-    @staticmethod
-    def forward(ctx: Any, s: Tensor, gate: ThresholdGate, places: Tensor, free: Tensor) -> Tensor:
-        ctx.gate = gate
-        ctx.save_for_backward(places, free)
-        return s.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        places, free = ctx.saved_tensors
-        ctx.gate.moved(places, -grads[0].masked_fill(free, 0.0))
-        return grads[0], None, None, None
 
 
 def _slots(columns: Columns) -> set[str]:

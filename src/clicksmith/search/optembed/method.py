@@ -28,7 +28,7 @@ from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.price import Kept, check_budget, pricing
 from clicksmith.search.optembed.probe import first, probes
 from clicksmith.search.optembed.score import Scorer, chosen
-from clicksmith.search.optembed.start import started
+from clicksmith.search.optembed.start import startable, started
 from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import SampledTable
 from clicksmith.train.counts import id_counts
@@ -256,7 +256,7 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
     if not parts:
         asked.progress.noted("nothing is pruned and nothing cut, so the Plan is empty; give --search.max-ratio")
-    elif options.start != "none":
+    elif options.start != "none" and startable(found.model):
         whole = found.model
         if options.start == "first":
             whole = new_model(supernet(asked.spec, options, asked.layout), asked.layout, asked.seed)

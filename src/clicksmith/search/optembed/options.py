@@ -27,7 +27,7 @@ class OptEmbed(Options, frozen=True):
     slack: float = 0.0
     """The smallest candidate within this of the best score is taken."""
 
-    start: Literal["none", "first", "supernet"] = "none"
+    start: Literal["none", "first", "supernet"] = "first"
     """Leave a start file for the refit: with the weights that the supernet had at first, or in the end."""
 
     generations: int = 20

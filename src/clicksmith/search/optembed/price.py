@@ -25,7 +25,7 @@ def pricing(model: CTRModel, kept: Kept, table: SampledTable | None) -> Callable
     for store in row_stores(model):
         if id(store) not in mine:
             fixed += store.dim * sum(FIRST + stays[slot] if slot in stays else rows for slot, rows in store.slots)
-    dim = 0 if table is None else len(table.columns)
+    dim = 0 if table is None else table.dim
     counts = [] if table is None else [stays[slot] for slot in table.slots]
 
     def price(widths: Widths) -> int:

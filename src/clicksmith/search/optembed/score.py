@@ -23,8 +23,9 @@ Statistics = list[dict[str, Tensor]]
 class Scorer:
     """Scores widths per slot under a trained supernet.
 
-    Each batch of rows is read once for all candidates. Statistics of batch normalisation (and of Dice) were averaged
-    over random widths in training: they are measured anew for every candidate, on the same training rows.
+    Each batch of rows is read, and its vectors and the masks of its ids are looked up, once for all candidates.
+    Statistics of batch normalisation (and of Dice) were averaged over random widths in training: they are measured anew
+    for every candidate, on the same training rows.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class Scorer:
         labels: list[NDArray[np.float32]] = []
         for batch in self._batches(self.select, rows):
             labels.append(batch.targets.labels.cpu().numpy())
-            for candidate, known, found in zip(candidates, statistics, logits, strict=True):
-                self._put(known)
-                self.table.choose(candidate)
-                found.append(self.model(batch.inputs).logits.float().cpu().numpy())
+            with self.table.once.opened():
+                for candidate, known, found in zip(candidates, statistics, logits, strict=True):
+                    self._put(known)
+                    self.table.choose(candidate)
+                    found.append(self.model(batch.inputs).logits.float().cpu().numpy())
         self.table.choose(None)
         truth = np.concatenate(labels)
         return [_score(truth, np.concatenate(found), self.metric) for found in logits]
@@ -67,13 +69,14 @@ class Scorer:
         for norm in self.norms:
             norm.train()
         for number, batch in enumerate(self._batches(self.train, self.rows)):
-            for i, candidate in enumerate(candidates):
-                self._put(found[i])
-                self.table.choose(candidate)
-                for norm in self.norms:
-                    norm.momentum = 1 / (number + 1)
-                self.model(batch.inputs)
-                found[i] = self._copied()
+            with self.table.once.opened():
+                for i, candidate in enumerate(candidates):
+                    self._put(found[i])
+                    self.table.choose(candidate)
+                    for norm in self.norms:
+                        norm.momentum = 1 / (number + 1)
+                    self.model(batch.inputs)
+                    found[i] = self._copied()
         for norm, momentum in zip(self.norms, before, strict=True):
             norm.momentum = momentum
             norm.eval()

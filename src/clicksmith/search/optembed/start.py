@@ -8,9 +8,16 @@ from torch import Tensor, nn
 from clicksmith.embed.mixed import MixedTable
 from clicksmith.embed.rows import RowStore, row_stores
 from clicksmith.models.spec import CTRModel
+from clicksmith.search.optembed.widths import SampledTable
 from clicksmith.train.checkpoint import weights_of
 
 TABLE = "embedder.columns.table."
+
+
+def startable(whole: CTRModel) -> bool:
+    """Return whether a refit can begin with weights of this supernet: not where a Plan gave its table columns."""
+    columns = whole.embedder.columns
+    return columns is None or isinstance(columns.table, SampledTable)
 
 
 @torch.no_grad()

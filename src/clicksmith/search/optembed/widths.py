@@ -7,6 +7,7 @@ from clicksmith.embed.sockets import Table, TableShape
 from clicksmith.embed.table import Plain
 from clicksmith.encode.layout import UNSEEN
 from clicksmith.errors import UsageError
+from clicksmith.search.optembed.once import Once
 
 
 class Sampled(Table, frozen=True):
@@ -46,37 +47,44 @@ class SampledTable(nn.Module):
     """
 
     grid: Tensor
-    columns: Tensor
+    prefixes: Tensor
     chosen: Tensor | None
 
     def __init__(self, inner: nn.Module, shape: TableShape, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.dim, self.once = inner, shape.dim, Once()
         self.slots = tuple(name for name, _ in shape.slots)
         self.register_buffer("grid", torch.tensor(widths, dtype=torch.int64), persistent=False)
-        self.register_buffer("columns", torch.arange(shape.dim), persistent=False)
+        prefixes = torch.ones(shape.dim + 1, shape.dim).tril(-1)  # row k: k ones, then zeros
+        self.register_buffer("prefixes", prefixes, persistent=False)
         self.register_buffer("chosen", None, persistent=False)
 
     def choose(self, widths: dict[str, int] | None) -> None:
         """Cut to these widths per slot from now on; None: to drawn ones in training, and to none in evaluation."""
         chosen = None if widths is None else torch.tensor([widths[slot] for slot in self.slots])
-        self.chosen = None if chosen is None else chosen.to(self.columns.device)
+        self.chosen = None if chosen is None else chosen.to(self.grid.device)
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         """Look up ids [..., columns]; `slots[c]` is the id space of column c."""
-        vectors = self.inner(ids, slots)
+        vectors = self.whole(ids, slots)
         if self.chosen is None and not self.training:
             return vectors
-        keep = self.masks(ids, slots) | (ids <= UNSEEN).unsqueeze(-1)
-        return vectors * keep.to(vectors.dtype)
+        return vectors * self.masks(ids, slots).to(vectors.dtype)
+
+    def whole(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
+        """Look up ids [..., columns] uncut."""
+        return self.once("vectors", ids, slots, self.inner)
 
     def masks(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
-        """Return which columns stay: [rows or 1, ..., columns, dim] bool."""
+        """Return which columns stay: [..., columns, dim], 1 or 0."""
         if self.chosen is not None:
             width = self.chosen[[self.slots.index(slot) for slot in slots]]
         else:
             distinct = tuple(dict.fromkeys(slots))
             drawn = torch.randint(len(self.grid), (ids.shape[0], len(distinct)), device=ids.device)
-            width = self.grid[drawn][:, [distinct.index(slot) for slot in slots]]
+            width = self.grid.index_select(0, drawn.flatten()).view(drawn.shape)
+            if distinct != slots:
+                width = width[:, [distinct.index(slot) for slot in slots]]
             width = width.reshape(ids.shape[0], *[1] * (ids.dim() - 2), len(slots))
-        return self.columns < width.unsqueeze(-1)
+        width = width.masked_fill(ids <= UNSEEN, self.dim)
+        return self.prefixes.index_select(0, width.flatten()).view(*width.shape, self.dim)
