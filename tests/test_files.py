@@ -1,14 +1,19 @@
 """Files and folders appear whole or not at all, and what killed processes left is cleared."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from clicksmith import files
 from clicksmith.errors import StorageError
+from clicksmith.files import atomic_file, atomic_folder
 
 KILLED = """
 import os, signal, sys
@@ -135,3 +140,21 @@ def test_a_durable_folder_is_flushed_file_by_file_before_it_takes_its_name(tmp_p
         (beside / "inner" / "part").write_text("x")
     assert set(flushed[:2]) == {"inner", "part"}
     assert flushed[2].startswith(".rows.") and flushed[3:] == [tmp_path.name]
+
+
+def test_what_safetensors_meets_on_the_disk_is_told_like_what_python_meets(tmp_path):
+    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"could not write '.*weights': File too large\."):  # noqa: SIM117
+            with atomic_folder(tmp_path / "weights") as folder:
+                save_file({"w": torch.zeros(1000)}, folder / "w.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    text = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(StorageError, match=r"no space left on the disk while writing '.*w'; nothing was changed"):  # noqa: SIM117
+        with atomic_file(tmp_path / "w"):
+            raise SafetensorError(text)
+    with pytest.raises(StorageError, match=r"could not write '.*w': dtype"), atomic_file(tmp_path / "w"):
+        raise SafetensorError("dtype")
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from clicksmith.errors import StorageError
 
@@ -34,7 +37,7 @@ def atomic_file(path: Path) -> Generator[Path]:
         yield beside
         _flush(beside)
         beside.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise storage_error(error, path) from error
     finally:
         beside.unlink(missing_ok=True)
@@ -69,7 +72,7 @@ def atomic_folder(path: Path, *, durable: bool = False) -> Generator[Path]:
                 raise
         if durable:
             _flush(path.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise storage_error(error, path) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -122,10 +125,13 @@ def locked(folder: Path, *, wait: bool = False, noted: Callable[[str], None] | N
         yield
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """Return the sentence for an operating-system error at `path`."""
+def storage_error(error: OSError | SafetensorError, path: Path) -> StorageError:
+    """Return the sentence for an operating-system error at `path`; safetensors wraps those in one of its own."""
     if isinstance(error, StorageError):
         return error
+    if isinstance(error, SafetensorError):
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        error = OSError(str(error)) if told is None else OSError(int(told[1]), os.strerror(int(told[1])))
     if error.errno == errno.ENOSPC:
         return StorageError(
             f"no space left on the disk while writing '{path}'; nothing was changed. Free some space and run again."

@@ -110,7 +110,10 @@ def test_no_page_without_rows(tmp_path, capsys):
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="no browser: /usr/bin/chromium is not installed (Debian's chromium)")
 def test_the_site_sorts_opens_a_model_and_asks_for_nothing(tmp_path):
     sync_api: Any = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    site(tmp_path)
+    more = {f"Absent {i:02}": ModelSettings("lr", reference=0.6 + i / 100) for i in range(12)}  # that there be a filter
+    known = read_settings(finished() / "settings.toml")
+    known = msgspec.structs.replace(known, models=known.models | more)
+    write_site(read_results(finished() / "results"), tmp_path, PAPERS, settings=known)
     messages, requests = [], []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
@@ -121,9 +124,13 @@ def test_the_site_sorts_opens_a_model_and_asks_for_nothing(tmp_path):
         page.goto((tmp_path / "index.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         board = page.locator("table").first
-        names = lambda: [row.locator("a").inner_text() for row in board.locator("tbody tr").all()]  # noqa: E731
-        before = names()
-        assert sorted(before) == ["FM", "LR"]
+        shown = lambda: [row for row in board.locator("tbody tr").all() if row.is_visible()]  # noqa: E731
+        names = lambda: [row.locator("a").inner_text() for row in shown() if row.locator("a").count()]  # noqa: E731
+        search = page.get_by_label("filter leaderboard of shop")
+        search.fill("absent 07")
+        assert [row.locator("td").nth(1).inner_text() for row in shown()] == ["Absent 07\nnot measured"]
+        search.fill("")
+        assert sorted(names()) == ["FM", "LR"] and len(shown()) == 14
         parameters = board.locator("th button", has_text="parameters")
         parameters.click()
         first = names()

@@ -115,6 +115,7 @@ def test_one_seed_everywhere_is_delongs_test_and_says_so():
     assert pair.seeds_error == 0
     assert "one seed a model" in ranking.notes[0]
     assert [one.sd for one in ranking.standings] == [None, None]
+    assert "one seed a model" in rank(labels, {"a": [a]}).notes[0]  # there are no others whose spread is known
 
 
 def test_tied_models_share_a_rank_and_the_next_counts_all_above():
@@ -125,6 +126,54 @@ def test_tied_models_share_a_rank_and_the_next_counts_all_above():
     assert {one.model: one.rank for one in ranking.standings} == {"high": 1, "alike": 1, "middle": 3, "low": 4}
     assert {one.model: one.tied for one in ranking.standings}["high"] == ("alike",)
     assert all(one.low < one.auc < one.high for one in ranking.standings)
+
+
+def test_a_model_of_few_seeds_that_is_tied_with_the_best_does_not_stand_above_better_models():
+    random = np.random.default_rng(5)
+    labels, signal = world(6000, random)
+    rows = 0.5 * random.standard_normal(signal.size)
+
+    def seeds(*strengths: float):
+        return [strength * signal + rows + 0.1 * random.standard_normal(signal.size) for strength in strengths]
+
+    predictions = {
+        "best": seeds(1.0, 1.01, 0.99), "second": seeds(0.9, 0.91, 0.89), "third": seeds(0.8, 0.81, 0.79),
+        "loose": seeds(0.95, 0.6),
+    }  # fmt: skip
+    ranking = rank(labels, predictions)
+    standings = {one.model: one for one in ranking.standings}
+    assert list(standings) == ["best", "second", "third", "loose"]  # by mean AUC
+    assert standings["loose"].tied == ("best", "second", "third")
+    assert {name: (one.rank, one.best, one.worst) for name, one in standings.items()} == {
+        "best": (1, 1, 2), "second": (2, 2, 3), "third": (3, 3, 4), "loose": (3, 1, 4),
+    }  # fmt: skip
+
+
+def test_ranks_are_cliques_of_neighbours_and_lie_in_what_the_differences_leave_open():
+    random = np.random.default_rng(9)
+    labels, signal = world(2000, random)
+    rows = 0.8 * random.standard_normal(signal.size)
+    for _ in range(30):
+        predictions = {
+            f"m{i}": [
+                (strength + 0.03 * random.standard_normal()) * signal + rows + 0.3 * random.standard_normal(signal.size)
+                for _ in range(random.integers(1, 5))
+            ]
+            for i, strength in enumerate(random.uniform(0.7, 1.2, 8))
+        }
+        ranking = rank(labels, predictions)
+        differ = {frozenset((pair.a, pair.b)) for pair in ranking.pairs if pair.significant}
+        aucs, ranks = [one.auc for one in ranking.standings], [one.rank for one in ranking.standings]
+        assert aucs == sorted(aucs, reverse=True) and ranks == sorted(ranks)
+        for i, one in enumerate(ranking.standings):
+            assert one.best <= one.rank <= one.worst and one.best <= i + 1 <= one.worst
+            group = [other.model for other in ranking.standings if other.rank == one.rank]
+            assert not any(frozenset((one.model, other)) in differ for other in group)
+            others = {other.model for other in ranking.standings} - {one.model}
+            assert set(one.tied) == {other for other in others if frozenset((one.model, other)) not in differ}
+            if i and one.rank != ranks[i - 1]:  # and no group ends early
+                before = [other.model for other in ranking.standings if other.rank == ranks[i - 1]]
+                assert any(frozenset((one.model, other)) in differ for other in before)
 
 
 def test_the_same_predictions_tie_exactly():

@@ -110,7 +110,7 @@ def test_the_command_line_prints_tables_pairs_and_json(tmp_path, capsys):
     results = str(finished() / "results")
     assert main(["bench", "table", results, "--pairs", "--resamples", "20"]) == 0
     printed = capsys.readouterr().out
-    assert "shop: 400 test rows; tied models share a rank" in printed
+    assert "shop: 400 test rows; models of a rank are tied with one another" in printed
     assert "reference: as the settings say" in printed
     assert "b - a, AUC points" in printed and printed.rstrip().endswith(("a tie", "real"))
     assert main(["bench", "table", results, "--json"]) == 0

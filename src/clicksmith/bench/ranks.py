@@ -35,7 +35,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     rank: int
-    """1 for the best model and all that are tied with it; 1 more than the models ranked above otherwise."""
+    """Of its group: neighbours by AUC of which no two differ significantly; counts the models above the group."""
+    best: int
+    """The ranks that the differences leave open begin here: after the models that are significantly better,"""
+    worst: int
+    """and end here: before those that are significantly worse. Wide where few rows or seeds tell little."""
     seeds: int
     auc: float
     """Mean over seeds."""
@@ -72,7 +76,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
-    """Models by rank, and every pair."""
+    """Models by mean AUC, and every pair."""
 
     standings: tuple[Standing, ...]
     pairs: tuple[Pair, ...]
@@ -225,38 +229,45 @@ def _total(rows: float, parts: Sequence[tuple[float, float]]) -> tuple[float, fl
 
 
 def _standings(known: _Scores, pairs: Sequence[Pair], level: float) -> tuple[Standing, ...]:
-    """Return models in rank groups: the best of those left, and all left that do not differ from it."""
-    differ = {frozenset((pair.a, pair.b)) for pair in pairs if pair.significant}
-    left = sorted(range(len(known.names)), key=lambda i: -known.means[i])
+    """Return models by mean AUC, cut into rank groups of neighbours.
+
+    Being tied is not transitive: a model of few seeds may be tied with the first and lie far below others that are not.
+    A group ends before the first model that differs from one in it, so that no model stands above one of higher AUC;
+    the ranks that a model could have instead stand beside (Mogstad et al., Review of Economic Studies 2024).
+    """
+    above: dict[str, set[str]] = {name: set() for name in known.names}
+    """Model to those that are significantly better."""
+    for pair in pairs:
+        if pair.significant:
+            better, worse = (pair.b, pair.a) if pair.effect > 0 else (pair.a, pair.b)
+            above[worse].add(better)
     found: list[Standing] = []
-    while left:
-        leader, place = known.names[left[0]], len(found) + 1
-        group = [i for i in left if frozenset((leader, known.names[i])) not in differ]
-        left = [i for i in left if i not in group]
-        for i in group:
-            name, values = known.names[i], known.aucs[i]
-            error, freedom = _total(float(known.gram[i, i]), [(known.variances[i] / values.size, known.freedom[i])])
-            margin = student_quantile(level, freedom) * error
-            mean = float(values.mean())
-            tied = tuple(o for o in known.names if o != name and frozenset((o, name)) not in differ)
-            found.append(
-                Standing(
-                    model=name,
-                    rank=place,
-                    seeds=values.size,
-                    auc=mean,
-                    sd=float(values.std(ddof=1)) if values.size > 1 else None,
-                    low=max(0.0, mean - margin),
-                    high=min(1.0, mean + margin),
-                    tied=tied,
-                )
+    for i in sorted(range(len(known.names)), key=lambda i: -known.means[i]):
+        name, values, mean = known.names[i], known.aucs[i], float(known.means[i])
+        error, freedom = _total(float(known.gram[i, i]), [(known.variances[i] / values.size, known.freedom[i])])
+        margin = student_quantile(level, freedom) * error
+        below = {other for other, better in above.items() if name in better}
+        group = {one.model for one in found if one.rank == found[-1].rank}
+        found.append(
+            Standing(
+                model=name,
+                rank=found[-1].rank if group.isdisjoint(above[name]) and found else len(found) + 1,
+                best=1 + len(above[name]),
+                worst=len(known.names) - len(below),
+                seeds=values.size,
+                auc=mean,
+                sd=float(values.std(ddof=1)) if values.size > 1 else None,
+                low=max(0.0, mean - margin),
+                high=min(1.0, mean + margin),
+                tied=tuple(o for o in known.names if o != name and o not in above[name] | below),
             )
+        )
     return tuple(found)
 
 
 def _notes(known: _Scores) -> tuple[str, ...]:
     few = [name for name, count in zip(known.names, known.seeds, strict=True) if count == 1]
-    if len(few) == len(known.names) > 1:
+    if len(few) == len(known.names):
         return (
             "one seed a model: how much the seed matters is not known, so the differences are those of these weights, "
             "not of the models. Run more seeds.",

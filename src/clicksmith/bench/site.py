@@ -72,7 +72,7 @@ def _remove_stale(out: Path, written: Sequence[Path]) -> None:
 
 
 def _index(results: Results, made: Sequence[DatasetTable]) -> str:
-    seeds = f"{len(results.rows)} finished trials of {len(made)} data sets; models that are tied share a rank"
+    seeds = f"{len(results.rows)} finished trials of {len(made)} data sets"
     header = f"<header><h1>Click-through-rate benchmark</h1><p>{escape(seeds)}</p></header>"
     notes = [_relative(text, results.folder) for text in results.strange]
     sections: list[Section] = [("notes", "Left out", listed(notes))]
@@ -99,12 +99,13 @@ def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Seque
         if pairs
     ]
     found += _curves({line.standing.model: rows[line.standing.model][0] for line in one.lines[:SHOWN]})
-    placed = [Placed(s.model, s.auc, s.low, s.high, s.tied) for s in sorted(
-        (line.standing for line in one.lines), key=lambda s: (-s.auc, s.model))]  # fmt: skip
+    placed = [Placed(s.model, s.auc, s.low, s.high, s.tied) for s in (line.standing for line in one.lines)]
     ties = figures([tie_chart("Which differences are real", placed, "mean AUC", one.level)])
     note = (
-        f"{one.test_rows:,} test rows. The small figures are {one.level:.0%} intervals over test rows and seeds, and "
-        f"standard deviations over seeds. Published: {one.source}."
+        f"{one.test_rows:,} test rows. Models of a rank are tied with one another; below it stand the ranks that the "
+        "significant differences leave open. The other small figures are "
+        f"{one.level:.0%} intervals over test rows and seeds, and standard deviations over seeds. "
+        f"Published: {one.source}."
     )
     return (
         f'<p class="note">{escape(note)}</p>{_leaderboard(one)}{listed([*one.notes, *failed])}'
@@ -122,7 +123,7 @@ def _leaderboard(one: DatasetTable) -> str:
         sd = "one seed" if at.sd is None else f"sd {at.sd:.5f}"
         address = escape(quote(f"{one.dataset}/{at.model}.html"))
         rows.append([
-            Cell(str(at.rank), at.rank),
+            Cell("", at.rank, f"{at.rank}<small>{at.best} – {at.worst}</small>"),
             Cell(at.model, markup=f'<a href="{address}">{escape(at.model)}</a>'),
             Cell("", at.auc, f"<b>{at.auc:.5f}</b><small>{at.low:.5f} – {at.high:.5f}</small><small>{sd}</small>"),
             _spread(line.metrics["logloss"], 5),
@@ -172,7 +173,7 @@ def _model(
     at, first = line.standing, rows[0]
     tiles = [
         tile("test AUC", f"{at.auc:.5f}", f"{one.level:.0%}: {at.low:.5f} – {at.high:.5f}"),
-        tile("rank", str(at.rank), f"of {len(one.lines)} models", f"tied with {len(at.tied)}"),
+        tile("rank", str(at.rank), f"of {len(one.lines)} models", f"could be {at.best} to {at.worst}"),
         tile("parameters", f"{line.parameters:,}", f"{line.embedding:,} of embeddings"),
         tile("seconds to best", f"{line.seconds_to_best.mean:.1f}", f"{line.epochs.mean:.0f} epochs"),
     ]

@@ -276,11 +276,13 @@ def _print(one: "DatasetTable", *, pairs: bool) -> None:
     from clicksmith.bench.ranks import shown_p
     from clicksmith.cli.show import note, table
 
-    print(f"{one.dataset}: {one.test_rows:,} test rows; tied models share a rank")
-    head = ["rank", "model", "AUC", "sd", f"{one.level:.0%} interval", "log-loss", "GAUC", "reference", "seeds"]
-    head += ["parameters", "FLOPs/row", "epochs", "s to best", "processor s"]
-    numbers = [i for i in range(len(head)) if i not in (1, 4)]
-    absent = [["", name, "not measured", *[""] * 4, f"{auc:.4f}", *[""] * 6] for name, auc in one.unmeasured.items()]
+    print(f"{one.dataset}: {one.test_rows:,} test rows; models of a rank are tied with one another")
+    head = ["rank", "could be", "model", "AUC", "sd", f"{one.level:.0%} interval", "log-loss", "GAUC", "reference"]
+    head += ["seeds", "parameters", "FLOPs/row", "epochs", "s to best", "processor s"]
+    numbers = [i for i in range(len(head)) if i not in (1, 2, 5)]
+    absent = [
+        ["", "", name, "not measured", *[""] * 4, f"{auc:.4f}", *[""] * 6] for name, auc in one.unmeasured.items()
+    ]
     table(head, [*(_cells(line) for line in one.lines), *absent], numbers=numbers)
     print(f"reference: {one.source}")
     if pairs:
@@ -302,7 +304,7 @@ def _cells(line: "Line") -> list[str]:
     at, metrics = line.standing, line.metrics
     gauc = f"{metrics['gauc'].mean:.5f}" if "gauc" in metrics else ""
     return [
-        str(at.rank), at.model, f"{at.auc:.5f}", "" if at.sd is None else f"{at.sd:.5f}",
+        str(at.rank), f"{at.best} to {at.worst}", at.model, f"{at.auc:.5f}", "" if at.sd is None else f"{at.sd:.5f}",
         f"{at.low:.5f} to {at.high:.5f}", f"{metrics['logloss'].mean:.5f}", gauc,
         "" if line.reference is None else f"{line.reference:.4f}", str(at.seeds), f"{line.parameters:,}",
         "" if line.flops_per_row is None else f"{line.flops_per_row:,}", f"{line.epochs.mean:.0f}",
