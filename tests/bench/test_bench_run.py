@@ -72,9 +72,11 @@ def test_a_trial_that_diverges_or_cannot_be_built_is_a_row_and_the_others_go_on(
     assert failed["Bad/0"].kind == "diverged" and failed["Bad/0"].test_evaluations == 0
     assert failed["Refused/0"].kind == "refused"
     again = bench(tmp_path, seeds=1, models=["FM", "LR"])
-    assert (again.finished, again.skipped, again.failed) == (0, 2, [])
+    assert (again.finished, again.skipped, again.failed, again.failed_before) == (0, 2, [], 0)
     retried = bench(tmp_path, seeds=1, retry=True, models=["Refused", "FM"])
     assert (retried.skipped, len(retried.failed)) == (1, 1)
+    before = bench(tmp_path, seeds=1, models=["Refused", "FM"])
+    assert (before.skipped, before.failed, before.failed_before) == (2, [], 1)
 
 
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
@@ -92,6 +94,20 @@ def test_a_strange_file_is_named_left_alone_and_does_not_stop_the_others(tmp_pat
     assert (report.finished, report.skipped) == (1, 2)
     assert len(report.strange) == 1 and "FM/0.json' is not a row of a benchmark" in report.strange[0]
     assert rows(folder)["FM/0"].read_text() == '{"auc": 1}'
+
+
+def test_a_finished_row_without_its_predictions_is_not_taken_for_done(tmp_path):
+    folder = copied(tmp_path)
+    row, predictions = rows(folder)["FM/0"], rows(folder)["FM/0"].with_suffix(".npy")
+    predictions.write_bytes(predictions.read_bytes()[:-8])
+    report = bench(folder)
+    assert (report.finished, report.skipped) == (0, 3)
+    assert report.strange == [
+        f"'{predictions}' was altered: its checksum is not the one in the row. Nothing is changed; remove '{row}' to "
+        "run this trial."
+    ]
+    row.unlink()
+    assert bench(folder).finished == 1
 
 
 def test_out_of_memory_is_recorded(tmp_path):

@@ -1,5 +1,6 @@
 """The loop: what it learns, that it repeats, that it stops, that it says what went wrong."""
 
+import resource
 import threading
 import warnings
 
@@ -16,7 +17,7 @@ from clicksmith.embed.sockets import Task
 from clicksmith.encode.layout import Slot
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
-from clicksmith.errors import ArtifactError, DataError, DivergedError, UsageError
+from clicksmith.errors import ArtifactError, DataError, DivergedError, StorageError, UsageError
 from clicksmith.evaluate import auc
 from clicksmith.loss import BinaryCrossEntropy
 from clicksmith.models import model_spec
@@ -68,6 +69,20 @@ def test_a_caller_may_end_it_after_an_evaluation_for_a_reason_of_its_own(tmp_pat
     assert [e["valid"] for e in result.history] == [e["valid"] for e in whole.history[:2]]
     assert train(small(), TRAIN, VALID, settings, run_dir=tmp_path).reason == "pruned"
     assert train(small(), TRAIN, VALID, settings, stop=lambda history: "late" * (len(history) == 5)).reason == "epochs"
+
+
+def test_a_full_disk_ends_training_with_its_own_sentence_and_leaves_the_folder_for_another_try(tmp_path):
+    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"could not write '.*checkpoint': File too large"):
+            train(small(), TRAIN, VALID, QUICK, run_dir=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    model, other = small(), small()
+    train(model, TRAIN, VALID, QUICK, run_dir=tmp_path)
+    train(other, TRAIN, VALID, QUICK)
+    assert same(weights(model), weights(other))
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])

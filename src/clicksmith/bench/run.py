@@ -12,7 +12,7 @@ from clicksmith.bench.cost import BASE, memory_free, memory_needed, provenance
 from clicksmith.bench.data import BenchData, Say, prepare
 from clicksmith.bench.facts import store_facts
 from clicksmith.bench.pool import Ended, cores, run_jobs
-from clicksmith.bench.row import Configuration, Failure, Row, read_row, row_path, write_row
+from clicksmith.bench.row import Configuration, Failure, Row, read_array, read_row, row_path, write_row
 from clicksmith.bench.settings import Contestant, contestants, effective, read_settings, settings_for
 from clicksmith.bench.trial import Job
 from clicksmith.bench.tuned import search
@@ -33,6 +33,8 @@ class Report:
     finished: int = 0
     skipped: int = 0
     """Rows that were there."""
+    failed_before: int = 0
+    """Those of them that have no outcome."""
     failed: list[str] = field(default_factory=list[str])
     strange: list[str] = field(default_factory=list[str])
     """Files in the way that are no rows of this benchmark."""
@@ -217,8 +219,10 @@ class _Plan:
             return 0
         try:
             row = read_row(path)
+            if row.outcome is not None:
+                read_array(path.with_suffix(".npy"), row.outcome.predictions, row.outcome.test.rows)
         except ArtifactError as error:
-            self.report.strange.append(f"{error} It is left as it is; remove it to run this trial.")
+            self.report.strange.append(f"{error} Nothing is changed; remove '{path}' to run this trial.")
             return "strange"
         if row.failure is not None and self.retry:
             return row.failure.test_evaluations
@@ -229,6 +233,7 @@ class _Plan:
                 "choose another --results folder."
             )
         self.report.skipped += 1
+        self.report.failed_before += row.failure is not None
         return "done"
 
 

@@ -142,6 +142,8 @@ def run(
     for line in (*report.strange, *(f"failed: {text}" for text in report.failed)):
         note(line)
     print(f"{report.finished} trials finished, {report.skipped} were done before, {len(report.failed)} failed")
+    if report.failed_before:
+        note(f"{report.failed_before} of those done before have no outcome; --retry runs them again")
     note(f"next:  clicksmith bench table {results}")
     return 1 if report.failed or report.strange else 0
 

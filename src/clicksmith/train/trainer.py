@@ -14,7 +14,7 @@ import torch
 from clicksmith.batch.loader import Loader
 from clicksmith.embed.sockets import Loss
 from clicksmith.encode.store import Store
-from clicksmith.errors import ClicksmithError
+from clicksmith.errors import ClicksmithError, StorageError
 from clicksmith.files import locked
 from clicksmith.head.branches import BranchMean
 from clicksmith.kernels import native
@@ -159,6 +159,8 @@ class _Training:
         except KeyboardInterrupt:
             ended = "interrupted"
             raise
+        except StorageError:
+            raise  # the best weights may be what could not be written
         except ClicksmithError:
             self.optimizers.zero_grad()
             self._restore()
