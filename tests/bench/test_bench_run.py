@@ -288,7 +288,12 @@ def test_validation_rows_come_off_the_training_rows_unless_the_published_parts_a
 
 
 def test_numbers_that_cannot_be_are_refused(tmp_path):
-    for options, said in (({"seeds": 0}, "--seeds 0"), ({"jobs": 0}, "--jobs 0"), ({"memory": 0}, "--memory 0")):
+    for options, said in (
+        ({"seeds": 0}, "--seeds 0"),
+        ({"jobs": 0}, "--jobs 0"),
+        ({"memory": 0}, "--memory 0"),
+        ({"memory": 0.2}, "--memory 0.2.*at least 1.1"),
+    ):
         with pytest.raises(UsageError, match=said):
             bench(tmp_path, **options)
 

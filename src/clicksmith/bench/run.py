@@ -309,5 +309,8 @@ def _check(seeds: int, jobs: int | None, memory: float | None, threads: int, tun
     for name, value in (("seeds", seeds), ("jobs", jobs), ("threads", threads), ("tune", tune)):
         if value is not None and value < 1:
             raise UsageError(f"--{name} {value}: at least 1 is needed.")
-    if memory is not None and not memory > 0:
-        raise UsageError(f"--memory {memory}: give the gigabytes that all trials together may hold.")
+    if memory is not None and not memory * 1e9 >= BASE:
+        raise UsageError(
+            f"--memory {memory}: give the gigabytes that all trials together may hold, at least {BASE / 1e9:.1f}: what "
+            "a trial takes before its model."
+        )
