@@ -18,6 +18,7 @@ from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.train.dense import DenseOptimizer
 from clicksmith.train.rows import RowOptimizers, row_optimizers
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
@@ -147,7 +148,7 @@ class Stepper:
         self.rows: RowOptimizers = row_optimizers(self.model, l2=work.l2, update=update)
         tables = {id(o.store.weight) for o in self.rows.optimizers}
         dense = [p for p in self.model.parameters() if id(p) not in tables]
-        self.dense = torch.optim.Adam(dense, lr=lr, fused=True)
+        self.dense = DenseOptimizer("adam", dense)
         self.ids, self.numeric, self.labels = (torch.from_numpy(a) for a in (work.ids, work.numeric, work.labels))
         self.batches = self._batches()
 
@@ -164,7 +165,7 @@ class Stepper:
             logits = self.model(inputs).logits
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float().squeeze(1), labels)
         loss.backward()
-        self.dense.step()
-        self.dense.zero_grad(set_to_none=True)
+        self.dense.step(self.lr)
+        self.dense.zero_grad()
         self.rows.step(self.lr)
         return float(loss.detach())

@@ -1,10 +1,14 @@
-"""One torch thread per test process; real data when it is there; marks of references that cannot lie."""
+"""One torch thread per test process; real data when it is there; marks of references that cannot lie; warm commands."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+import warm
+from clicksmith.forks import ADDRESS, Server
 from references import building
 
 torch.set_num_threads(1)
@@ -18,6 +22,18 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the real data sets are not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm() -> Iterator[None]:
+    """Begin the process that commands, scripts and trials of the tests are forked from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(warm.__file__).parent), prepend=os.pathsep)
+        server = Server(*warm.MODULES)
+    os.environ[ADDRESS] = server.address
+    yield
+    del os.environ[ADDRESS]
+    server.close()
 
 
 @pytest.fixture(autouse=True)

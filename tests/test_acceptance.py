@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import warm
 from clicks import clicks, folder, tiny_run
 from clicksmith.cli.main import main
 from clicksmith.errors import DataError
@@ -70,12 +72,10 @@ def test_2_renamed_missing_and_extra_columns_each_give_one_sentence_or_no_troubl
 def test_3_fit_killed_and_resumed_gives_equal_results(tmp_path):
     argv = ["fit", f"{folder()}/train.csv", "--schema", f"{folder()}/schema.toml", "--model", "lr", "--epochs", "8"]
     argv += ["--train.patience", "none", "--train.batch-size", "32", "--out"]
-    command = [sys.executable, "-m", "clicksmith.cli.main", *argv, str(tmp_path / "killed")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    assert any(line.startswith("epoch 2 ") for line in process.stderr)
+    process, said = warm.begin("clicksmith", *argv, str(tmp_path / "killed"))
+    assert any(line.startswith("epoch 2 ") for line in said)
     process.kill()
-    process.wait(60)
+    assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model").exists()
     assert main([*argv, str(tmp_path / "killed"), "--resume", "--quiet"]) == 0
     assert main([*argv, str(tmp_path / "whole"), "--quiet"]) == 0
@@ -87,6 +87,7 @@ def test_3_fit_killed_and_resumed_gives_equal_results(tmp_path):
 
 PEAKS = """
 import re
+import signal
 from pathlib import Path
 
 import torch
@@ -180,7 +181,7 @@ def test_9_a_model_of_the_users_folder_checks_trains_saves_loads_and_predicts(tm
     mine = tmp_path / "my_own_sum_net.py"
     mine.write_text(MY_MODEL)
     clicks(300).write_csv(tmp_path / "rows.csv")
-    run = [sys.executable, "-m", "clicksmith.cli.main"]
+    run = warm.command("clicksmith")
     checked = subprocess.run([*run, "check", str(mine)], check=True, capture_output=True, text=True)
     assert "ok      exports with a batch of any size" in checked.stdout
     assert checked.stdout.endswith("every check passed.\n")

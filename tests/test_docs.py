@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+import warm
 from clicksmith.cli.main import main
 from clicksmith.errors import ClicksmithError
 from clicksmith.schema import Schema
@@ -66,13 +67,11 @@ def help_of(words: list[str]) -> str:
     return text.getvalue()
 
 
-def run(block: Block, folder: Path) -> None:
-    """Execute one block in `folder`."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    if block.language == "python":
-        command = [sys.executable, "-c", block.code]
-    else:
-        command = ["bash", "-eu", "-o", "pipefail", "-c", block.code]
+def run(block: Block, folder: Path, commands: Path) -> None:
+    """Execute one block in `folder`; `commands` holds the command `clicksmith`."""
+    environment = {**os.environ, "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    bash = ["bash", "-eu", "-o", "pipefail", "-c", block.code]
+    command = warm.command("-c", block.code) if block.language == "python" else bash
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False
     )
@@ -81,8 +80,18 @@ def run(block: Block, folder: Path) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that holds the command `clicksmith`, warm."""
+    folder = tmp_path_factory.mktemp("commands")
+    script = folder / "clicksmith"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(warm.command("clicksmith"))} "$@"\n')
+    script.chmod(0o755)
+    return folder
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_block_runs(page: Path, tmp_path: Path) -> None:
+def test_every_block_runs(page: Path, commands: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.language in SHOWN:
             check_shown(block)
@@ -95,15 +104,15 @@ def test_every_block_runs(page: Path, tmp_path: Path) -> None:
             assert set(targets) <= set(known), f"line {block.line}: {targets} are not all verbs of the Makefile"
             assert len(targets) == len([line for line in block.code.splitlines() if line.strip()]), "keep make apart"
             continue
-        run(block, tmp_path)
+        run(block, tmp_path, commands)
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-def test_a_block_that_fails_is_noticed(tmp_path: Path) -> None:
+def test_a_block_that_fails_is_noticed(commands: Path, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="exit 3"):
-        run(Block("sh", "exit 3\n", 1), tmp_path)
+        run(Block("sh", "exit 3\n", 1), tmp_path, commands)
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        run(Block("python", "1 / 0\n", 1), tmp_path)
+        run(Block("python", "1 / 0\n", 1), tmp_path, commands)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import warm
 from clicks import clicks, folder, tiny_run
 from clicksmith.batch.split import Split
 from clicksmith.cli.main import main
@@ -126,12 +126,10 @@ def test_a_run_that_failed_before_it_trained_is_no_obstacle_and_half_a_training_
         fit(rows, out=tmp_path / "run", settings={"optimizer": "sgd", "learning_rate": 1e38}, **QUICK)
     assert fit(rows, out=tmp_path / "run", **QUICK).record.seed == 0
     argv = ["fit", f"{folder()}/train.csv", "--label", "click", "--model", "lr", "--out", str(tmp_path / "killed")]
-    command = [sys.executable, "-m", "clicksmith.cli.main", *argv, "--epochs", "50", "--train.patience", "none"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    assert any(line.startswith("epoch 2 ") for line in process.stderr)
+    process, said = warm.begin("clicksmith", *argv, "--epochs", "50", "--train.patience", "none")
+    assert any(line.startswith("epoch 2 ") for line in said)
     process.kill()
-    process.wait(60)
+    assert process.wait() == -signal.SIGKILL
     with pytest.raises(UsageError, match=r"holds another run \(it differs in: .*seed"):
         fit(rows, out=tmp_path / "killed", seed=1, **QUICK)
 
@@ -226,20 +224,16 @@ def test_killed_or_interrupted_and_given_again_ends_with_equal_scores(tmp_path, 
     at = folder()
     argv = ["fit", f"{at}/train.csv", "--valid", f"{at}/valid.csv", "--schema", f"{at}/schema.toml", "--model", "fm"]
     argv += ["--epochs", "12", "--train.patience", "none", "--train.batch-size", "32", "--out"]
-    command = [sys.executable, "-m", "clicksmith.cli.main", *argv, str(tmp_path / "killed")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 2 "):
-            break
+    process, said = warm.begin("clicksmith", *argv, str(tmp_path / "killed"))
+    assert any(line.startswith("epoch 2 ") for line in said)
     process.send_signal(how)
-    rest = process.stderr.read()
-    process.wait(60)
+    rest = said.read()
+    assert process.wait() == (130 if how == signal.SIGINT else -how)
     if how == signal.SIGINT:
-        assert process.returncode == 130
         assert "interrupted. resume with: clicksmith fit" in rest
     assert not (tmp_path / "killed" / "model").exists()
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
+    again = warm.command("clicksmith", *argv, str(tmp_path / "killed"), "--resume")
+    done = subprocess.run(again, capture_output=True, text=True, check=True)
     assert "going on after step" in done.stderr
     assert main([*argv, str(tmp_path / "whole"), "--quiet"]) == 0
     rows = at / "test.csv"

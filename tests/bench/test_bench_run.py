@@ -18,6 +18,7 @@ from clicksmith.cli.main import main
 from clicksmith.datasets import DATASETS
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, StorageError, UnknownNameError, UsageError
+from clicksmith.forks import ADDRESS
 
 
 def rows(folder: Path) -> dict[str, Path]:
@@ -127,9 +128,19 @@ def job() -> trial.Job:
     )
 
 
+def stand_in(script: str, monkeypatch) -> None:
+    """Have a Python script run where a trial would."""
+
+    def begin(_, *, errors, environment):
+        command, pipe = [sys.executable, "-c", script], subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, env=environment)
+
+    monkeypatch.setattr(pool, "Piped", begin)
+
+
 def ended(script: str, monkeypatch, jobs: int = 1, **options) -> list[pool.Ended]:
     """Run jobs whose process is a Python script of ours."""
-    monkeypatch.setattr(pool, "COMMAND", (sys.executable, "-c", script))
+    stand_in(script, monkeypatch)
     found: list[pool.Ended] = []
     whole = {"at_once": 2, "memory": 1 << 34, "need": lambda _: 1} | options
     pool.run_jobs([job() for _ in range(jobs)], ended=found.append, **whole)
@@ -162,7 +173,7 @@ if not first:
     time.sleep(60)
 while not Path({str(tmp_path)!r}, "second").exists(): time.sleep(.05)
 """
-    monkeypatch.setattr(pool, "COMMAND", (sys.executable, "-c", script))
+    stand_in(script, monkeypatch)
 
     def interrupted(_):
         raise KeyboardInterrupt
@@ -189,7 +200,7 @@ os.write(1, b'{{"done": true}}\\n')
 def test_a_full_disk_stops_the_run_and_changes_nothing(tmp_path, monkeypatch):
     folder = copied(tmp_path)
     rows(folder)["FM/0"].unlink()
-    monkeypatch.setattr(pool, "COMMAND", (sys.executable, "-c", FULL))
+    stand_in(FULL, monkeypatch)
     with pytest.raises(StorageError, match=r"no space left on the disk while writing .*; nothing was changed"):
         bench(folder)
     assert set(rows(folder)) == {"FM/1", "LR/0", "LR/1"}
@@ -213,24 +224,26 @@ def test_a_killed_run_goes_on_and_its_trials_die_with_it(tmp_path):
     argv += ["FM", "--seeds", "1", "--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
     process = subprocess.Popen(
         [sys.executable, "-m", "clicksmith.cli.main", *argv],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != ADDRESS}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     until = time.monotonic() + 60
-    while not (children := children_of(process.pid)) and time.monotonic() < until:
+    while len(begun := descendants(process.pid)) < 2 and time.monotonic() < until:
         time.sleep(0.1)
-    time.sleep(3)
+    time.sleep(1)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while any(alive(child) for child in children) and time.monotonic() < until:
+    while any(alive(one) for one in begun) and time.monotonic() < until:
         time.sleep(0.1)
-    assert children and not any(alive(child) for child in children)
+    assert len(begun) == 2 and not any(alive(one) for one in begun)
     assert not rows(tmp_path)
     (tmp_path / "settings.toml").write_text(SETTINGS)
     assert bench(tmp_path, models=["FM"], seeds=1).finished == 1
 
 
-def children_of(process: int) -> list[int]:
-    return [int(x) for x in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+def descendants(process: int) -> list[int]:
+    """Return the server that a run began, and its trials."""
+    children = [int(x) for x in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return children + [one for child in children for one in descendants(child)]
 
 
 def alive(process: int) -> bool:

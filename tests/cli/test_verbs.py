@@ -9,6 +9,7 @@ import sys
 import polars as pl
 import pytest
 
+import warm
 from clicks import folder, tiny_run
 from clicksmith.cli.main import main
 from clicksmith.cli.quickstart import learnable
@@ -60,7 +61,8 @@ def test_predict_without_out_prints_csv(capsys):
 
 
 def test_predict_into_a_closed_pipe_is_quiet():
-    command = f"{sys.executable} -m clicksmith.cli.main predict {tiny_run()} {folder()}/train.csv --keep all | head -1"
+    words = warm.command("clicksmith", "predict", str(tiny_run()), f"{folder()}/train.csv", "--keep", "all")
+    command = f"{shlex.join(words)} | head -1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.startswith("user,ad,")

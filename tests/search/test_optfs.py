@@ -1,10 +1,8 @@
 """OptFS: gates by loops, the schedule, degenerate settings, planted features, and what is refused."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -13,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import warm
 from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import DivergedError, UsageError
@@ -31,6 +30,7 @@ from clicksmith.search.optfs import GateHook, OptFS, gated_spec, temperature_at
 from clicksmith.serve.predictor import load
 from clicksmith.testing.subject import Subject
 from clicksmith.train.checkpoint import weights_of
+from clicksmith.train.dense import DenseOptimizer
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
 from search.features_world import NAMES, SCHEMA, planted
@@ -89,7 +89,7 @@ def test_gates_outside_the_batch_get_exactly_the_gradient_of_the_penalty():
     gate, _ = gate_of(0.0, lazy=False)
     gate.temperature.fill_(4.0)
     mover, before = DenseGates(gate, 0.3), gate.gates.detach().clone()
-    mover.adam = torch.optim.SGD([gate.gates], lr=0.1)  # pyright: ignore[reportAttributeAccessIssue]
+    mover.adam = DenseOptimizer("sgd", [gate.gates])
     mover.step(0.1)
     s = torch.sigmoid(4.0 * before)
     expected = before - 0.1 * 0.3 * 4.0 * s * (1 - s)
@@ -261,16 +261,15 @@ def test_the_command_line_searches_and_says_what_is_next(tmp_path, capsys):
 
 def test_a_killed_search_ends_with_the_same_plan(tmp_path):
     planted(8000).write_csv(tmp_path / "rows.csv")
-    code = "import sys; from clicksmith.cli.main import main; sys.exit(main())"
     words = ["search", "optfs", str(tmp_path / "rows.csv"), "--label", "click", "--backbone", "fm", "--quiet",
              "--search.epochs", "4", "--search.penalty", "1e-3", "--train.batch-size", "64"]  # fmt: skip
-    killed = [sys.executable, "-c", code, *words, "--out", str(tmp_path / "killed.json")]
-    process = subprocess.Popen(killed, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process, said = warm.begin("clicksmith", *words, "--out", str(tmp_path / "killed.json"))
     checkpoint = tmp_path / "killed.json.search" / "training" / "checkpoint" / "state.json"
-    while process.poll() is None and not checkpoint.exists():
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    until = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, said.read()
     assert not (tmp_path / "killed.json").exists()
     assert main([*words, "--out", str(tmp_path / "killed.json")]) == 0
     assert main([*words, "--out", str(tmp_path / "whole.json")]) == 0

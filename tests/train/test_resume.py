@@ -1,17 +1,19 @@
 """Runs that are killed or interrupted go on to the very weights of a run that was not."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import pytest
+
+import warm
+from clicksmith.forks import Forked
 
 HERE = Path(__file__).parent
 SCRIPT = """
 import sys, time
+sys.path.insert(0, sys.argv[6])
 import torch
 from worlds import LAYOUT, clicks
 from clicksmith.models import model_spec
@@ -40,24 +42,23 @@ save_file(dict(model.state_dict()), folder + "/final.safetensors")
 """
 
 
-def start(folder: Path, pause: float, update: str, precision: str, average: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(pause), update, precision, str(average)]
-    return subprocess.Popen(
-        command, cwd=HERE, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
-    )
+def start(folder: Path, pause: float, update: str, precision: str, average: int) -> tuple[Forked, TextIO]:
+    return warm.begin("-c", SCRIPT, str(folder), str(pause), update, precision, str(average), str(HERE))
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, process: Forked, said: TextIO) -> None:
     until = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < until, process.communicate()[1]
+    while not path.exists() and time.monotonic() < until:
         time.sleep(0.02)
+    if not path.exists():
+        process.kill()
+        raise AssertionError(said.read())
 
 
 def finish(folder: Path, update: str, precision: str, average: int) -> bytes:
-    process = start(folder, 0, update, precision, average)
-    _, errors = process.communicate(timeout=180)
-    assert process.returncode == 0, errors
+    process, said = start(folder, 0, update, precision, average)
+    errors = said.read()
+    assert process.wait() == 0, errors
     return (folder / "final.safetensors").read_bytes()
 
 
@@ -71,12 +72,12 @@ def test_a_stopped_run_ends_with_the_same_bits(tmp_path, stop, update, precision
     uninterrupted = finish(whole, update, precision, average)
     folder = tmp_path / "stopped"
     folder.mkdir()
-    process = start(folder, 0.3, update, precision, average)
-    wait_for(folder / "checkpoint" / "best.safetensors", process)  # the first epoch is over
+    process, said = start(folder, 0.3, update, precision, average)
+    wait_for(folder / "checkpoint" / "best.safetensors", process, said)  # the first epoch is over
     time.sleep(0.7)  # somewhere in the second
     process.send_signal(stop)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
+    errors = said.read()
+    assert process.wait() != 0
     assert stop == signal.SIGKILL or "KeyboardInterrupt" in errors
     assert not (folder / "final.safetensors").exists()
     assert finish(folder, update, precision, average) == uninterrupted

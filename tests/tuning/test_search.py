@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import clicksmith
+import warm
 from clicks import clicks, folder
 from clicksmith.cli.main import main
 from clicksmith.encode.source import Source
@@ -254,17 +255,15 @@ def command(out: Path, jobs: int) -> list[str]:
 @pytest.mark.parametrize(("jobs", "sent"), [(1, signal.SIGINT), (2, signal.SIGKILL)])
 def test_an_ended_search_goes_on_from_the_checkpoint_to_the_same_trials(tmp_path, jobs, sent):
     argv = command(tmp_path / "s", jobs)
-    with subprocess.Popen(
-        [sys.executable, "-m", "clicksmith.cli.main", *argv], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    ) as search:
-        until = time.monotonic() + 120
-        while not list((tmp_path / "s").glob("trials/*/training/checkpoint")) and time.monotonic() < until:
-            time.sleep(0.02)
-        search.send_signal(sent)
-        _, said = search.communicate()
-    assert search.returncode == (130 if sent == signal.SIGINT else -sent)
+    search, stderr = warm.begin("clicksmith", *argv)
+    until = time.monotonic() + 120
+    while not list((tmp_path / "s").glob("trials/*/training/checkpoint")) and time.monotonic() < until:
+        time.sleep(0.02)
+    search.send_signal(sent)
+    said = stderr.read()
+    assert search.wait() == (130 if sent == signal.SIGINT else -sent)
     if sent == signal.SIGINT:
-        assert b"interrupted. resume with: clicksmith tune " in said
+        assert "interrupted. resume with: clicksmith tune " in said
         assert {t["state"] for t in files(tmp_path / "s", "trials.json")["trials"]} <= {"interrupted", "complete"}
     assert main([*argv, "--quiet"]) == 0
     assert main([*command(tmp_path / "whole", 1), "--quiet"]) == 0
@@ -279,7 +278,7 @@ def test_an_ended_search_goes_on_from_the_checkpoint_to_the_same_trials(tmp_path
 def test_two_processes_share_a_folder_and_run_nothing_twice(tmp_path):
     argv = command(tmp_path / "s", 1)
     argv[argv.index("--trials") + 1] = "6"
-    with subprocess.Popen([sys.executable, "-m", "clicksmith.cli.main", *argv, "--quiet"]) as other:
+    with subprocess.Popen(warm.command("clicksmith", *argv, "--quiet")) as other:
         assert main([*argv, "--quiet"]) == 0
         assert other.wait() == 0
     found = files(tmp_path / "s", "trials.json")["trials"]

@@ -3,8 +3,6 @@
 import os
 import queue
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,8 +15,7 @@ import msgspec
 from clicksmith.bench.row import Failure
 from clicksmith.bench.trial import Job, Told
 from clicksmith.errors import StorageError
-
-COMMAND = (sys.executable, "-m", "clicksmith.bench.trial")
+from clicksmith.forks import Piped
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class Ended:
 @dataclass(slots=True)
 class _Running:
     job: Job
-    process: subprocess.Popen[bytes]
+    process: Piped
     errors: IO[bytes]
     began: float
     epoch: int = 0
@@ -66,7 +63,7 @@ def run_jobs(
             held = sum(share[id(one.job)] for one in running.values())
             while waiting and len(running) < at_once and (not running or held + share[id(waiting[0])] <= memory):
                 job = waiting.pop(0)
-                one = _start(msgspec.structs.replace(job, memory=share[id(job)], parent=os.getpid()), job)
+                one = _start(msgspec.structs.replace(job, memory=share[id(job)]), job)
                 held += share[id(job)]
                 running[one.process.pid] = one
                 threading.Thread(target=_watch, args=(one, events), daemon=True).start()
@@ -83,15 +80,8 @@ def run_jobs(
 
 def _start(told: Job, job: Job) -> _Running:
     errors = tempfile.TemporaryFile()  # noqa: SIM115 — closed by the thread that watches the process
-    process = subprocess.Popen(
-        COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(job.threads), "MKL_NUM_THREADS": str(job.threads)},
-    )
-    assert process.stdin is not None
+    threads = {"OMP_NUM_THREADS": str(job.threads), "MKL_NUM_THREADS": str(job.threads)}
+    process = Piped("clicksmith.bench.trial", errors=errors, environment={**os.environ, **threads})
     try:
         process.stdin.write(msgspec.json.encode(told))
         process.stdin.close()
@@ -103,7 +93,6 @@ def _start(told: Job, job: Job) -> _Running:
 def _watch(one: _Running, events: "queue.SimpleQueue[tuple[int, Ended]]") -> None:
     """Read what a process says until it ends, and hand on how it did."""
     last = Told()
-    assert one.process.stdout is not None
     for line in one.process.stdout:
         try:
             last = msgspec.json.decode(line, type=Told)

@@ -15,7 +15,6 @@ from clicksmith.bench.pool import Ended, cores, run_jobs
 from clicksmith.bench.row import Configuration, Failure, Row, read_array, read_row, row_path, write_row
 from clicksmith.bench.settings import Contestant, contestants, effective, read_settings, settings_for
 from clicksmith.bench.trial import Job
-from clicksmith.bench.tuned import search
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, CompositionError, UsageError
 from clicksmith.files import locked
@@ -109,6 +108,8 @@ def _tuned(
     say: Say,
 ) -> list[Contestant]:
     """Return the contestants with what a search of each found; one whose trials all fail is reported and left out."""
+    from clicksmith.bench.tuned import search  # brings optuna
+
     found: list[Contestant] = []
     for one in chosen:
         try:

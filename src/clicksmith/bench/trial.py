@@ -4,10 +4,7 @@
 and how it ended. Nothing is shared with other trials.
 """
 
-import ctypes
-import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,7 +41,6 @@ from clicksmith.trees.spec import Trees
 
 METRICS = ("auc", "logloss", "normalised_entropy", "brier", "predicted_over_observed", "ece")
 GROUPED = ("gauc",)
-_PARENT_DIES = 1
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +61,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     """The user's own models."""
     searched: Searched | msgspec.UnsetType = msgspec.UNSET
-    parent: int = 0
-    """The process that waits for this one."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -200,13 +194,9 @@ def _no_memory(text: str) -> bool:
 
 
 def _limit(job: Job) -> None:
-    """End with the process that started this one (Linux), and hold no more memory than was given."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGKILL)
-        if job.parent and os.getppid() != job.parent:
-            raise SystemExit(1)  # it died while this one was starting
-        if job.memory and job.configuration.settings["device"] == "cpu":  # CUDA reserves far more than it holds
-            resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
+    """Hold no more memory than was given (Linux)."""
+    if sys.platform == "linux" and job.memory and job.configuration.settings["device"] == "cpu":
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))  # CUDA reserves far more than it holds
     torch.set_num_threads(job.threads)
 
 

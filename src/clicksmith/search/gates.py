@@ -12,6 +12,7 @@ from clicksmith.embed.sockets import IdGate
 from clicksmith.encode.layout import UNSEEN
 from clicksmith.kernels import ops
 from clicksmith.plan.parts import FIRST
+from clicksmith.train.dense import DenseOptimizer
 
 FROZEN = 300.0
 """Beyond this |T c| the penalty's gradient is below 1e-130: the gate stays where it is."""
@@ -112,7 +113,7 @@ class DenseGates:
     def __init__(self, gate: FeatureGateModule, penalty: float) -> None:
         self.gate, self.penalty = gate, penalty
         self.counted = [(gate.gates, gate.features()), *((c, torch.ones_like(c)) for c in gate.numbers)]
-        self.adam = torch.optim.Adam([c for c, _ in self.counted], fused=True)
+        self.adam = DenseOptimizer("adam", [c for c, _ in self.counted])
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -121,8 +122,7 @@ class DenseGates:
         for c, counted in self.counted:
             penalty = self.penalty * slope(c, heat) * counted
             c.grad = penalty if c.grad is None else c.grad.add_(penalty)
-        self.adam.param_groups[0]["lr"] = rate
-        self.adam.step()
+        self.adam.step(rate)
         self.adam.zero_grad()
 
     def settle(self) -> None:
@@ -130,12 +130,11 @@ class DenseGates:
 
     def state(self) -> dict[str, Any]:
         """Return Adam's moments."""
-        return {"adam": self.adam.state_dict()["state"]}
+        return {"adam": self.adam.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take them over."""
-        moments = {int(i): entry for i, entry in state["adam"].items()}
-        self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
+        self.adam.load_state_dict(state["adam"])
 
 
 def slope(c: Tensor, heat: float) -> Tensor:

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from clicksmith.embed.rows import Knobs, row_stores
 from clicksmith.encode.store import Store
 from clicksmith.train.counts import id_counts
+from clicksmith.train.dense import DenseOptimizer
 from clicksmith.train.rows import RowAdam, Update, row_optimizers
 from clicksmith.train.settings import TrainSettings
-
-_DENSE = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
 
 
 class Optimizers:
@@ -31,11 +30,8 @@ class Optimizers:
         )
         tables = {id(store.weight) for store in row_stores(model)}
         apart = tables | {id(p) for m in model.modules() if isinstance(m, Knobs) for p in m.parameters()}
-        self.weights = [p for m in modules for p in m.parameters() if p.requires_grad and id(p) not in apart]
-        self.dense: torch.optim.Optimizer | None = None
-        if self.weights:
-            kind: Any = _DENSE[settings.optimizer]
-            self.dense = kind(self.weights, lr=settings.learning_rate, weight_decay=settings.dense_l2, fused=True)
+        weights = [p for m in modules for p in m.parameters() if p.requires_grad and id(p) not in apart]
+        self.dense = DenseOptimizer(settings.optimizer, weights)
 
     @property
     def table_update(self) -> str:
@@ -46,16 +42,13 @@ class Optimizers:
     def step(self, learning_rate: float) -> None:
         """Apply and forget the gradients."""
         scale = 1.0 if self.settings.clip_norm is None else self._scale(self.settings.clip_norm)
-        if self.dense is not None:
-            group = self.dense.param_groups[0]
-            group["lr"], group["weight_decay"] = learning_rate, self.settings.dense_l2 * scale
-            self.dense.step()
-            self.dense.zero_grad(set_to_none=True)
+        self.dense.step(learning_rate, self.settings.dense_l2 * scale)
+        self.dense.zero_grad()
         self.rows.step(learning_rate, scale)
 
     def _scale(self, limit: float) -> float:
         """Return what brings the gradient down to the norm `limit`; dense gradients are scaled here already."""
-        grads = [p.grad for p in self.weights if p.grad is not None]
+        grads = [p.grad for p in self.dense.weights if p.grad is not None]
         norm = math.sqrt(_square_sum(grads) + self.rows.square_sum())
         if norm <= limit or not math.isfinite(norm):
             return 1.0
@@ -66,8 +59,7 @@ class Optimizers:
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        if self.dense is not None:
-            self.dense.zero_grad(set_to_none=True)
+        self.dense.zero_grad()
         self.rows.zero_grad()
 
     def flush(self) -> None:
@@ -80,14 +72,12 @@ class Optimizers:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state between two steps, for an exact resume."""
-        return {"rows": self.rows.state_dict(), "dense": {} if self.dense is None else self.dense.state_dict()["state"]}
+        return {"rows": self.rows.state_dict(), "dense": self.dense.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
         self.rows.load_state_dict(state["rows"])
-        if self.dense is not None:
-            moments = {int(i): entry for i, entry in state["dense"].items()}
-            self.dense.load_state_dict({"state": moments, "param_groups": self.dense.state_dict()["param_groups"]})
+        self.dense.load_state_dict(state["dense"])
 
 
 def _update(settings: TrainSettings) -> Update:

@@ -10,7 +10,6 @@ from clicksmith.tuning.space import Choice, Space
 try:
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
     from optuna.samplers import BaseSampler, RandomSampler, TPESampler
     from optuna.storages import JournalStorage
@@ -101,6 +100,8 @@ def importances_of(study: Study) -> dict[str, float]:
     judged = optuna.create_study(direction="maximize")
     for trial, score in scored:
         judged.add_trial(create_trial(params=trial.params, distributions=trial.distributions, value=score))
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # brings scikit-learn: seconds
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = get_param_importances(judged, evaluator=PedAnovaImportanceEvaluator())

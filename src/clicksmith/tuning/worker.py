@@ -7,13 +7,15 @@ in   true or false: give up?     out  {"outcome": {...}}  at the end
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import TextIO
 
 import msgspec
+import torch
 
+from clicksmith.forks import Piped
+from clicksmith.models.register import load_user_models
 from clicksmith.tuning.trial import Outcome, Prune, Task, run_trial
 
 
@@ -29,20 +31,14 @@ class Worker:
 
     def __init__(self, task: Task, log: Path) -> None:
         self._log = log
-        with log.open("wb") as said:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "clicksmith.tuning.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C goes to the search, which asks its workers to end once
-            )
+        # A session of its own: Ctrl-C goes to the search, which asks its workers to end once.
+        with log.open("wb") as errors:
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            self._process = Piped("clicksmith.tuning.worker", errors=errors, environment=environment)
         self._send(msgspec.json.encode(task))
 
     def wait(self, prune: Prune) -> Outcome | None:
         """Answer what the worker asks until it ends; None if it was interrupted."""
-        assert self._process.stdout is not None
         for line in self._process.stdout:
             found = msgspec.json.decode(line, type=_Line)
             if found.outcome is not None:
@@ -58,17 +54,14 @@ class Worker:
 
     def interrupt(self) -> None:
         """Ask the worker to write a checkpoint and end."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(signal.SIGINT)
 
     def _send(self, line: bytes) -> None:
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended, which `wait` finds out
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
     def _close(self) -> int:
-        assert self._process.stdin is not None and self._process.stdout is not None
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
@@ -87,10 +80,6 @@ def main() -> int:
 
 
 def _run(asked: TextIO, out: TextIO) -> None:
-    import torch
-
-    from clicksmith.models.register import load_user_models
-
     torch.set_num_threads(1)
     task = msgspec.json.decode(asked.readline(), type=Task)
     for path in task.models:

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import msgspec
-import torch
 
 from clicksmith.encode.crossed import Crossed
 from clicksmith.encode.crosses import FIRST, Cross, CrossOf, fit_crosses
@@ -16,6 +15,7 @@ from clicksmith.models.planned import pairs_to
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
 from clicksmith.search.method import Asked
 from clicksmith.search.optinter.options import OptInter
+from clicksmith.train.dense import DenseOptimizer
 from clicksmith.train.hook import Hook
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
@@ -29,7 +29,7 @@ class AlphaHook(Hook):
 
     def __init__(self, options: OptInter, module: RelaxedModule, held: KnobBatches | None) -> None:
         self.options, self.module, self.held = options, module, held
-        self.adam = torch.optim.Adam([module.alpha], lr=options.alpha_rate)
+        self.adam = DenseOptimizer("adam", [module.alpha])
 
     def asked(self) -> Any:
         """Return the options."""
@@ -56,15 +56,14 @@ class AlphaHook(Hook):
 
     def state(self) -> dict[str, Any]:
         """Return Adam's moments."""
-        return {"adam": self.adam.state_dict()["state"]}
+        return {"adam": self.adam.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take them over."""
-        moments = {int(i): entry for i, entry in state["adam"].items()}
-        self.adam.load_state_dict({"state": moments, "param_groups": self.adam.state_dict()["param_groups"]})
+        self.adam.load_state_dict(state["adam"])
 
     def _move(self, step: int) -> None:
-        self.adam.step()
+        self.adam.step(self.options.alpha_rate)
         if step % 64 == 1 and not bool(self.module.alpha.isfinite().all()):
             raise DivergedError(f"an architecture weight is not finite at step {step}. Use a lower learning rate.")
 
