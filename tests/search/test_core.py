@@ -89,7 +89,7 @@ class Bilevel(Hook):
         assert not none.any()
         optimizers = self.stepper.optimizers
         assert optimizers.rows.square_sum() == 0
-        assert all(p.grad is None for p in optimizers.weights)
+        assert all(p.grad is None for p in optimizers.dense.weights)
         self.found.append(gates)
 
 

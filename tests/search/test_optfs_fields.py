@@ -27,6 +27,7 @@ from clicksmith.search.optfs import OptFS, gated_spec
 from clicksmith.serve.artifact import load as load_artifact
 from clicksmith.serve.predictor import load
 from clicksmith.testing.subject import Subject
+from clicksmith.train.dense import DenseOptimizer
 
 BY = FoundBy(method="test")
 NUMBERS = ("price", "age")
@@ -66,7 +67,7 @@ def test_the_gates_of_numbers_pay_the_penalty_in_both_ways_of_moving_them():
         module = gate()
         mover = kind(module, 0.4)
         if isinstance(mover, DenseGates):
-            mover.adam = torch.optim.SGD([module.gates, *module.numbers], lr=0.1)  # pyright: ignore[reportAttributeAccessIssue]
+            mover.adam = DenseOptimizer("sgd", [module.gates, *module.numbers])
         before = module.numbers[0].detach().clone()
         (module.of_numbers(("age",)) * 2.0).sum().backward()
         mover.step(0.1)

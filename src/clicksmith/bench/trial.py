@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+import torch._dynamo  # pyright: ignore[reportUnusedImport] — counting operations brings it, for seconds: once for all
 from numpy.typing import NDArray
 
 from clicksmith.bench.attempt import Attempt, Spent
