@@ -78,6 +78,10 @@ def test_a_trial_that_diverges_or_cannot_be_built_is_a_row_and_the_others_go_on(
     assert (retried.skipped, len(retried.failed)) == (1, 1)
     before = bench(tmp_path, seeds=1, models=["Refused", "FM"])
     assert (before.skipped, before.failed, before.failed_before) == (2, [], 1)
+    argv = ["bench", "run", str(tmp_path / "shop.toml"), "--settings", str(tmp_path / "settings.toml"), "--seeds", "1"]
+    argv += ["--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache"), "--quiet", "--models"]
+    assert main([*argv, "FM"]) == 0
+    assert main([*argv, "Refused", "FM"]) == 1  # not every outcome that was asked for is there
 
 
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path):

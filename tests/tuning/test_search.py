@@ -314,7 +314,12 @@ def test_the_command_prints_trials_and_the_fit_that_trains_the_best(tmp_path, ca
     argv += ["--space", f"{tmp_path}/space.toml", "--sampler", "grid", "--out", f"{tmp_path}/s", "--pruner", "none"]
     assert main(argv) == 0
     captured = capsys.readouterr()
-    assert captured.out.splitlines()[0].split() == ["trial", "state", "logloss", "auc", "epochs", "dim"]
+    assert captured.out.splitlines()[0].split() == [
+        "trial", "state", "auc-logloss", "logloss", "auc", "epochs", "dim",
+    ]  # fmt: skip
+    shown = [[float(x) for x in line.split()[2:5]] for line in captured.out.splitlines()[1:3]]
+    assert all(score == pytest.approx(auc - loss, abs=2e-4) for score, loss, auc in shown)
+    assert shown[0][0] >= shown[1][0]  # the best first
     assert "2 trials: 2 complete" in captured.out
     line = captured.err.splitlines()[-1]
     assert line.startswith("next:  clicksmith fit ") and "--train.epochs 1 --out" in line

@@ -145,7 +145,7 @@ def run(
     if report.failed_before:
         note(f"{report.failed_before} of those done before have no outcome; --retry runs them again")
     note(f"next:  clicksmith bench table {results}")
-    return 1 if report.failed or report.strange else 0
+    return 1 if report.failed or report.strange or report.failed_before else 0
 
 
 def verify(
