@@ -1,7 +1,7 @@
 # The verbs of this project; `make` alone prints them.
 PYTHON ?= python3.11
 TORCH_INDEX ?=
-INSTALL = -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+INSTALL = -m pip install -q --no-compile $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PIP = .venv/bin/python $(INSTALL)
 RUN = .venv/bin/python
 WORKERS ?= 2
