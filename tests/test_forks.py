@@ -187,6 +187,15 @@ def test_pipes_are_written_to_and_read_from():
         assert errors.read() == b"aside\n"
 
 
+def test_a_long_path_of_temporary_files_is_no_obstacle(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    server = Server()
+    assert Path(server.address).exists() and Path(server.address).parent.stat().st_mode & 0o777 == 0o700
+    server.close()
+
+
 def test_a_server_that_ended_is_replaced(monkeypatch):
     monkeypatch.delenv(ADDRESS)
     first = forks._server()

@@ -1,7 +1,7 @@
 """Commands and scripts of tests, forked from a process that has imported everything: importing takes longer than most.
 
-`conftest.py` begins one such process per test process; `python -m warm clicksmith ...` and `python -m warm -c CODE ...`
-hand their streams, folder and environment to a fork of it. Tests of what is imported, and when, begin Python anew.
+`conftest.py` begins one such process per test process. `python tests/warm.py clicksmith ...` and `... -c CODE ...` hand
+their streams, folder and environment to a fork of it. Tests of what is imported, and when, begin Python anew.
 """
 
 import os

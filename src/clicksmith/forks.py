@@ -116,7 +116,9 @@ class Server:
     """
 
     def __init__(self, *modules: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="clicksmith-")
+        # Only this user may enter the folder. A socket's path is short: at most 103 bytes on macOS.
+        short = len(os.fsencode(tempfile.gettempdir())) < 72
+        self._folder = tempfile.TemporaryDirectory(prefix="clicksmith-", dir=None if short else "/tmp")
         self.address = str(Path(self._folder.name) / "socket")
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self.address)
