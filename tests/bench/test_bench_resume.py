@@ -8,9 +8,10 @@ import torch
 from world import finished
 
 from clicksmith.bench.attempt import FOLDER, Attempt
+from clicksmith.bench.job import Job
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import read_row
-from clicksmith.bench.trial import Job, run_trial
+from clicksmith.bench.trial import run_trial
 from clicksmith.encode.store import Store
 from clicksmith.train.progress import Silent
 

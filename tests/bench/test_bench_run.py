@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from world import SETTINGS, bench, copied, finished, make
 
-from clicksmith.bench import pool, trial
+from clicksmith.bench import pool
 from clicksmith.bench.data import prepare
+from clicksmith.bench.job import Job
 from clicksmith.bench.row import read_row
 from clicksmith.cli.main import main
 from clicksmith.datasets import DATASETS
@@ -124,12 +125,10 @@ def test_out_of_memory_is_recorded(tmp_path):
     assert read_row(rows(tmp_path)["Big/0"]).failure.kind == "out of memory"
 
 
-def job() -> trial.Job:
+def job() -> Job:
     row = read_row(rows(finished())["LR/0"])
     stores = dict.fromkeys(("train", "valid", "test"), "nowhere")
-    return trial.Job(
-        dataset="shop", model="LR", configuration=row.configuration, stores=stores, labels="", results="nowhere"
-    )
+    return Job(dataset="shop", model="LR", configuration=row.configuration, stores=stores, labels="", results="nowhere")
 
 
 def stand_in(script: str, monkeypatch) -> None:

@@ -12,8 +12,8 @@ from typing import IO
 
 import msgspec
 
+from clicksmith.bench.job import Job, Told
 from clicksmith.bench.row import Failure
-from clicksmith.bench.trial import Job, Told
 from clicksmith.errors import StorageError
 from clicksmith.forks import Piped
 

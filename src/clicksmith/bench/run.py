@@ -11,10 +11,10 @@ import msgspec
 from clicksmith.bench.cost import BASE, memory_free, memory_needed, provenance
 from clicksmith.bench.data import BenchData, Say, prepare
 from clicksmith.bench.facts import store_facts
+from clicksmith.bench.job import Job
 from clicksmith.bench.pool import Ended, cores, run_jobs
 from clicksmith.bench.row import Configuration, Failure, Row, read_array, read_row, row_path, write_row
 from clicksmith.bench.settings import Contestant, contestants, effective, read_settings, settings_for
-from clicksmith.bench.trial import Job
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, CompositionError, UsageError
 from clicksmith.files import locked

@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from clicksmith.bench.attempt import Attempt, Spent
 from clicksmith.bench.cost import peak_memory, provenance
 from clicksmith.bench.fitted import Fitted, fit_torch, fit_trees
+from clicksmith.bench.job import Job, Told
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import (
-    Configuration,
     Cost,
     Failure,
     FailureKind,
     Measured,
     Outcome,
     Row,
-    Searched,
     write_array,
     write_row,
 )
@@ -42,36 +41,6 @@ from clicksmith.trees.spec import Trees
 
 METRICS = ("auc", "logloss", "normalised_entropy", "brier", "predicted_over_observed", "ece")
 GROUPED = ("gauc",)
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial's process is told."""
-
-    dataset: str
-    model: str
-    configuration: Configuration
-    stores: dict[str, str]
-    labels: str
-    """SHA-256 of the stored test labels."""
-    results: str
-    threads: int = 1
-    memory: int = 0
-    """Bytes of data it may hold, where the system can limit that; 0: no limit."""
-    test_evaluations: int = 0
-    """In earlier attempts."""
-    files: tuple[str, ...] = ()
-    """The user's own models."""
-    searched: Searched | msgspec.UnsetType = msgspec.UNSET
-
-
-class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A line of a trial's process: an epoch is done, or how it ended."""
-
-    epoch: int = 0
-    done: bool = False
-    failure: Failure | None = None
-    stop: str = ""
-    """What keeps every trial from going on, such as a full disk."""
 
 
 def run_trial(job: Job, test: LockedTest, attempt: Attempt, progress: Progress | None = None) -> Row:
