@@ -44,6 +44,11 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
         | {"net_dropout": 0.2, "embedding_regularizer": 0.05},
         100,
     ),
+    "FiBiNET": (
+        "FiBiNET/src/FiBiNET.py",
+        {"hidden_units": [400] * 3, "bilinear_type": "field_all", "reduction_ratio": 2, **DEEP, "net_dropout": 0.3},
+        100,
+    ),
     "DNN": ("DNN/DNN_torch/src/DNN.py", {"hidden_units": [400] * 3, **DEEP}, 100),
     "DCNv2": (
         "DCNv2/src/DCNv2.py",

@@ -92,6 +92,17 @@ def test_rows_of_other_settings_or_other_data_are_not_averaged_with_the_rest(tmp
     assert "answers another question than the other rows of shop: its data or split differ" in found.strange[0]
 
 
+def test_what_unfinished_trials_leave_is_no_row(tmp_path):
+    folder = copied(tmp_path) / "results"
+    before = tables(read_results(folder))
+    for left in ("FM-7/0a/spent.json", "FM-7/0a/checkpoint/state.json", "FM-7/9/state.json"):
+        path = folder / "shop" / ".trials" / left
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    found = read_results(folder)
+    assert found.strange == [] and tables(found) == before
+
+
 def test_what_is_no_results_folder_says_so(tmp_path):
     with pytest.raises(ArtifactError, match="there is no results folder"):
         read_results(tmp_path / "none")

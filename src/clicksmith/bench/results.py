@@ -103,8 +103,8 @@ def _home(folder: Path) -> tuple[Path, Path]:
     return folder, folder
 
 
-def _place(path: Path) -> tuple[Any, ...]:
-    return (*path.parts[:-1], int(path.stem) if path.stem.isdigit() else -1, path.stem)
+def _place(path: Path) -> tuple[Path, int, str]:
+    return path.parent, int(path.stem) if path.stem.isdigit() else -1, path.stem
 
 
 def _question(row: Row) -> str:
