@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from clicksmith.embed.sockets import HistoryShape, Pool
+from clicksmith.kernels.small import bmm
 
 Reduce = Literal["mean", "sum"]
 
@@ -45,7 +46,7 @@ def masked_pool(vectors: Tensor, mask: Tensor, reduce: Reduce) -> Tensor:
     weight = mask.to(vectors.dtype)
     if reduce == "mean":
         weight = weight / weight.sum(1, keepdim=True).clamp(min=1.0)
-    return torch.bmm(weight.unsqueeze(1), vectors).squeeze(1)
+    return bmm(weight.unsqueeze(1), vectors).squeeze(1)
 
 
 class Pooled(nn.Module):

@@ -13,6 +13,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Select, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import DenseStack, Linear
+from clicksmith.kernels.small import bmm
 from clicksmith.schema.columns import Role
 
 
@@ -122,7 +123,7 @@ class AdaptiveLinear(nn.Module):
         made = self.make(self.hidden(condition))
         core = made[:, : self.rank**2].unflatten(1, (self.rank, self.rank))
         low = torch.matmul(x, _product(self.into)).unsqueeze(1)
-        out = torch.matmul(torch.bmm(low, core.to(low.dtype)).squeeze(1), _product(self.out))
+        out = torch.matmul(bmm(low, core.to(low.dtype)).squeeze(1), _product(self.out))
         return out + (made[:, self.rank**2 :] if self.bias is None else self.bias)
 
 

@@ -11,6 +11,7 @@ from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import PairProducts, needs_pairs
 from clicksmith.kernels.layers import Linear
 from clicksmith.kernels.ops import traced
+from clicksmith.kernels.small import bmm
 
 CHUNK = 2**18
 """Hidden numbers made at once in training: 1 MB in float32, where all of them would be hundreds."""
@@ -59,7 +60,7 @@ class AttentivePairsBlock(nn.Module):
         products = self.products(fields.vectors)  # [batch, pairs, dim]
         weights = torch.softmax(self._scores(products), 1, dtype=torch.promote_types(products.dtype, torch.float32))
         weights = self.attention_dropout(weights).to(products.dtype)
-        return Hidden(self.dropout(torch.bmm(weights.unsqueeze(1), products).squeeze(1)))
+        return Hidden(self.dropout(bmm(weights.unsqueeze(1), products).squeeze(1)))
 
     def _scores(self, products: Tensor) -> Tensor:
         dtype = products.dtype

@@ -11,6 +11,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
 from clicksmith.embed.sockets import Block, Transform, reads_of
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import needs_pairs
+from clicksmith.kernels.small import bmm
 
 Kind = Literal["all", "each", "pair"]
 
@@ -103,7 +104,7 @@ class PairMap(nn.Module):
             return (vectors @ self.weight).index_select(1, self.left) * right
         if self.kind == "each":
             firsts = vectors[:, :-1].transpose(0, 1)  # [fields - 1, batch, dim]
-            return torch.bmm(firsts, self.weight).transpose(0, 1).index_select(1, self.left) * right
+            return bmm(firsts, self.weight).transpose(0, 1).index_select(1, self.left) * right
         return torch.cat(self._per_pair(vectors), 1).unflatten(1, (-1, vectors.shape[2])) * right
 
     def _per_pair(self, vectors: Tensor) -> list[Tensor]:

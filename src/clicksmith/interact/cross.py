@@ -10,6 +10,7 @@ from clicksmith.embed.shape import Fields, FieldShape, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import Linear, cross, draw_apart
+from clicksmith.kernels.small import bmm
 
 
 class _CrossLayer(Layer, frozen=True):
@@ -179,7 +180,7 @@ class CrossMixtureNet(nn.Module):
         for layer, (down, up) in enumerate(zip(self.down, self.up, strict=True)):
             gates = torch.softmax(self.gate(crossed), 1).unsqueeze(-1)  # [batch, experts, 1]
             inner = torch.tanh(down(crossed)).unflatten(1, (self.experts, -1)).transpose(0, 1)
-            inner = torch.tanh(torch.bmm(inner, self.core[layer].transpose(1, 2))).transpose(0, 1)
+            inner = torch.tanh(bmm(inner, self.core[layer].transpose(1, 2))).transpose(0, 1)
             mixed = up((inner * gates).flatten(1)) + self.bias[layer]  # the gates add up to 1
             crossed = torch.addcmul(crossed, x, mixed)
         return crossed

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.interact.fm import needs_pairs
+from clicksmith.kernels.small import bmm
 
 Matrices = Literal["full", "diagonal"]
 
@@ -81,5 +82,5 @@ class DiagonalFmFM(_FmFMBlock):
     def forward(self, fields: Fields) -> Hidden:
         """Sum the weighted dot products."""
         across = fields.vectors.permute(2, 0, 1)  # [dim, batch, fields]
-        mapped = torch.bmm(across, self.square(across.dtype).permute(2, 0, 1))
+        mapped = bmm(across, self.square(across.dtype).permute(2, 0, 1))
         return Hidden(None, (mapped * across).sum((0, 2)).unsqueeze(1))

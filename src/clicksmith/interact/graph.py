@@ -12,6 +12,7 @@ from clicksmith.embed.sockets import Block, Transform
 from clicksmith.errors import CompositionError
 from clicksmith.interact.per_field import PerField
 from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.small import bmm
 
 
 class FieldGraph(Transform, frozen=True):
@@ -98,7 +99,7 @@ class GraphLayer(nn.Module):
     def forward(self, graph: Tensor, x: Tensor) -> Tensor:
         """Return the message to every field."""
         given = self.give(x)
-        return self.take(torch.bmm(graph.to(given.dtype), given)) + self.bias
+        return self.take(bmm(graph.to(given.dtype), given)) + self.bias
 
 
 class GRUStep(nn.Module):

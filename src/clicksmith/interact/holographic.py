@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.interact.fm import PairProducts, needs_pairs, pair_sum
+from clicksmith.kernels.small import bmm
 
 Interaction = Literal["hadamard_product", "circular_convolution", "circular_correlation"]
 
@@ -63,7 +64,7 @@ class HolographicPairs(nn.Module):
             return Hidden(self.products(vectors).flatten(1))
         repeated = vectors.repeat(1, 1, self.dim + 1).unflatten(2, (self.dim, self.dim + 1))
         rotated = repeated[..., : self.dim]  # [..., k, d] is v_{k+d}: each row starts one coordinate later
-        every = torch.bmm(_left(vectors, self.interaction), rotated.flatten(1, 2).transpose(1, 2))
+        every = bmm(_left(vectors, self.interaction), rotated.flatten(1, 2).transpose(1, 2))
         return Hidden(every.unflatten(2, (-1, self.dim)).flatten(1, 2).index_select(1, self.pairs).flatten(1))
 
 
@@ -95,7 +96,7 @@ class HolographicSum(nn.Module):
         if self.interaction == "hadamard_product":
             return Hidden(pair_sum(vectors))
         rest = self.later.to(vectors.dtype) @ vectors  # [batch, fields, dim], the sum of the fields after each
-        outer = torch.bmm(_left(vectors, self.interaction).transpose(1, 2), rest)
+        outer = bmm(_left(vectors, self.interaction).transpose(1, 2), rest)
         return Hidden(outer.flatten(1) @ self.cells.to(outer.dtype))
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from clicksmith.kernels.small import bmm
+
 
 class PerField(nn.Module):
     """`y_f = x_f W_f + b_f`: a matrix of its own for each field, as one batched product.
@@ -23,7 +25,7 @@ class PerField(nn.Module):
         """Map every field."""
         by_field = x.transpose(0, 1)  # [fields, batch, inputs]
         if self.bias is None:
-            return torch.bmm(by_field, self.weight).transpose(0, 1)
+            return bmm(by_field, self.weight).transpose(0, 1)
         return torch.baddbmm(self.bias.unsqueeze(1), by_field, self.weight).transpose(0, 1)
 
 

@@ -9,6 +9,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.interact.bilinear import PairMap
 from clicksmith.interact.fm import needs_pairs
+from clicksmith.kernels.small import bmm
 
 
 class InnerProducts(Block, frozen=True):
@@ -42,7 +43,7 @@ class InnerProductsBlock(nn.Module):
     def forward(self, fields: Fields) -> Hidden:
         """Multiply all pairs at once, keep the upper half."""
         vectors = fields.vectors
-        products = torch.bmm(vectors, vectors.transpose(1, 2))
+        products = bmm(vectors, vectors.transpose(1, 2))
         return Hidden(products.flatten(1).index_select(1, self.pairs))
 
 

@@ -13,6 +13,7 @@ from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import needs_pairs
 from clicksmith.interact.per_field import PerField
 from clicksmith.kernels.layers import Linear, draw_apart
+from clicksmith.kernels.small import bmm
 
 Weighed = Literal["A", "E"]
 """What the dot product of fields i and j weighs: `A`, a vector of their own; `E`, the product of their vectors."""
@@ -52,7 +53,7 @@ class WeighedPairsBlock(nn.Module):
     def forward(self, fields: Fields) -> Hidden:
         """Weigh every pair."""
         x = fields.vectors
-        dots = torch.bmm(x, x.transpose(1, 2)).unsqueeze(3)
+        dots = bmm(x, x.transpose(1, 2)).unsqueeze(3)
         weighed = dots * (x.unsqueeze(2) * x.unsqueeze(1) if self.weight is None else self.weight)
         return Hidden(self.dropout(weighed.flatten(1)))
 
@@ -132,8 +133,8 @@ class WeighedSumsLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh and add up."""
         key, *residual = self.project(x).split(x.shape[2], 2)
-        weights = torch.bmm(x, key.transpose(1, 2))
-        out = x * torch.bmm(weights, x) if self.weigh is None else self.weigh(weights)
+        weights = bmm(x, key.transpose(1, 2))
+        out = x * bmm(weights, x) if self.weigh is None else self.weigh(weights)
         return self.dropout(out + residual[0] if self.residual else out)
 
 

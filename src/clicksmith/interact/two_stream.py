@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
 from clicksmith.embed.sockets import Block, reads_of
 from clicksmith.errors import CompositionError
+from clicksmith.kernels.small import bmm
 
 
 class TwoStream(Block, frozen=True):
@@ -88,5 +89,5 @@ class BilinearForm(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Multiply piece by piece."""
         pieces = x.unflatten(1, (self.heads, -1)).transpose(0, 1)  # [heads, batch, left / heads]
-        mapped = torch.bmm(pieces, self.weight.to(x.dtype)).transpose(0, 1).flatten(1)
+        mapped = bmm(pieces, self.weight.to(x.dtype)).transpose(0, 1).flatten(1)
         return (mapped * y).sum(1, keepdim=True, dtype=torch.promote_types(y.dtype, torch.float32))

@@ -11,6 +11,7 @@ from clicksmith.embed.shape import Field, Fields, FieldShape
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import DenseStack, Linear
+from clicksmith.kernels.small import bmm
 
 
 class Wukong(Transform, frozen=True):
@@ -88,7 +89,7 @@ class WukongLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply, map and add up."""
-        dots = torch.bmm(x, torch.matmul(x.transpose(1, 2), self.rank).to(x.dtype))
+        dots = bmm(x, torch.matmul(x.transpose(1, 2), self.rank).to(x.dtype))
         new = self.new(self.hidden(self.norm_products(dots.flatten(1)))).unflatten(1, (-1, x.shape[2]))
         out = torch.cat([new, torch.matmul(self.linear, x).to(new.dtype)], 1)
         carried = x if self.carry is None else self.carry(x.transpose(1, 2)).transpose(1, 2)

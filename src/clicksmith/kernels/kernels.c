@@ -95,6 +95,9 @@ INLINE vu lane_numbers(void) {
 #endif
 
 /* Load and store n <= W values; lanes past n read as zero. */
+#if W == 8
+static const int32_t FIRST_LANES[2 * W] = {-1, -1, -1, -1, -1, -1, -1, -1};
+#endif
 INLINE vf get(const void *base, int64_t at, int64_t n, int half) {
   if (half) {
     const uint16_t *p = (const uint16_t *)base + at;
@@ -111,6 +114,8 @@ INLINE vf get(const void *base, int64_t at, int64_t n, int half) {
   if (n >= W) return *(const vf_any *)p;
 #if W == 16
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif W == 8
+  return (vf)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i *)(FIRST_LANES + W - n)));
 #else
   vf v = {0};
   for (int64_t i = 0; i < n; i++) v[i] = p[i];
@@ -160,7 +165,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 6; }
+EXPORT int64_t cs_version(void) { return 7; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -930,8 +935,100 @@ EXPORT void cs_dice(const void *x, float *out, const float *mean, const float *i
   run(dice_block, &a, BLOCKS, threads);
 }
 
-/* ---- attention over few fields ----------------------------------------------------------------------------------- */
+/* ---- many small products ----------------------------------------------------------------------------------------- */
 #define TILE 5 /* rows of a small product worked on at once: they keep the units busy */
+#define KEPT 4096 /* floats of the second matrix kept in the first-level cache */
+#define STRIP 128 /* values of a row of the first matrix widened at once */
+#define PIECE 320 /* rows of one product done by one thread */
+
+typedef struct {
+  const void *x, *y; void *out; int64_t items, n, inner, m, pieces;
+  int64_t x_item, x_row, x_in, y_item, y_in, y_col, out_item, out_row; int half;
+} small_args;
+
+/* `rows` rows of x times one or two vectors of columns of y, from column j on; y is float with rows of y_in, or as given. */
+INLINE void small_tile(const small_args *a, const void *x, int64_t x_at, const void *y, int64_t y_at, int64_t y_in, int64_t j,
+                       int64_t out_at, int half, int y_half, int two, int rows) {
+  int64_t left = a->m - j, some = MIN(left, W), more = MIN(left - W, W);
+  float strip[TILE * STRIP];
+  vf s[TILE] = {0}, t[TILE] = {0};
+  for (int64_t from = 0; from < a->inner; from += STRIP) {
+    int64_t until = MIN(a->inner - from, STRIP), down = a->x_row, across = a->x_in;
+    const float *value = (const float *)x + x_at + from * a->x_in;
+    if (half) {
+      for (int l = 0; l < rows; l++)
+        for (int64_t k = 0; k < until; k++) {
+          uint32_t bits = (uint32_t)((const uint16_t *)x)[x_at + l * a->x_row + (from + k) * a->x_in] << 16;
+          memcpy(strip + l * STRIP + k, &bits, 4);
+        }
+      value = strip; down = STRIP; across = 1;
+    }
+    for (int64_t k = 0; k < until; k++) {
+      int64_t at = y_at + (from + k) * y_in + j;
+      vf c = get(y, at, some, y_half), d = c;
+      if (two) d = get(y, at + W, more, y_half);
+      UNROLL for (int l = 0; l < rows; l++) {
+        vf w = all(value[l * down + k * across]);
+        s[l] += w * c;
+        if (two) t[l] += w * d;
+      }
+    }
+  }
+  UNROLL for (int l = 0; l < rows; l++) {
+    put(a->out, out_at + l * a->out_row + j, some, half, s[l]);
+    if (two) put(a->out, out_at + l * a->out_row + j + W, more, half, t[l]);
+  }
+}
+/* The second matrix of an item as floats [inner][lanes], zero past m. */
+INLINE void small_keep(const small_args *a, int64_t item, int64_t lanes, float *kept, int half) {
+  for (int64_t k = 0; k < a->inner; k++)
+    for (int64_t j = 0; j < lanes; j++) {
+      int64_t at = item * a->y_item + k * a->y_in + j * a->y_col;
+      float value = 0;
+      if (j < a->m && half) { uint32_t bits = (uint32_t)((const uint16_t *)a->y)[at] << 16; memcpy(&value, &bits, 4); }
+      else if (j < a->m) value = ((const float *)a->y)[at];
+      kept[k * lanes + j] = value;
+    }
+}
+INLINE void small_span(const small_args *a, int64_t b, int half) {
+  SPAN(a->items * a->pieces, b, BLOCKS);
+  int64_t lanes = (a->m + W - 1) / W * W, seen = -1;
+  int keep = (half || a->y_col != 1) && a->inner * lanes <= KEPT;
+  float kept[KEPT];
+  for (int64_t p = first; p < last; p++) {
+    int64_t item = p / a->pieces, row = a->n * (p % a->pieces) / a->pieces, end = a->n * (p % a->pieces + 1) / a->pieces;
+    if (keep && item != seen) small_keep(a, seen = item, lanes, kept, half);
+    const void *y = keep ? (const void *)kept : a->y;
+    int64_t y_at = keep ? 0 : item * a->y_item, y_in = keep ? lanes : a->y_in;
+    for (; row < end; row += TILE) {
+      int64_t x_at = item * a->x_item + row * a->x_row, out_at = item * a->out_item + row * a->out_row;
+      for (int64_t j = 0; j < a->m; j += 2 * W) {
+#define SMALL(rows)                                                                                                    \
+  case rows:                                                                                                           \
+    if (keep && a->m - j > W) small_tile(a, a->x, x_at, y, y_at, y_in, j, out_at, half, 0, 1, rows);                   \
+    else if (keep) small_tile(a, a->x, x_at, y, y_at, y_in, j, out_at, half, 0, 0, rows);                              \
+    else if (a->m - j > W) small_tile(a, a->x, x_at, y, y_at, y_in, j, out_at, half, half, 1, rows);                   \
+    else small_tile(a, a->x, x_at, y, y_at, y_in, j, out_at, half, half, 0, rows);                                     \
+    break;
+        switch (MIN(end - row, TILE)) { SMALL(1) SMALL(2) SMALL(3) SMALL(4) SMALL(5) }
+      }
+    }
+  }
+}
+static void small_block(const void *args, int64_t b) {
+  const small_args *a = args;
+  if (a->half) small_span(a, b, 1); else small_span(a, b, 0);
+}
+/* out_i = x_i y_i for items i; x_i [n, inner], y_i [inner, m], out_i [n, m], each with its strides. y_col must be 1 unless y_i, its
+ * rows rounded up to whole vectors, has at most KEPT values. */
+EXPORT void cs_small_products(const void *x, const void *y, void *out, int64_t items, int64_t n, int64_t inner, int64_t m, int64_t x_item,
+                              int64_t x_row, int64_t x_in, int64_t y_item, int64_t y_in, int64_t y_col, int64_t out_item, int64_t out_row,
+                              int half, int threads) {
+  small_args a = {x, y, out, items, n, inner, m, (n + PIECE - 1) / PIECE, x_item, x_row, x_in, y_item, y_in, y_col, out_item, out_row, half};
+  run(small_block, &a, BLOCKS, threads);
+}
+
+/* ---- attention over few fields ----------------------------------------------------------------------------------- */
 
 typedef struct {
   const void *x, *residual, *g, *y; void *out, *before, *dresidual; int64_t n, fields, heads, depth, stride, apart;

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-VERSION = 6
+VERSION = 7
 
 # name -> (result, arguments); p pointer, i int64, n int, f float, u uint64
 _SIGNATURES = {
@@ -40,6 +40,7 @@ _SIGNATURES = {
     "cs_dice": ("", "pppppiinn"),
     "cs_product_panel": ("i", ""),
     "cs_product": ("n", "ppppiiinn"),
+    "cs_small_products": ("", "pppiiiiiiiiiiiinn"),
 }
 _TYPES = {
     "p": ctypes.c_void_p,

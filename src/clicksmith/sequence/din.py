@@ -11,6 +11,7 @@ from clicksmith.embed.activation import Activation, Dice, activation
 from clicksmith.embed.sockets import HistoryShape, Pool
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.small import bmm
 
 
 class DIN(Pool, frozen=True):
@@ -85,7 +86,7 @@ class LocalActivation(nn.Module):
             state = {name: _of(owner, value) for name, value in state.items()}
         weights = self.weights(state, query.flatten(1))
         keys = state["keys"]
-        return torch.bmm(weights.to(keys.dtype).unsqueeze(1), keys).squeeze(1).unflatten(1, query.shape[1:])
+        return bmm(weights.to(keys.dtype).unsqueeze(1), keys).squeeze(1).unflatten(1, query.shape[1:])
 
     def weights(self, state: dict[str, Tensor], query: Tensor) -> Tensor:
         """Return the weight of each behaviour, 0 at padding: state per row, query [batch, width] -> [batch, time]."""
