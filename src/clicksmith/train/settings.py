@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from clicksmith.errors import UsageError
+from clicksmith.train.dense import Kind
 from clicksmith.train.rows import L2Mode, Update
 
 Monitor = Literal["auc", "gauc", "logloss", "auc-logloss", "gauc+auc"]
@@ -23,7 +24,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     accumulate: int = 1
     """Compute a batch in this many pieces, to save memory. Gradients are those of the whole batch."""
 
-    optimizer: Literal["adam", "adagrad", "sgd"] = "adam"
+    optimizer: Kind = "adam"
     """Of all weights, tables too."""
     learning_rate: float = 1e-3
     """Where the optimiser begins, after the warm-up."""
