@@ -61,8 +61,28 @@ def test_the_wrong_delimiter(fails):
         "train.csv: 6 columns are missing: user, ad, device, price, seen_ads, click. The columns there are: "
         "user~ad~device~price~seen_ads~click. The schema declares the missing ones: rename the columns, add them (with "
         "empty cells where they are not known, but for 'click'), or change the schema. A single column was found: if "
-        "cells are separated by something else than a tab , ; or |, name it.",
+        "cells are separated by something else than a tab , ; or |, name it, on the command line with --delimiter.",
     )
+
+
+@pytest.mark.parametrize("delimiter", ["~", " "])
+def test_the_wrong_delimiter_where_no_schema_is_given_and_the_advice_helps(delimiter, tmp_path, capsys):
+    text = clicks(60).drop("seen_ads").write_csv().replace(",", delimiter)
+    (tmp_path / "log.csv").write_text(text)
+    head = text.split("\n")[0]
+    cure = (
+        " A single column was found: if cells are separated by something else than a tab , ; or |, name it, on the "
+        "command line with --delimiter.\n"
+    )
+    for verb, label, told in (
+        ("describe", ["--label", "click"], f"the label is to be 'click': no column named 'click'. Known: {head}."),
+        ("fit", [], "no column is named like a label (click, label, target, ...); no column has two values. Name it "
+         "with label=... or --label."),
+    ):  # fmt: skip
+        command = [verb, str(tmp_path / "log.csv"), *label]
+        assert main(command) == 2
+        assert capsys.readouterr().err == f"error: log.csv: {told}{cure}"
+    assert main(["describe", str(tmp_path / "log.csv"), "--label", "click", "--delimiter", delimiter]) == 0
 
 
 def test_a_ragged_row(fails):
