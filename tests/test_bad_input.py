@@ -305,6 +305,22 @@ def test_a_full_disk(fails, monkeypatch):
     )
 
 
+def test_a_disk_that_is_full_of_predictions(tmp_path, monkeypatch, capsys):
+    """Polars tells the number of the error in words."""
+
+    def full(*args, **options):
+        raise OSError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    target = tmp_path / "scores.csv"
+    assert main(["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(target)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: no space left on the disk while writing '{target}'; nothing was changed. Free some space and run "
+        "again.\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupted_write_leaves_the_old_predictions(tmp_path, monkeypatch):
     target = tmp_path / "scores.csv"
     argv = ["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(target)]
