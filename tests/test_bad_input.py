@@ -311,9 +311,10 @@ def test_a_disk_that_is_full_of_predictions(tmp_path, monkeypatch, capsys):
     def full(*args, **options):
         raise OSError("No space left on device (os error 28)")
 
-    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
     target = tmp_path / "scores.csv"
-    assert main(["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(target)]) == 2
+    argv = ["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(target)]
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    assert main(argv) == 2
     assert capsys.readouterr().err == (
         f"error: no space left on the disk while writing '{target}'; nothing was changed. Free some space and run "
         "again.\n"
@@ -395,6 +396,21 @@ def test_a_history_longer_than_its_limit_keeps_the_newest():
     long = encoder.encode({**row, "seen_ads": "a9|a8|a1|a2|a3|a4|a5"})
     newest = encoder.encode({**row, "seen_ads": "a1|a2|a3|a4|a5"})
     np.testing.assert_array_equal(long.histories["seen_ads"], newest.histories["seen_ads"])
+
+
+@pytest.mark.parametrize("kept", [100, None])
+def test_a_report_of_damaged_or_absent_weights_is_refused(kept, tmp_path, capsys):
+    copy = Path(shutil.copytree(tiny_run(), tmp_path / "run"))
+    file = copy / "model" / "weights.safetensors"
+    content = file.read_bytes()
+    file.unlink()
+    if kept is not None:
+        file.write_bytes(content[:kept])
+    assert main(["report", str(copy), "--out", str(tmp_path / "page.html")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: '{file}' cannot be read (")
+    assert message.endswith("); copy the whole folder again.\n")
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_damaged_encoder_is_an_error_and_not_a_crash(tmp_path, capsys):
