@@ -61,8 +61,28 @@ def test_the_wrong_delimiter(fails):
         "train.csv: 6 columns are missing: user, ad, device, price, seen_ads, click. The columns there are: "
         "user~ad~device~price~seen_ads~click. The schema declares the missing ones: rename the columns, add them (with "
         "empty cells where they are not known, but for 'click'), or change the schema. A single column was found: if "
-        "cells are separated by something else than a tab , ; or |, name it.",
+        "cells are separated by something else than a tab , ; or |, name it, on the command line with --delimiter.",
     )
+
+
+@pytest.mark.parametrize("delimiter", ["~", " "])
+def test_the_wrong_delimiter_where_no_schema_is_given_and_the_advice_helps(delimiter, tmp_path, capsys):
+    text = clicks(60).drop("seen_ads").write_csv().replace(",", delimiter)
+    (tmp_path / "log.csv").write_text(text)
+    head = text.split("\n")[0]
+    cure = (
+        " A single column was found: if cells are separated by something else than a tab , ; or |, name it, on the "
+        "command line with --delimiter.\n"
+    )
+    for verb, label, told in (
+        ("describe", ["--label", "click"], f"the label is to be 'click': no column named 'click'. Known: {head}."),
+        ("fit", [], "no column is named like a label (click, label, target, ...); no column has two values. Name it "
+         "with label=... or --label."),
+    ):  # fmt: skip
+        command = [verb, str(tmp_path / "log.csv"), *label]
+        assert main(command) == 2
+        assert capsys.readouterr().err == f"error: log.csv: {told}{cure}"
+    assert main(["describe", str(tmp_path / "log.csv"), "--label", "click", "--delimiter", delimiter]) == 0
 
 
 def test_a_ragged_row(fails):
@@ -285,6 +305,23 @@ def test_a_full_disk(fails, monkeypatch):
     )
 
 
+def test_a_disk_that_is_full_of_predictions(tmp_path, monkeypatch, capsys):
+    """Polars tells the number of the error in words."""
+
+    def full(*args, **options):
+        raise OSError("No space left on device (os error 28)")
+
+    target = tmp_path / "scores.csv"
+    argv = ["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(target)]
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    assert main(argv) == 2
+    assert capsys.readouterr().err == (
+        f"error: no space left on the disk while writing '{target}'; nothing was changed. Free some space and run "
+        "again.\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupted_write_leaves_the_old_predictions(tmp_path, monkeypatch):
     target = tmp_path / "scores.csv"
     argv = ["predict", str(tiny_run()), str(folder() / "test.csv"), "--out", str(target)]
@@ -359,6 +396,21 @@ def test_a_history_longer_than_its_limit_keeps_the_newest():
     long = encoder.encode({**row, "seen_ads": "a9|a8|a1|a2|a3|a4|a5"})
     newest = encoder.encode({**row, "seen_ads": "a1|a2|a3|a4|a5"})
     np.testing.assert_array_equal(long.histories["seen_ads"], newest.histories["seen_ads"])
+
+
+@pytest.mark.parametrize("kept", [100, None])
+def test_a_report_of_damaged_or_absent_weights_is_refused(kept, tmp_path, capsys):
+    copy = Path(shutil.copytree(tiny_run(), tmp_path / "run"))
+    file = copy / "model" / "weights.safetensors"
+    content = file.read_bytes()
+    file.unlink()
+    if kept is not None:
+        file.write_bytes(content[:kept])
+    assert main(["report", str(copy), "--out", str(tmp_path / "page.html")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: '{file}' cannot be read (")
+    assert message.endswith("); copy the whole folder again.\n")
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_damaged_encoder_is_an_error_and_not_a_crash(tmp_path, capsys):

@@ -142,7 +142,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
         if kind != "binary":
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
         if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class only, {self.classes_[0]!r}; a classifier needs two.")
+            raise ValueError(f"y holds one class only, {self.classes_.tolist()[0]!r}; a classifier needs two.")
         if len(labels) != frame.height:
             raise ValueError(f"X has {frame.height} rows and y has {len(labels)}; give one label per row.")
         return frame, labels

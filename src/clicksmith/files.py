@@ -126,10 +126,10 @@ def locked(folder: Path, *, wait: bool = False, noted: Callable[[str], None] | N
 
 
 def storage_error(error: OSError | SafetensorError, path: Path) -> StorageError:
-    """Return the sentence for an operating-system error at `path`; safetensors wraps those in one of its own."""
+    """Return the sentence for an operating-system error at `path`; safetensors and polars tell its number in words."""
     if isinstance(error, StorageError):
         return error
-    if isinstance(error, SafetensorError):
+    if isinstance(error, SafetensorError) or error.errno is None:
         told = re.search(r"\(os error (\d+)\)", str(error))
         error = OSError(str(error)) if told is None else OSError(int(told[1]), os.strerror(int(told[1])))
     if error.errno == errno.ENOSPC:

@@ -17,12 +17,15 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
         raise UnknownNameError(unknown(name, table, kind)) from None
 
 
-def unknown(name: str, known: Iterable[str], kind: str) -> str:
-    """Return the sentence for a name that is not known: the nearest one, else all of them."""
+def unknown(name: str, known: Iterable[str], kind: str, prefix: str = "") -> str:
+    """Return the sentence for a name that is not known: the nearest one, else all of them.
+
+    prefix: stands before every name that is shown, and does not make two of them alike.
+    """
     known = sorted(known)
     near = nearest(name, known)
-    hint = f"Did you mean '{near}'?" if near is not None else f"Known: {', '.join(known)}."
-    return f"no {kind} named '{name}'. {hint}"
+    hint = f"Did you mean '{prefix}{near}'?" if near else f"Known: {', '.join(prefix + name for name in known)}."
+    return f"no {kind} named '{prefix}{name}'. {hint}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -70,10 +70,12 @@ def test_text_becomes_the_type_of_the_signature(name, text, value):
 def test_an_unknown_option_names_the_nearest():
     with pytest.raises(UsageError, match=r"^no option named '--model.dimm'. Did you mean '--model.dim'\?$"):
         typed({"dimm": "3"}, HINTS, "--model.")
+    with pytest.raises(UsageError, match=r"^no option named '--model.xyz'. Known: --model\."):
+        typed({"xyz": "3"}, HINTS, "--model.")  # what stands before every name makes no two of them alike
 
 
 def test_a_value_of_another_type_is_refused_with_the_type_wanted():
-    with pytest.raises(UsageError, match=r"^--model.dim got 'big', which is not INT\.$"):
+    with pytest.raises(UsageError, match=r"^--model.dim got 'big', which is not a whole number\.$"):
         typed({"dim": "big"}, HINTS, "--model.")
     with pytest.raises(UsageError, match=r"^--model.units got 'a,b', which is not INT,INT,\.\.\.\.$"):
         typed({"units": "a,b"}, HINTS, "--model.")

@@ -80,6 +80,12 @@ def test_explain_says_what_else_works_where_a_model_has_no_attention(capsys):
     assert capsys.readouterr().err.startswith("error: the model has no attention over fields to show; use autoint")
 
 
+@pytest.mark.parametrize(("flag", "least"), [("--rows", 2), ("--repeats", 1)])
+def test_explain_names_the_flag_that_is_too_small(flag, least, capsys):
+    assert main(["explain", str(tiny_run()), str(folder() / "test.csv"), flag, "0"]) == 2
+    assert capsys.readouterr().err == f"error: {flag} got 0; it must be at least {least}.\n"
+
+
 def test_describe_writes_a_schema_that_fit_reads_and_needs_no_torch(tmp_path):
     code = (
         "import sys\nfrom clicksmith.cli.main import main\n"

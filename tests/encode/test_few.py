@@ -116,9 +116,17 @@ def test_shared_and_own_values_of_any_number_of_rows(kernels, count):
     assert_each_as_alone([{**one, "blank": ""} for one in rows])
 
 
-@pytest.mark.parametrize("cell", [np.array(["1", "2"]), ["1", "2"], ("1",), b"1"])
-def test_cells_of_odd_kinds_are_read_by_their_text(kernels, cell):
-    assert_each_as_alone([row(user=cell), row(user=cell), row(user=cell, item=cell)])
+def test_cells_of_odd_kinds_are_read_by_their_text(kernels):
+    assert_each_as_alone([row(user=b"1"), row(user=b"1"), row(user=b"1", item=b"1")])
+
+
+@pytest.mark.parametrize("cell", [np.array(["1", "2"]), ["1", "2"], ("1",), {"1": 2}])
+def test_cells_of_several_values_are_refused_where_one_belongs(kernels, cell):
+    for rows in ([row(user=cell)], [row(user=cell), row(user=cell)], [row(user=cell), row()]):
+        with pytest.raises(DataError, match=r"row 1: column 'user' holds .*, where one value is expected\."):
+            encoder().encode(rows)
+    with pytest.raises(DataError, match=r"row 2: column 'item' holds "):
+        encoder().encode([row(), row(item=cell)])
 
 
 def test_a_frame_of_no_rows(kernels):

@@ -142,7 +142,7 @@ def test_a_wrong_delimiter_says_which_was_found(kernels, tmp_path):
         "log.csv: 3 columns are missing: ad, price, click. The columns there are: ad^price^click. The schema declares "
         "the missing ones: rename the columns, add them (with empty cells where they are not known, but for 'click'), "
         "or change the schema. A single column was found: if cells are separated by something else than a tab , ; or "
-        "|, name it."
+        "|, name it, on the command line with --delimiter."
     )
     assert encoded(path, delimiter="^")[0] == ["a", "b", "a"]
 

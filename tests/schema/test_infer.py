@@ -219,6 +219,11 @@ def test_a_label_of_several_numbers_is_told():
     assert infer(frame, label="rating").reasons["rating"] == (
         "the label, as named; it holds 5 values where a label has two: 0 and 1"
     )
+    for value in (0, 1):  # nothing can be learnt from it
+        one = frame.with_columns(rating=pl.lit(value))
+        assert infer(one, label="rating").reasons["rating"] == (
+            "the label, as named; it holds one value where a label has two: 0 and 1"
+        )
     two = frame.with_columns(rating=pl.col("rating") % 2)
     assert infer(two, label="rating").reasons["rating"] == "the label, as named"
 

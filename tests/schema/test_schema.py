@@ -101,6 +101,40 @@ def test_contradictions_are_refused_in_words():
     )
 
 
+def test_values_of_another_kind_are_refused_on_construction_too():
+    scales = "standard, log, raw, quantile, log_square"
+    refused(f"'p': scale is 'lgo'; it must be one of {scales}.", fields=(Numeric("p", scale="lgo"),))
+    refused(
+        "'p': missing is 'drop'; it must be one of embed, mean, zero, refuse.", fields=(Numeric("p", missing="drop"),)
+    )
+    refused("'ad': min_count is '2'; expected `int`, got `str`.", fields=(Categorical("ad", min_count="2"),))
+    refused(
+        "'past': newest is 'left'; it must be one of last, first.",
+        behaviours=(Behaviour("past", of="ad", newest="left"),),
+    )
+    refused("'click': task is 'ctr'; it must be one of binary, rating, time.", label=Label("click", task="ctr"))
+    refused("'at': unit is 'us'; it must be one of s, ms, text.", time=Time("at", unit="us"))
+
+
+def test_options_that_would_do_nothing_or_harm_are_refused():
+    refused(
+        "'tags': separator is empty; give the text between two values, as in '|'.", fields=(Bag("tags", separator=""),)
+    )
+    refused(
+        "'past': separator is empty; give the text between two values, as in '|'.",
+        behaviours=(Behaviour("past", of="ad", separator=""),),
+    )
+    for option in ("min_count", "max_size"):
+        refused(
+            f"'ad': {option} cuts a vocabulary, and buckets have none; leave one out.",
+            fields=(Categorical("ad", buckets=8, **{option: 2}),),
+        )
+    refused(
+        "'v': dim is 3 and 2 columns are named; give one each.",
+        fields=(Multimodal("v", dim=3, columns=("v0", "v1")),),
+    )
+
+
 def test_a_column_is_found_by_name_or_suggested():
     assert whole().column("past").name == "past"
     with pytest.raises(SchemaError, match=r"no column named 'prise'. Did you mean 'price'"):

@@ -162,6 +162,20 @@ def test_a_missing_column_is_named(predictor, frame):
         predictor.predict(frame.drop("device"))
 
 
+@pytest.mark.parametrize("value", [["u1", "u2"], {"id": "u1"}])
+def test_several_values_where_one_is_expected_are_refused_with_the_row(predictor, frame, value):
+    told = re.escape(
+        f"row 2: column 'user' holds {value!r}, where one value is expected. Give one value, or declare Bag"
+    )
+    rows = frame.head(3).to_dicts()
+    rows[1]["user"] = value
+    with pytest.raises(DataError, match=told):
+        predictor.predict(rows)
+    users = pl.Series("user", [None, value, value])
+    with pytest.raises(DataError, match=told):
+        predictor.predict(frame.head(3).with_columns(users))
+
+
 def test_row_order_and_key_columns_survive(predictor, frame):
     scored = predictor.predict_frame(frame)
     assert scored.columns == ["user", "ad", "probability"]

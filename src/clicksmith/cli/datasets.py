@@ -39,7 +39,7 @@ def datasets(
     out: Annotated[str | None, option("FOLDER", "where to write the parts", default="NAME")] = None,
     rows: Annotated[int, option("N", "rows to simulate", default="100000")] = 100_000,
     seed: Annotated[int, option("N", "of the simulation", default="0")] = 0,
-    form: Annotated[Literal["csv", "parquet"], option("FORM", "of simulated files", default="csv")] = "csv",
+    form: Annotated[Literal["csv", "parquet"], option("FORM", "simulated as csv or parquet", default="csv")] = "csv",
     offline: Annotated[bool, flag("never download")] = False,
 ) -> int:
     """Do what was asked."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional
 
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.errors import UsageError
 
 if TYPE_CHECKING:
     from clicksmith.encode.store import Store
@@ -36,7 +37,7 @@ def explain(
     /,
     *,
     how: Annotated[How, option("HOW", "permutation, attention or gates", default="permutation")] = "permutation",
-    metric: Annotated[str, option("NAME", "what drops", default="auc")] = "auc",
+    metric: Annotated[str, option("NAME", "what drops: auc, logloss, gauc, brier", default="auc")] = "auc",
     rows: Annotated[int, option("N", "rows used at most", default="20000")] = 20_000,
     repeats: Annotated[int, option("N", "shuffles of each field", default="3")] = 3,
     row: Annotated[int | None, option("N", "attention or gates of this row, from 0", default="mean of all")] = None,
@@ -51,6 +52,9 @@ def explain(
     from clicksmith.cli.show import json_out, table
     from clicksmith.serve.predictor import load
 
+    for name, given, least in (("rows", rows, 2), ("repeats", repeats, 1)):
+        if given < least:
+            raise UsageError(f"--{name} got {given}; it must be at least {least}.")
     load_models(models)
     predictor = load(run_dir)
     with predictor.encoded(opened([file], columns, delimiter, predictor), labels=how == "permutation") as store:
@@ -104,7 +108,6 @@ def _inputs(store: "Store", rows: int) -> Iterator[Any]:
 
 def _one(store: "Store", row: int) -> Any:
     from clicksmith.batch.batch import inputs_of
-    from clicksmith.errors import UsageError
 
     if not 0 <= row < store.rows:
         raise UsageError(f"--row got {row}; the file has rows 0 to {store.rows - 1}.")

@@ -76,8 +76,8 @@ def typed(texts: Mapping[str, str], hints: Mapping[str, Any], flag: str) -> dict
             if ALIASES.get(name) in hints:
                 meant = ALIASES[name].replace("_", "-")
                 raise UsageError(f"no option named '{flag}{name}'. Did you mean '{flag}{meant}'?")
-            known = [f"{flag}{known.replace('_', '-')}" for known in hints]
-            raise UsageError(unknown(f"{flag}{name.replace('_', '-')}", known, "option"))
+            known = [known.replace("_", "-") for known in hints]
+            raise UsageError(unknown(name.replace("_", "-"), known, "option", flag))
         values[name] = _value(text, hints[name], f"{flag}{name.replace('_', '-')}")
     return values
 
@@ -283,7 +283,8 @@ def _value(text: str, hint: Any, flag: str) -> Any:
             return msgspec.convert(candidate, hint)
         except (msgspec.ValidationError, TypeError):
             continue
-    raise UsageError(f"{flag} got '{text}', which is not {type_name(hint)}.")
+    wanted = {int: "a whole number", float: "a number"}.get(hint) or type_name(hint)
+    raise UsageError(f"{flag} got '{text}', which is not {wanted}.")
 
 
 def shown(value: Any) -> str:

@@ -21,6 +21,7 @@ from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, number_of, text_of, 
 from clicksmith.encode.where import Where
 from clicksmith.errors import DataError
 
+_SEVERAL = {list, tuple, dict, set, np.ndarray}
 _QUICK = {int, float, type(None)}
 _HUGE = 2.0**1000
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -84,6 +85,14 @@ def not_a_number(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
     )
 
 
+def _several(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
+    """Return the error for a cell with several values that should hold one."""
+    return DataError(
+        f"{chunk.where.row(chunk.first + row)}: column '{column}' holds {value!r}, where one value is expected. "
+        f'Give one value, or declare Bag("{column}").'
+    )
+
+
 def places(counts: NDArray[np.int64], cut: Cut) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return, for values of cells with these counts one after another: which are kept, and their places in the grid."""
     rows = np.repeat(np.arange(len(counts)), counts)
@@ -114,7 +123,11 @@ class FrameChunk:
 
     def texts(self, column: str) -> Cells:
         """See `Chunk`."""
-        return text_series(self.frame.get_column(column))
+        series = self.frame.get_column(column)
+        if series.dtype.is_nested() and series.null_count() < len(series):
+            row = int(series.is_not_null().arg_max() or 0)
+            raise _several(self, row, column, series.gather([row]).to_list()[0])
+        return text_series(series)
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """See `Chunk`."""
@@ -203,6 +216,9 @@ class RowsChunk:
             return values
         if kinds == {int}:
             return list(map(str, values))
+        if kinds & _SEVERAL:
+            row = next(i for i, value in enumerate(values) if type(value) in _SEVERAL)
+            raise _several(self, row, column, values[row])
         return [value if type(value) is str else text_of(value) for value in values]
 
     def numbers(self, column: str) -> NDArray[np.float64]:

@@ -180,9 +180,17 @@ def check_columns(recipe: TableRecipe, there: Collection[str], where: str, *, ta
     else:
         names = f"{', '.join(absent[:_SHOWN])}{', ...' if len(absent) > _SHOWN else ''}"
         what = f"{len(absent)} columns are missing: {names}. {columns}"
-    single = " A single column was found: if cells are separated by something else than a tab , ; or |, name it."
-    odd = len(there) == 1 and any(not (c.isalnum() or c in "_- ") for c in next(iter(there)))
-    raise DataError(f"{where}: {what} {_cure(recipe, absent)}{single if odd else ''}")
+    raise DataError(f"{where}: {what} {_cure(recipe, absent)}{uncut(there)}")
+
+
+def uncut(there: Collection[str]) -> str:
+    """Return what to do if the only column's name looks like a header whose cells were not separated, else nothing."""
+    if len(there) != 1 or all(c.isalnum() or c in "_-" for c in next(iter(there))):
+        return ""
+    return (
+        " A single column was found: if cells are separated by something else than a tab , ; or |, name it, "
+        "on the command line with --delimiter."
+    )
 
 
 def _cure(recipe: TableRecipe, absent: Sequence[str]) -> str:

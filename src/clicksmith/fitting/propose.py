@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from clicksmith.encode.recipe import uncut
 from clicksmith.encode.source import open_source
+from clicksmith.errors import SchemaError
 from clicksmith.schema.infer import Proposal, infer
 
 
@@ -12,4 +14,7 @@ def propose(data: Any, label: str | None = None) -> Proposal:
     Raises SchemaError: no label is named and none is found. DataError: the data cannot be read.
     """
     source = open_source(data)
-    return infer(source.sample(), label=label, rows=source.rows_hint)
+    try:
+        return infer(source.sample(), label=label, rows=source.rows_hint)
+    except SchemaError as error:
+        raise SchemaError(f"{source.name}: {error}{uncut(source.columns)}") from error

@@ -133,9 +133,9 @@ def _label(frame: pl.DataFrame, named: Mapping[str, ColumnProfile], label: str |
         if named[label].unique > _WORDS and named[label].kind != "number":
             raise SchemaError(_no_label(label, frame, named))
         found = _label_of(named[label])
-        several = named[label].unique > 2 and found.positive is None
-        odd = f"; it holds {named[label].unique:,} values where a label has two: 0 and 1" if several else ""
-        return found, f"the label, as named{odd}"
+        held = "one value" if named[label].unique == 1 else f"{named[label].unique:,} values"
+        odd = named[label].unique != 2 and found.positive is None
+        return found, f"the label, as named{f'; it holds {held} where a label has two: 0 and 1' if odd else ''}"
     binary, likely = _binary(frame, named)
     if not likely:
         some = f"columns with two values are: {', '.join(binary[:8])}" if binary else "no column has two values"

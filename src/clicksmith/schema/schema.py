@@ -11,7 +11,7 @@ from clicksmith.errors import DataError, SchemaError
 from clicksmith.files import write_bytes
 from clicksmith.identity import digest
 from clicksmith.names import unknown
-from clicksmith.schema.columns import Behaviour, Categorical, Column, Field, Label, Side, Time
+from clicksmith.schema.columns import Behaviour, Categorical, Column, Field, Label, Multimodal, Side, Time
 from clicksmith.schema.toml import toml_text
 
 
@@ -63,6 +63,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not self.fields and not self.behaviours:
             raise SchemaError("the schema has no field; declare at least one Categorical or Numeric column.")
         vocabularies = {c.name: c for c in self.fields if isinstance(c, Categorical)}
+        for column in (*self.fields, *self.behaviours, *self.labels, *((self.time,) if self.time else ())):
+            _check_types(column)
         for column in self.fields:
             self._check_field(column, vocabularies)
         for behaviour in self.behaviours:
@@ -100,6 +102,14 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             value = getattr(column, option, None)
             if value is not None and value < least:
                 raise SchemaError(f"'{column.name}': {option} is {value}; it must be at least {least}.")
+        if isinstance(column, Multimodal) and column.columns and len(column.columns) != column.dim:
+            raise SchemaError(
+                f"'{column.name}': dim is {column.dim} and {len(column.columns)} columns are named; give one each."
+            )
+        if isinstance(column, Categorical) and column.buckets is not None:
+            option = "min_count" if column.min_count > 1 else "max_size" if column.max_size else None
+            if option is not None:
+                raise SchemaError(f"'{column.name}': {option} cuts a vocabulary, and buckets have none; leave one out.")
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -146,6 +156,20 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             said = str(error).rstrip(".")
             own = isinstance(error.__cause__, SchemaError)  # says itself what to do
             raise SchemaError(f"'{path}': {said}." if own else f"'{path}': {_remedy(said)}") from error
+
+
+def _check_types(column: Column) -> None:
+    """Raise SchemaError for a value of another type than is declared: structs check that in files only."""
+    for name, hint in get_type_hints(type(column)).items():
+        value = getattr(column, name)
+        try:
+            msgspec.convert(value, hint)
+        except msgspec.ValidationError as error:
+            words = [word for word in get_args(hint) if isinstance(word, str)]
+            told = f"it must be one of {', '.join(words)}" if words else str(error).lower()
+            raise SchemaError(f"'{column.name}': {name} is {value!r}; {told}.") from None
+    if getattr(column, "separator", None) == "":
+        raise SchemaError(f"'{column.name}': separator is empty; give the text between two values, as in '|'.")
 
 
 def _remedy(said: str) -> str:

@@ -4,8 +4,9 @@ import math
 from pathlib import Path
 
 import msgspec
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
+from clicksmith.errors import ArtifactError
 from clicksmith.serve.artifact import artifact_folder
 
 
@@ -30,15 +31,22 @@ class Size(msgspec.Struct, frozen=True):
 
 
 def size_of(path: str | Path) -> Size:
-    """Return the size of the artefact at `path`, or of the run folder that holds one, without building the model."""
+    """Return the size of the artefact at `path`, or of the run folder that holds one, without building the model.
+
+    Raises ArtifactError: its weights cannot be read.
+    """
     folder = artifact_folder(path)
     files = {p.relative_to(folder): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
     numbers = memory = 0
-    with safe_open(folder / "weights.safetensors", framework="numpy") as weights:
-        for name in weights.keys():  # noqa: SIM118
-            part = weights.get_slice(name)
-            numbers += math.prod(part.get_shape())
-            memory += math.prod(part.get_shape()) * _BYTES[part.get_dtype()]
+    file = folder / "weights.safetensors"
+    try:
+        with safe_open(file, framework="numpy") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                part = weights.get_slice(name)
+                numbers += math.prod(part.get_shape())
+                memory += math.prod(part.get_shape()) * _BYTES[part.get_dtype()]
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"'{file}' cannot be read ({error}); copy the whole folder again.") from error
     encoder = sum(size for name, size in files.items() if name.parts[0] == "encoder")
     return Size(numbers, memory, encoder, sum(files.values()))
 
