@@ -21,7 +21,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch_size: int = 4096
     """Rows per step."""
     accumulate: int = 1
-    """Compute a batch in this many pieces, to save memory. Gradients are those of the whole batch."""
+    """Compute a batch in this many pieces, to save memory. Gradients are those of the whole batch, but that batch
+    normalisation sees the pieces."""
 
     optimizer: Literal["adam", "adagrad", "sgd"] = "adam"
     """Of all weights, tables too."""
