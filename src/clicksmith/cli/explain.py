@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional
 
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.errors import UsageError
 
 if TYPE_CHECKING:
     from clicksmith.encode.store import Store
@@ -51,6 +52,9 @@ def explain(
     from clicksmith.cli.show import json_out, table
     from clicksmith.serve.predictor import load
 
+    for flag_name, given, least in (("--rows", rows, 2), ("--repeats", repeats, 1)):
+        if given < least:
+            raise UsageError(f"{flag_name} got {given}; give at least {least}.")
     load_models(models)
     predictor = load(run_dir)
     with predictor.encoded(opened([file], columns, delimiter, predictor), labels=how == "permutation") as store:
@@ -104,7 +108,6 @@ def _inputs(store: "Store", rows: int) -> Iterator[Any]:
 
 def _one(store: "Store", row: int) -> Any:
     from clicksmith.batch.batch import inputs_of
-    from clicksmith.errors import UsageError
 
     if not 0 <= row < store.rows:
         raise UsageError(f"--row got {row}; the file has rows 0 to {store.rows - 1}.")
