@@ -188,6 +188,14 @@ def test_a_missing_weight_is_not_to_be_left_empty(tmp_path):
         fit(clicks(50).drop("ad"), schema=schema, out=tmp_path / "run2")
 
 
+@pytest.mark.parametrize(("held", "told"), [(1e39, r"1e\+39"), (-1.0, "-1")])
+def test_a_weight_that_is_none_is_refused_with_its_row(tmp_path, held, told):
+    rows = clicks(50).with_columns(worth=pl.Series([1.0] * 49 + [held]))
+    schema = Schema(fields=(Categorical("ad"),), label=Label("click"), weight="worth")
+    with pytest.raises(DataError, match=rf"row 50: the weight 'worth' holds {told}; a weight is a finite number of 0 "):
+        fit(rows, valid=rows, schema=schema, out=tmp_path / "run")
+
+
 def test_a_file_without_header(tmp_path, capsys):
     (tmp_path / "bare.csv").write_text("1,2.5,a\n0,1.5,b\n")
     assert main(["describe", str(tmp_path / "bare.csv")]) == 2

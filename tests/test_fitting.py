@@ -68,6 +68,16 @@ def test_equal_times_fall_back_to_chance_unless_time_is_asked_for():
         parts_of(frame, None, None, schema=schema, how="time", seed=0)
 
 
+def test_a_misspelt_calibration_or_split_is_refused_before_anything_is_written(tmp_path):
+    for given, told in (
+        ({"calibration": "plat"}, r"^calibration='plat': choose platt, isotonic or none\.$"),
+        ({"split": "tme"}, r"^split='tme': choose auto, random, time or group\.$"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            fit(clicks(50), **QUICK, **given, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_split_by_time_without_time_column_is_refused():
     with pytest.raises(UsageError, match=r"^a split by time needs a time column"):
         parts_of(clicks(200), None, None, schema=PLAIN, how="time", seed=0)

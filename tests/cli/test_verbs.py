@@ -80,10 +80,18 @@ def test_explain_says_what_else_works_where_a_model_has_no_attention(capsys):
     assert capsys.readouterr().err.startswith("error: the model has no attention over fields to show; use autoint")
 
 
-@pytest.mark.parametrize(("flag", "least"), [("--rows", 2), ("--repeats", 1)])
-def test_explain_names_the_flag_that_is_too_small(flag, least, capsys):
-    assert main(["explain", str(tiny_run()), str(folder() / "test.csv"), flag, "0"]) == 2
-    assert capsys.readouterr().err == f"error: {flag} got 0; it must be at least {least}.\n"
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["explain", "--rows", "1"], "--rows got 1; give at least 2."),
+        (["explain", "--how", "attention", "--rows", "0"], "--rows got 0; give at least 2."),
+        (["explain", "--repeats", "0"], "--repeats got 0; give at least 1."),
+        (["evaluate", "--level", "95"], "--level got 95; give a share between 0 and 1, such as 0.95."),
+    ],
+)
+def test_numbers_out_of_range_are_told_with_their_flag(argv, told, capsys):
+    assert main([argv[0], str(tiny_run()), str(folder() / "test.csv"), *argv[1:]]) == 2
+    assert capsys.readouterr().err == f"error: {told}\n"
 
 
 def test_describe_writes_a_schema_that_fit_reads_and_needs_no_torch(tmp_path):

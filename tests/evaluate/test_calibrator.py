@@ -66,6 +66,21 @@ def test_a_distorted_model_becomes_calibrated_on_new_rows(method: str) -> None:
     assert auc(labels, calibrator.apply(logits)) == pytest.approx(auc(labels, logits), abs=0.002)
 
 
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e6])
+def test_the_unit_of_weights_is_nothing(method: str, unit: float) -> None:
+    labels, logits = distorted(2000)
+    weights = np.random.default_rng(3).uniform(0.5, 2, 2000)
+    one, other = (
+        fit_calibrator(scored(labels, logits=logits, weights=w), method)  # type: ignore[arg-type]
+        for w in (weights, weights * unit)
+    )
+    np.testing.assert_allclose(other.apply(logits), one.apply(logits), atol=1e-6)
+    same = fit_calibrator(scored(labels, logits=logits, weights=np.full(2000, unit)), method)  # type: ignore[arg-type]
+    none = fit_calibrator(scored(labels, logits=logits), method)  # type: ignore[arg-type]
+    np.testing.assert_allclose(same.apply(logits), none.apply(logits), atol=1e-6)
+
+
 def test_temperature_has_no_intercept_and_finds_the_scale() -> None:
     labels, logits = distorted(slope=3.0, shift=0.0)
     step = fit_calibrator(scored(labels, logits=logits), "temperature").steps[0]

@@ -90,6 +90,13 @@ def test_other_rows_are_refused() -> None:
     )
     with pytest.raises(UsageError, match=r"^'ece' has no analytic interval; pass method='bootstrap'.$"):
         compare_scored(one, one, metric="ece")
+    for options, message in (
+        ({"method": "bootstap"}, r"^method='bootstap': choose delta or bootstrap\.$"),
+        ({"scale": "probs"}, r"^scale='probs': choose logits or probabilities\.$"),
+        ({"level": 95, "method": "bootstrap"}, r"^level=95 is not a probability between 0 and 1; pass level=0\.95"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            compare([0, 1, 1], np.zeros(3), np.ones(3), **options)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"^by_group=True needs groups and none were given; pass groups=.$"):
         compare_scored(one, one, by_group=True)
 

@@ -39,7 +39,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"labels": [0, 1], "logits": [0.0, 0.0], "weights": [1.0, -1.0]},
-        "weights, row 1: -1.0 is not a weight; weights are finite and >= 0.",
+        "weights, row 1: -1.0 is not a weight; weights are finite, at most 3e38, and not negative.",
     ),
     (
         {"labels": [0, 1], "logits": [0.0, 0.0], "weights": [0, 0]},
@@ -60,6 +60,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"labels": [0, 1], "logits": [[0.0, 1.0], [0.0, 1.0]]},
         "logits have shape (2, 2); pass one axis, one value a row (one output at a time).",
+    ),
+    (
+        {"labels": [0, 1], "logits": [0.0, 0.0], "weights": ["a", "b"]},
+        "weights have type <U1, which is not a number; pass floats.",
+    ),
+    (
+        {"labels": [0, 1], "logits": [0.0, 0.0], "weights": [1.0, 1e308]},
+        "weights, row 1: 1e+308 is not a weight; weights are finite, at most 3e38, and not negative.",
     ),
     (
         {"labels": [0, 1], "logits": ["a", "b"]},

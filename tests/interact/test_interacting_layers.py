@@ -170,11 +170,12 @@ def test_the_width_becomes_the_dim():
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():
-    with pytest.raises(
-        CompositionError,
-        match=r"^attention width 64 is not divisible by heads=3; use a width that is a multiple of 3\.$",
-    ):
-        Attention(width=64, heads=3).grow(shape())
+    for heads in (3, 0, -2):
+        with pytest.raises(
+            CompositionError,
+            match=rf"^attention width 64 is not divisible by heads={heads}; use a number of heads that divides the ",
+        ):
+            Attention(width=64, heads=heads).grow(shape())
 
 
 def test_variants_are_those_of_paper_and_code_and_each_point_can_be_overridden():

@@ -56,9 +56,10 @@ def test_a_masked_label_adds_nothing_even_if_it_is_not_a_number():
 def test_weights_multiply_rows():
     logits, labels, weight = random_case()
     plain = BinaryCrossEntropy().build(TASKS)(Output(logits), Targets(labels))
-    values = Weighted().build(TASKS)(Output(logits), Targets(labels, weight=weight))
-    for row in range(5):
-        assert torch.allclose(values[row], plain[row] * weight[row])
+    for mean in (1.0, 4.0):
+        values = Weighted(mean=mean).build(TASKS)(Output(logits), Targets(labels, weight=weight))
+        for row in range(5):
+            assert torch.allclose(values[row], plain[row] * weight[row] / mean)
 
 
 def test_large_logits_are_stable_and_bf16_logits_are_widened():

@@ -27,6 +27,12 @@ from clicksmith.train.settings import TrainSettings
         ({"negative_rate": 1.5}, "negative_rate is 1.5; it must be at most 1."),
         ({"table_l2": -1.0}, "table_l2 is -1.0; it must be at least 0."),
         ({"patience": 0}, "patience is 0; it must be at least 1."),
+        ({"schedule": "linear"}, "schedule is 'linear'; it must be 'constant' or 'cosine'."),
+        ({"precision": "fp16"}, "precision is 'fp16'; it must be 'auto' or 'fp32' or 'bf16'."),
+        ({"epochs": 1.5}, "epochs is 1.5; it must be a whole number."),
+        ({"patience": "3"}, "patience is '3'; it must be a whole number or None."),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast'; it must be a number."),
+        ({"restore_best": 1}, "restore_best is 1; it must be True or False."),
         ({"accumulate": 9, "batch_size": 4}, "accumulate is 9 with batch_size 4; it must not be larger."),
         (
             {"l2_mode": "dense", "table_update": "lazy"},
@@ -49,6 +55,12 @@ def test_every_setting_is_checked(change, text):
     with pytest.raises(UsageError) as error:
         TrainSettings(**change)
     assert str(error.value) == text
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = TrainSettings(epochs=np.int64(3), learning_rate=np.float32(0.5), restore_best=np.bool_(False))  # type: ignore[arg-type]
+    assert given == TrainSettings(epochs=3, learning_rate=0.5, restore_best=False)
+    assert type(given.epochs) is int
 
 
 def test_cosine_ends_at_the_floor_after_a_warm_up():

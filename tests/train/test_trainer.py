@@ -272,6 +272,22 @@ def test_rows_of_weight_nothing_are_not_learned_from():
     assert result.metrics["auc"] > 0.75
 
 
+def test_the_unit_of_weights_is_nothing_to_clipping_and_l2():
+    store = clicks(1000, seed=3, weight=True)
+    rows = store.slice(0, store.rows)
+    settings = msgspec.structs.replace(QUICK, steps=20, table_l2=0.05, dense_l2=0.01, clip_norm=0.05)
+    found = []
+    for unit in (1.0, 2.0**-20, 2.0**20):
+        weighted = EncodedRows(rows.ids, rows.numeric, labels=rows.labels, weight=rows.weight * np.float32(unit))
+        model = small()
+        train(model, Store.of(weighted, LAYOUT), VALID, settings)
+        found.append(weights(model))
+    assert same(found[0], found[1]) and same(found[0], found[2])
+    other = EncodedRows(rows.ids, rows.numeric, labels=rows.labels, weight=np.zeros_like(rows.weight))
+    with pytest.raises(DataError, match=r"the weight is 0 in all 1000 training rows; give at least one row a positive"):
+        train(small(), Store.of(other, LAYOUT), VALID, settings)
+
+
 def test_minibatch_aware_l2_leaves_absent_rows_alone():
     model = small("fm")
     before = [store.weight.detach().clone() for store in row_stores(model)]

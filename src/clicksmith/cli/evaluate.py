@@ -6,6 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional
 
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.errors import UsageError
 
 ABOUT = """Measure a trained model on labelled raw rows, every metric with its interval.
 
@@ -41,6 +42,8 @@ def evaluate(
     from clicksmith.serve.predictor import load
     from clicksmith.serve.scoring import evaluate_rows, plain
 
+    if not 0 < level < 1:
+        raise UsageError(f"--level got {level:g}; give a share between 0 and 1, such as 0.95.")
     load_models(models)
     predictor = load(run_dir)
     source = opened([file], columns, delimiter, predictor)

@@ -54,7 +54,7 @@ def explain(
 
     for name, given, least in (("rows", rows, 2), ("repeats", repeats, 1)):
         if given < least:
-            raise UsageError(f"--{name} got {given}; it must be at least {least}.")
+            raise UsageError(f"--{name} got {given}; give at least {least}.")
     load_models(models)
     predictor = load(run_dir)
     with predictor.encoded(opened([file], columns, delimiter, predictor), labels=how == "permutation") as store:

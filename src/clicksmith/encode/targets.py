@@ -82,14 +82,14 @@ class LabelReader:
 
 
 def read_weight(chunk: Chunk, name: str) -> NDArray[np.float32]:
-    """Return the weights of a chunk: numbers, not negative."""
+    """Return the weights of a chunk: numbers, finite and not negative."""
     values = chunk.numbers(name)
-    bad = np.flatnonzero(~(values >= 0))
+    bad = np.flatnonzero(~((values >= 0) & (values <= np.finfo(np.float32).max)))
     if len(bad):
         held = "nothing" if math.isnan(values[bad[0]]) else f"{values[bad[0]]:g}"
         raise DataError(
             f"{chunk.where.row(chunk.first + int(bad[0]))}: the weight '{name}' holds {held}; "
-            "a weight is a number of 0 or more. Fill or correct it."
+            "a weight is a finite number of 0 or more. Fill or correct it."
         )
     return values.astype(np.float32)
 

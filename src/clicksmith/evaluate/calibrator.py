@@ -119,7 +119,7 @@ def fit_platt(rows: Scored, *, with_intercept: bool = True) -> Platt:
     not rise with clicks the best rising slope is next to none: it is held at one that spreads the logits by `FLAT`,
     and the intercept alone is fitted, which puts the mean right. Raises DataError in that case without intercept.
     """
-    w, x = rows.row_weights, rows.logits
+    w, x = _weights(rows), rows.logits
     up, down = float(w[rows.labels].sum()), float(w[~rows.labels].sum())
     target = np.where(rows.labels, (up + 1) / (up + 2), 1 / (down + 2))
     spread = float(np.std(x)) or 1.0
@@ -139,8 +139,9 @@ def fit_platt(rows: Scored, *, with_intercept: bool = True) -> Platt:
 
 def fit_isotonic(rows: Scored) -> Isotonic:
     """Fit the rising curve that is nearest to the labels."""
+    weights = _weights(rows)
     order = np.argsort(rows.logits)
-    x, w = rows.logits[order], rows.row_weights[order]
+    x, w = rows.logits[order], weights[order]
     y = w * rows.labels[order]
     first = np.flatnonzero(np.append(True, x[1:] != x[:-1]))  # equal logits get one value
     weight, clicks = np.add.reduceat(w, first), np.add.reduceat(y, first)
@@ -150,7 +151,13 @@ def fit_isotonic(rows: Scored) -> Isotonic:
     points = np.stack([x[start], x[end]], axis=1).ravel()
     kept = np.append(True, points[1:] != points[:-1])
     values = np.repeat(value, 2)[kept]
-    return Isotonic(tuple(points[kept].tolist()), tuple(values.tolist()), 1 / (float(rows.row_weights.sum()) + 2))
+    return Isotonic(tuple(points[kept].tolist()), tuple(values.tolist()), 1 / (float(weights.sum()) + 2))
+
+
+def _weights(rows: Scored) -> Floats:
+    """Return the weights with the effective number of rows as their sum (Kish, 1965), so that their unit is nothing."""
+    w = rows.row_weights
+    return w * (w.sum() / np.dot(w, w))
 
 
 def pool_adjacent_violators(weight: Floats, total: Floats) -> tuple[NDArray[np.int64], Floats]:

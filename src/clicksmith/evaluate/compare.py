@@ -70,6 +70,7 @@ def compare(
     `delta` is DeLong's test for AUC and its equivalent for the other metrics; `bootstrap` works for every metric.
     With `by_group` the groups are the independent units, not the rows (rows of one user resemble each other).
     """
+    _choice(scale, ("logits", "probabilities"), "scale")
     options = {"weights": weights, "groups": groups}
     first = scored(
         labels, logits=a if scale == "logits" else None, probabilities=None if scale == "logits" else a, **options
@@ -95,6 +96,8 @@ def compare_scored(
 ) -> Comparison:
     """Return the paired comparison of two checked predictions; their rows must be the same, in the same order."""
     _same_rows(a, b)
+    _choice(method, ("delta", "bootstrap"), "method")
+    quantile(level)
     definition = metric_named(metric)
     if by_group and a.groups is None:
         raise UsageError("by_group=True needs groups and none were given; pass groups=.")
@@ -157,6 +160,11 @@ def _bootstrap(
 def _improvement(metric: str, values: tuple[float, float]) -> float | None:
     named = metric in ("auc", "gauc", "gauc_by_clicks") and values[0] != 0.5
     return relative_improvement(values[1], values[0]) if named else None
+
+
+def _choice(given: str, known: tuple[str, ...], name: str) -> None:
+    if given not in known:
+        raise UsageError(f"{name}='{given}': choose {' or '.join(known)}.")
 
 
 def _same_rows(a: Scored, b: Scored) -> None:

@@ -12,7 +12,7 @@ from clicksmith.evaluate.bootstrap import bootstrap
 from clicksmith.evaluate.calibration import Bin, reliability
 from clicksmith.evaluate.gauc import gauc_of
 from clicksmith.evaluate.interval import Estimate, interval
-from clicksmith.evaluate.metrics import METRICS, Metric, metric_named
+from clicksmith.evaluate.metrics import METRICS, Metric, metric_named, several
 from clicksmith.evaluate.scored import Scored, scored
 
 SLICE_METRICS = ("auc", "gauc", "logloss", "predicted_over_observed")
@@ -114,9 +114,8 @@ def evaluate_scored(
     """Return the metrics of checked rows; see `evaluate`."""
     if by_group and rows.groups is None:
         raise UsageError("by_group=True needs groups and none were given; pass groups=.")
-    chosen = (
-        names if names is not None else [n for n, m in METRICS.items() if rows.groups is not None or not m.needs_groups]
-    )
+    allowed = [n for n, m in METRICS.items() if rows.groups is not None or not m.needs_groups]
+    chosen = allowed if names is None else several(names)
     values, notes = _values(rows, chosen, level, by_group=by_group, resamples=resamples, strict=names is not None)
     counts = None
     if "gauc" in values:

@@ -80,6 +80,11 @@ def metric_named(name: str) -> Metric:
 
 def measure(rows: Scored, names: Sequence[str] = ("auc", "logloss")) -> dict[str, float]:
     """Return the value of each metric, without intervals: the quick way for use while training."""
+    return {name: metric_named(name).value(rows) for name in several(names)}
+
+
+def several(names: Sequence[str]) -> Sequence[str]:
+    """Return the names; raises UsageError for a single text, whose letters would be taken for names."""
     if isinstance(names, str):
         raise UsageError(f"names='{names}' is one text; pass a list of metric names, as in ['{names}'].")
-    return {name: metric_named(name).value(rows) for name in names}
+    return names

@@ -158,21 +158,27 @@ def _scores(values: ArrayLike | None, name: str) -> Scores:
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     elif array.dtype.type not in (np.float32, np.float64):
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{name} have type {array.dtype}, which is not a number; pass floats.") from error
+        array = _floats(array, name)
     _refuse(~np.isfinite(array), array, name, "is not finite", "the model diverged or the file is damaged")
     return array
 
 
 def _weights(values: ArrayLike, labels: NDArray[np.bool_]) -> Floats:
-    array = _one_axis(values, "weights").astype(np.float64)
+    array = _floats(_one_axis(values, "weights"), "weights")
     same_length(labels, array, "weights")
-    _refuse(~(np.isfinite(array) & (array >= 0)), array, "weights", "is not a weight", "weights are finite and >= 0")
+    most = float(np.finfo(np.float32).max)  # beyond, sums overflow
+    cure = "weights are finite, at most 3e38, and not negative"
+    _refuse(~((array >= 0) & (array <= most)), array, "weights", "is not a weight", cure)
     if not array.any():
         raise DataError("all weights are 0; give at least one row a positive weight.")
     return array
+
+
+def _floats(array: NDArray[Any], name: str) -> Floats:
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} have type {array.dtype}, which is not a number; pass floats.") from error
 
 
 def _groups(values: ArrayLike, labels: NDArray[np.bool_]) -> NDArray[np.int64]:

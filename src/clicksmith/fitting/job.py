@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -105,6 +105,9 @@ def fit(
     Raises:
         DataError, SchemaError, CompositionError, UsageError, DivergedError, StorageError: as their names say.
     """
+    for what, given, known in (("calibration", calibration, Calibration), ("split", split, How)):
+        if given not in get_args(known):
+            raise UsageError(f"{what}='{given}': choose {', '.join(get_args(known)[:-1])} or {get_args(known)[-1]}.")
     asked = schema_for(train, label, schema)
     whole_plan = plan_for(plan)
     schema_digest = asked.schema.digest

@@ -39,10 +39,10 @@ class Attention(Transform, frozen=True):
 
     def grow(self, shape: FieldShape) -> FieldShape:
         """Change the dim to the width."""
-        if self.width % self.heads:
+        if self.heads < 1 or self.width < 1 or self.width % self.heads:
             raise CompositionError(
                 f"attention width {self.width} is not divisible by heads={self.heads}; "
-                f"use a width that is a multiple of {self.heads}."
+                "use a number of heads that divides the width."
             )
         return replace(shape, dim=self.width) if self.layers else shape
 

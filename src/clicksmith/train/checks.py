@@ -33,6 +33,9 @@ def check_labels(train: Store, settings: TrainSettings) -> None:
         low, high = labels[:, i].min(), labels[:, i].max()
         if low == high:
             raise DataError(f"label '{name}' is {low:g} in all {train.rows} training rows; nothing can be learned.")
+    weight = train.targets.get("weight")
+    if weight is not None and not weight.any():
+        raise DataError(f"the weight is 0 in all {train.rows} training rows; give at least one row a positive weight.")
     if settings.negative_rate < 1 and labels.shape[1] > 1:
         raise UsageError(
             f"negative_rate is {settings.negative_rate} with {labels.shape[1]} labels; rows left out for one label "

@@ -1,8 +1,10 @@
 """How a model is trained, as a value."""
 
-from typing import Literal
+from functools import cache
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
+import numpy as np
 
 from clicksmith.errors import UsageError
 from clicksmith.train.dense import Kind
@@ -22,7 +24,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch_size: int = 4096
     """Rows per step."""
     accumulate: int = 1
-    """Compute a batch in this many pieces, to save memory. Gradients are those of the whole batch."""
+    """Compute a batch in this many pieces, to save memory. Gradients are those of the whole batch, but that batch
+    normalisation sees the pieces."""
 
     optimizer: Kind = "adam"
     """Of all weights, tables too."""
@@ -85,6 +88,13 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         """Check every value, and the values against each other."""
+        for name, hint in _hints().items():
+            value = getattr(self, name)
+            value = value.item() if isinstance(value, np.generic) else value
+            try:
+                msgspec.structs.force_setattr(self, name, msgspec.convert(value, hint))
+            except msgspec.ValidationError as error:
+                raise UsageError(f"{name} is {value!r}; it must be {_allowed(hint)}.") from error
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and not value >= least:
@@ -122,3 +132,14 @@ _LEAST = {
     "dense_l2": 0, "evaluate_every": 1, "patience": 1, "min_delta": 0, "average": 1, "eval_batch_size": 1,
     "checkpoint_minutes": 0, "seed": 0,
 }  # fmt: skip
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(TrainSettings)
+
+
+def _allowed(hint: Any) -> str:
+    """Return in words what a setting of this type may be."""
+    kinds = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
+    return kinds.get(hint) or " or ".join(kinds.get(one) or repr(one) for one in get_args(hint))

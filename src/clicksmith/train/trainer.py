@@ -65,7 +65,7 @@ def train(
     Args:
         valid: rows for early stopping; without them training lasts as long as the settings say.
         loss: cross-entropy by default, with self-distillation where the head asks for it, times the weight of the row
-            where rows have one.
+            over the mean weight where rows have one.
         progress: told what happens; see `clicksmith.train.progress`.
         stop: ends training early for a reason of its own, which becomes the result's; a search prunes with it.
         hook: what a search does beside training, see `clicksmith.train.hook`.
@@ -81,7 +81,8 @@ def train(
     if loss is None:
         loss = BinaryCrossEntropy(pos_weight=settings.pos_weight)
         loss = SelfDistilled(inner=loss) if isinstance(model.spec.head, BranchMean) else loss
-        loss = loss if train.targets.get("weight") is None else Weighted(inner=loss)
+        weight = train.targets.get("weight")
+        loss = loss if weight is None else Weighted(inner=loss, mean=float(weight.mean(dtype=np.float64)))
     native.tune_allocator()
     folder = None if run_dir is None else Path(run_dir)
     with nullcontext() if folder is None else locked(folder), torch.random.fork_rng(enabled=True):
