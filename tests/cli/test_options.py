@@ -93,7 +93,7 @@ TUNE, BENCH = "tune TRAIN --model fm --out tuned", "bench run TRAIN"
         (FIT, "--train.accumulate 9 --train.epochs 2 --train.batch-size 4", "--train.accumulate 9, --train.batch-"),
         (FIT, "--epochs 0", "--epochs 0: epochs is 0; it must be at least 1."),
         (FIT, "--train.monitor acc", "--train.monitor got 'acc', which is not auc|gauc|"),
-        (FIT, "--model dnn --model.dropout 2", "--model.dropout 2: MLP dropout 2.0 is not in [0, 1);"),
+        (FIT, "--model dnn --model.dropout 2", "--model.dropout 2: dropout 2.0 is not in [0, 1);"),
         (FIT, "--model finalmlp --model.heads 7 --set embed.dim=8", "--model.heads 7, --set embed.dim=8: stream"),
         (SEARCH, "--search.penalty -1 --search.epochs 2", "--search.penalty -1: penalty is -1.0; it must be at least"),
         (SEARCH, "--model.dim 0", "--model.dim 0: the embedding dim is 0;"),

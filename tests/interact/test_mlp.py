@@ -81,7 +81,7 @@ def test_dropout_acts_in_training_only():
     ("part", "message"),
     [
         (MLP(units=(4, 0)), r"^MLP units \(4, 0\) hold a width below 1; give positive widths, as in 400,400\.$"),
-        (MLP(dropout=1.0), r"^MLP dropout 1\.0 is not in \[0, 1\); give the share to drop, as in 0\.2\.$"),
+        (MLP(dropout=1.0), r"^dropout 1\.0 is not in \[0, 1\); give the share to drop, as in 0\.2\.$"),
     ],
 )
 def test_nonsense_is_refused(part, message):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from clicksmith.kernels import small
 from clicksmith.kernels.small import bmm
@@ -121,3 +122,9 @@ def test_factors_that_do_not_fit_are_torchs_error():
         bmm(torch.randn(2, 3, 4), torch.randn(2, 5, 6))
     with pytest.raises(RuntimeError, match=r"size|batch"):
         bmm(torch.randn(2, 3, 4), torch.randn(3, 4, 6))
+
+
+def test_torchs_counter_of_operations_sees_the_products():
+    with FlopCounterMode(display=False) as counter:
+        bmm(torch.randn(5, 4, 3), torch.randn(5, 3, 2))
+    assert counter.get_total_flops() == 2 * 5 * 4 * 3 * 2

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from clicksmith.embed.activation import Activation, activation
 from clicksmith.embed.sockets import Numbers
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, dropping
 
 
 class Bottom(Numbers, frozen=True):
@@ -46,7 +46,7 @@ class BottomNumbers(nn.Module):
             layers.append(Linear(width, unit))
             if part.batch_norm:
                 layers.append(nn.BatchNorm1d(unit))
-            layers += [activation(part.activation, unit), nn.Dropout(part.dropout)]
+            layers += [activation(part.activation, unit), dropping(part.dropout)]
             width = unit
         self.layers = nn.Sequential(*layers, Linear(width, dim), activation(part.activation, dim))
 

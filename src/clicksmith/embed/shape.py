@@ -11,6 +11,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from clicksmith.errors import CompositionError
 from clicksmith.identity import digest
 from clicksmith.schema.columns import Role
 
@@ -64,6 +65,11 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Deviation of its first weights; None is that of the table."""
     sole: bool = False
     """The columns it names are no fields, and other views pass them over: it alone looks them up."""
+
+    def __post_init__(self) -> None:
+        """Check the width."""
+        if self.dim < 1:
+            raise CompositionError(f"the vectors of '{self.name}' have dim={self.dim}; give dim=1 or more.")
 
 
 def apart_of(views: Iterable[View]) -> frozenset[str]:

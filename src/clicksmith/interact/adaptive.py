@@ -12,7 +12,7 @@ from clicksmith.embed.context import context_width
 from clicksmith.embed.shape import Fields, FieldShape, Select, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import DenseStack, Linear
+from clicksmith.kernels.layers import DenseStack, Linear, dropping
 from clicksmith.kernels.small import bmm
 from clicksmith.schema.columns import Role
 
@@ -82,7 +82,7 @@ class AdaptiveLayers(nn.Module):
         for unit in part.units:
             maps.append(AdaptiveLinear(part, width, unit, condition or width))
             norm = [nn.BatchNorm1d(unit)] if part.batch_norm else []
-            after.append(nn.Sequential(*norm, activation(part.activation, unit), nn.Dropout(part.dropout)))
+            after.append(nn.Sequential(*norm, activation(part.activation, unit), dropping(part.dropout)))
             width = unit
         self.maps, self.after = nn.ModuleList(maps), nn.ModuleList(after)
 

@@ -9,7 +9,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import PairProducts, needs_pairs
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, dropping
 from clicksmith.kernels.ops import traced
 from clicksmith.kernels.small import bmm
 
@@ -52,8 +52,8 @@ class AttentivePairsBlock(nn.Module):
         self.products = PairProducts(fields)
         self.hidden = Linear(dim, part.width)
         self.score = Linear(part.width, 1, bias=False)
-        self.attention_dropout = nn.Dropout(part.attention_dropout)
-        self.dropout = nn.Dropout(part.dropout)
+        self.attention_dropout = dropping(part.attention_dropout)
+        self.dropout = dropping(part.dropout)
 
     def forward(self, fields: Fields) -> Hidden:
         """Weigh the pairs and add them up."""

@@ -33,10 +33,10 @@ class DisentangledAttention(Transform, frozen=True):
 
     def grow(self, shape: FieldShape) -> FieldShape:
         """Change the dim to the width."""
-        if self.layers < 1 or self.heads < 1 or self.width % self.heads:
+        if self.layers < 1 or self.heads < 1 or self.width < 1 or self.width % self.heads:
             raise CompositionError(
                 f"disentangled attention of layers={self.layers}, width={self.width}, heads={self.heads}: "
-                "give layers and heads of 1 or more, and a width that is a multiple of the heads."
+                "give layers and heads of 1 or more, and a width that is a multiple of the heads and not 0."
             )
         return replace(shape, dim=self.width)
 

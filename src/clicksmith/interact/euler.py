@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, dropping
 
 TINY = 1e-8
 """Added to a squared modulus, so that its logarithm is finite."""
@@ -83,8 +83,8 @@ class EulerLayer(nn.Module):
         self.shift = nn.Parameter(0.01 * torch.randn(2, 1, neurons, dim))
         self.linear = Linear(fields * dim, neurons * dim)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) if part.norm else nn.Identity() for _ in range(2))
-        self.dropout = nn.Dropout(part.dropout)
-        self.linear_dropout = nn.Dropout(part.linear_dropout)
+        self.dropout = dropping(part.dropout)
+        self.linear_dropout = dropping(part.linear_dropout)
 
     def forward(self, z: Tensor) -> Tensor:
         """Multiply powers, add the linear part."""

@@ -9,7 +9,7 @@ from clicksmith.embed.activation import Activation, activation
 from clicksmith.embed.shape import Fields, FieldShape, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, dropping
 
 Residual = Literal["concat", "sum"]
 
@@ -66,7 +66,7 @@ class FactorizedStack(nn.Module):
                 layers.append(nn.BatchNorm1d(width))
             layers.append(activation(part.activation, width))
             if part.dropout:
-                layers.append(nn.Dropout(part.dropout))
+                layers.append(dropping(part.dropout))
             inputs = width
         self.layers = nn.Sequential(*layers)
 

@@ -11,7 +11,14 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block, Transform
 from clicksmith.errors import CompositionError
 from clicksmith.interact.attention import Attention
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, dropping
+
+
+def _inner(width: int, shape: FieldShape) -> int:
+    """Return the inner width that 0 stands for, or the one asked."""
+    if width < 0:
+        raise CompositionError(f"inner={width} is no width; give inner=1 or more, or 0 for four times the fields' dim.")
+    return width or 4 * shape.dim
 
 
 class FieldEncoder(Transform, frozen=True):
@@ -33,6 +40,7 @@ class FieldEncoder(Transform, frozen=True):
     def grow(self, shape: FieldShape) -> FieldShape:
         """Keep the shape."""
         self.attention().grow(shape)
+        _inner(self.inner, shape)
         return shape
 
     def build(self, shape: FieldShape) -> nn.Module:
@@ -55,10 +63,10 @@ class FieldEncoderBlock(nn.Module):
 
     def __init__(self, part: FieldEncoder, shape: FieldShape) -> None:
         super().__init__()
-        inner = part.inner or 4 * shape.dim
+        inner = _inner(part.inner, shape)
         self.attention = part.attention().build(shape)
         self.back = Linear(part.width, shape.dim, bias=False) if part.width != shape.dim else nn.Identity()
-        self.dropout = nn.Dropout(part.dropout)
+        self.dropout = dropping(part.dropout)
         self.widen, self.narrow = Linear(shape.dim, inner), Linear(inner, shape.dim)
         self.norms = nn.ModuleList(nn.LayerNorm(shape.dim) if part.norm else nn.Identity() for _ in range(2))
         self.residual = part.residual
@@ -83,11 +91,12 @@ class Hierarchy(Block, frozen=True):
         """Give a vector of the fields' dim."""
         if self.orders < 2:
             raise CompositionError(f"a hierarchy of orders={self.orders} has no interactions; give orders=2 or more.")
+        _inner(self.inner, shape)
         return HiddenShape(shape.dim)
 
     def build(self, shape: FieldShape) -> nn.Module:
         """Return the module."""
-        return HierarchyBlock(self.orders, shape.dim, self.inner or 4 * shape.dim)
+        return HierarchyBlock(self.orders, shape.dim, _inner(self.inner, shape))
 
 
 class HierarchyBlock(nn.Module):

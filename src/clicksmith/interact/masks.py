@@ -9,7 +9,7 @@ from clicksmith.embed.sockets import Block, Layer
 from clicksmith.errors import CompositionError
 from clicksmith.interact.compose import Flat
 from clicksmith.interact.per_field import PerField, PerFieldNorm
-from clicksmith.kernels.layers import Linear, draw_apart
+from clicksmith.kernels.layers import Linear, draw_apart, dropping
 
 
 class NormedFlat(Block, frozen=True):
@@ -95,7 +95,7 @@ class MaskBlocksLayer(nn.Module):
         self.hidden = PerField(part.count, width, part.units, bias=not part.norm)
         self.norm = PerFieldNorm(part.count, part.units) if part.norm else None
         self.activation = activation(part.activation, part.count * part.units)
-        self.dropout = nn.Dropout(part.dropout)
+        self.dropout = dropping(part.dropout)
 
     def forward(self, x: Tensor, fields: Fields) -> Tensor:
         """Mask [batch, width], then map it."""

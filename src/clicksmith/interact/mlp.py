@@ -9,7 +9,7 @@ from clicksmith.embed.shape import Fields, FieldShape, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
 from clicksmith.kernels import layers
-from clicksmith.kernels.layers import DenseStack, Linear
+from clicksmith.kernels.layers import DenseStack, Linear, dropping
 
 
 class MLP(Layer, frozen=True):
@@ -36,8 +36,6 @@ class MLP(Layer, frozen=True):
         """Return the module."""
         if any(unit < 1 for unit in self.units):
             raise CompositionError(f"MLP units {self.units} hold a width below 1; give positive widths, as in 400,400.")
-        if not 0.0 <= self.dropout < 1.0:
-            raise CompositionError(f"MLP dropout {self.dropout} is not in [0, 1); give the share to drop, as in 0.2.")
         return MLPLayer(
             width, self.units, activation_name=self.activation, batch_norm=self.batch_norm, dropout=self.dropout
         )
@@ -71,7 +69,7 @@ class MLPLayer(nn.Module):
                 stack.append(nn.BatchNorm1d(width))
             stack.append(activation(activation_name, width))
             if dropout:
-                stack.append(nn.Dropout(dropout))
+                stack.append(dropping(dropout))
             inputs = width
         self.stack = nn.Sequential(*stack)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import DenseStack
+from clicksmith.kernels.layers import DenseStack, dropping
 
 
 class Quadratic(Layer, frozen=True):
@@ -55,7 +55,7 @@ class QuadraticStack(nn.Module):
             DenseStack(width, (part.rows * width,), batch_norm=part.batch_norm, dropout=part.dropout)
             for _ in range(part.layers)
         )
-        self.dropout = nn.Dropout(part.dropout)
+        self.dropout = dropping(part.dropout)
 
     def forward(self, x: Tensor, fields: Fields | None = None) -> Tensor:  # noqa: ARG002
         """Multiply [batch, width] by what is said of it."""

@@ -9,7 +9,7 @@ from clicksmith.embed.activation import Activation, activation
 from clicksmith.embed.shape import Fields, FieldShape, View
 from clicksmith.embed.sockets import Layer
 from clicksmith.interact.mlp import MLP
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, dropping
 
 
 class Residual(Layer, frozen=True):
@@ -70,7 +70,7 @@ class ResidualUnit(nn.Module):
         self.outer = Linear(unit, width)
         self.norm = nn.BatchNorm1d(width) if part.batch_norm else nn.Identity()
         self.activation = activation(part.activation, width)
-        self.dropout = nn.Dropout(part.dropout)
+        self.dropout = dropping(part.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, width] to the same shape."""

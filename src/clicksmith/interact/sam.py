@@ -12,7 +12,7 @@ from clicksmith.embed.sockets import Block, Transform
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import needs_pairs
 from clicksmith.interact.per_field import PerField
-from clicksmith.kernels.layers import Linear, draw_apart
+from clicksmith.kernels.layers import Linear, draw_apart, dropping
 from clicksmith.kernels.small import bmm
 
 Weighed = Literal["A", "E"]
@@ -48,7 +48,7 @@ class WeighedPairsBlock(nn.Module):
     def __init__(self, part: WeighedPairs, fields: int, dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(fields, fields, dim)) if part.weighs == "A" else None
-        self.dropout = nn.Dropout(part.dropout)
+        self.dropout = dropping(part.dropout)
 
     def forward(self, fields: Fields) -> Hidden:
         """Weigh every pair."""
@@ -128,7 +128,7 @@ class WeighedSumsLayer(nn.Module):
         self.weigh = PerField(fields, fields, dim, bias=False) if part.weighs == "A" else None
         if self.weigh is not None:
             nn.init.ones_(self.weigh.weight)
-        self.dropout = nn.Dropout(part.dropout)
+        self.dropout = dropping(part.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh and add up."""

@@ -6,6 +6,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from clicksmith.errors import CompositionError
 from clicksmith.kernels import dense
 from clicksmith.kernels.settled import Settling, product_of, scoring, settle
 
@@ -48,6 +49,13 @@ class Linear(Settling, nn.Linear):
         return out.unflatten(0, x.shape[:-1]) if x.dim() > 2 else out
 
 
+def dropping(share: float) -> nn.Dropout:
+    """Return dropout of a share of values. Raises CompositionError unless the share is in [0, 1)."""
+    if not 0.0 <= share < 1.0:
+        raise CompositionError(f"dropout {share} is not in [0, 1); give the share to drop, as in 0.2.")
+    return nn.Dropout(share)
+
+
 def draw_apart(layer: nn.Linear, blocks: int) -> None:
     """Draw the weights of stacked maps Xavier-normal, each of the `blocks` as a matrix of its own."""
     with torch.no_grad():
@@ -81,7 +89,7 @@ class DenseStack(Settling):
                 layers.append(nn.BatchNorm1d(width))
             layers.append(acts[activation]())
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(dropping(dropout))
             inputs = width
         self.layers = nn.Sequential(*layers)
         self.width = inputs

@@ -33,11 +33,14 @@ def lookup(store: RowStore, ids: Tensor, offsets: Tensor) -> Tensor:
 
 
 def traced() -> bool:
-    """Return whether plain torch operations are needed: torch.export, torch.compile or a torch.func transform."""
-    return torch.compiler.is_compiling() or _transformed()
+    """Return whether plain torch operations are needed: for torch.export, torch.compile, a torch.func transform or a
+    mode that watches operations, such as torch's counter of them.
+    """
+    return torch.compiler.is_compiling() or _transformed() or _watching() > 0
 
 
 _transformed = getattr(getattr(torch, "_C"), "_are_functorch_transforms_active", lambda: False)  # noqa: B009
+_watching = getattr(getattr(torch, "_C"), "_len_torch_dispatch_stack", lambda: 0)  # noqa: B009
 
 
 def row_dtype(weight: Tensor) -> torch.dtype:

@@ -34,6 +34,8 @@ def finalnet(
     was in BARS' tuned runs (their version of FuxiCTR ignored it); the model's logit is then the sum of the blocks, not
     their mean, which a factor in the output layer makes equal. With it every block has a constant of its own.
     """
+    if blocks not in (1, 2):
+        raise CompositionError(f"finalnet: blocks={blocks}; give 1 or 2.")
     sizes = ((units1, dropout1), (units2, dropout2))[:blocks]
     layers = [
         Factorized(units=units, residual=residual, activation=activation, batch_norm=batch_norm, dropout=dropout)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from clicksmith.embed.activation import Activation, Dice, activation
 from clicksmith.embed.sockets import HistoryShape, Pool
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.layers import Linear, dropping
 from clicksmith.kernels.small import bmm
 
 
@@ -68,7 +68,7 @@ class LocalActivation(nn.Module):
         widths = (4 * self.width + len(shape.only) * shape.dim, *options.units)
         self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
         self.activations = nn.ModuleList(activation(options.activation, width) for width in options.units)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = dropping(options.dropout)
         self.out = Linear(widths[-1], 1)
 
     def encode(self, keys: Tensor, only: Tensor | None, mask: Tensor) -> dict[str, Tensor]:

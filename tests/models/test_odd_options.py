@@ -1,0 +1,45 @@
+"""Whatever number an option is given, a model is built or the number is refused in a sentence."""
+
+import inspect
+import warnings
+
+import pytest
+
+from clicksmith.errors import ClicksmithError
+from clicksmith.models import MODELS
+from clicksmith.models.spec import CTRModel
+from clicksmith.testing.layouts import LAYOUTS
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("odd", [0, -1])
+def test_no_number_ends_in_an_error_of_torch(name, odd):
+    refused = {}
+    for option, parameter in inspect.signature(MODELS[name]).parameters.items():
+        if isinstance(parameter.default, bool) or not isinstance(parameter.default, int | float):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of tensors without elements
+            try:
+                CTRModel(MODELS[name](**{option: odd}), LAYOUTS["everything"])
+            except ClicksmithError as error:
+                refused[option] = str(error)
+    assert {option: said for option, said in refused.items() if str(odd) not in said} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("afm", {"attention_dropout": 1.5}, r"^dropout 1\.5 is not in \[0, 1\); give the share to drop, as in 0\.2\.$"),
+        ("ffm", {"dim": -1}, r"have dim=-1; give dim=1 or more\.$"),
+        (
+            "interhat",
+            {"inner": -2},
+            r"^inner=-2 is no width; give inner=1 or more, or 0 for four",
+        ),
+        ("finalnet", {"blocks": 3}, r"^finalnet: blocks=3; give 1 or 2\.$"),
+    ],
+)
+def test_the_sentence_says_what_to_give(name, options, said):
+    with pytest.raises(ClicksmithError, match=said):
+        CTRModel(MODELS[name](**options), LAYOUTS["everything"])
