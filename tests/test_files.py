@@ -158,3 +158,10 @@ def test_what_safetensors_meets_on_the_disk_is_told_like_what_python_meets(tmp_p
     with pytest.raises(StorageError, match=r"could not write '.*w': dtype"), atomic_file(tmp_path / "w"):
         raise SafetensorError("dtype")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_cannot_be_is_told_with_what_to_do(tmp_path):
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(OSError, match="too long") as found:
+        path.mkdir()
+    assert str(files.storage_error(found.value, path)).endswith("File name too long; choose another folder.")

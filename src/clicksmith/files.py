@@ -138,7 +138,8 @@ def storage_error(error: OSError | SafetensorError, path: Path) -> StorageError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"no permission to write '{path}'; choose another folder.")
-    return StorageError(f"could not write '{path}': {error.strerror or error}.")
+    cure = "; choose another folder" if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) else ""
+    return StorageError(f"could not write '{path}': {error.strerror or error}{cure}.")
 
 
 def _hold(lock: FileIO) -> bool:
