@@ -243,3 +243,11 @@ def test_histories_of_a_small_text_log_are_found(tmp_path):
     (past,) = propose(folder / "train.csv", "click").schema.behaviours
     assert (past.name, past.of) == ("past_ads", "ad_id")
     assert {side.name for side in past.sides} == {"past_categories", "past_gaps"}
+
+
+def test_records_are_ignored_with_what_to_do():
+    found = infer(
+        pl.DataFrame({"click": [0, 1] * 20, "user": ["a", "b", "c", "d"] * 10, "where": [{"x": 1}] * 40}), label="click"
+    )
+    assert found.schema.ignored == ("where",)
+    assert found.reasons["where"] == "ignored: a record in every cell; make a column of each of its parts"
