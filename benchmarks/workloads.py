@@ -6,7 +6,7 @@ A: Frappe's size (10 id fields, 5.4k ids, dim 10, batch 4096, dense L2). B: Crit
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.train.dense import DenseOptimizer
 from clicksmith.train.rows import RowOptimizers, row_optimizers
-from clicksmith.train.settings import TrainSettings
+from clicksmith.train.settings import Precision, TrainSettings
 from clicksmith.train.trainer import train
 
 FRAPPE = {"user": 957, "item": 4082, "daytime": 7, "weekday": 7, "isweekend": 2, "homework": 3, "cost": 2, "weather": 9}
@@ -60,6 +60,7 @@ class Work:
     dim: int
     batch: int
     l2: float
+    histories: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
 
 def layout_of(names: list[str], rows: list[int], numbers: list[str]) -> Layout:
@@ -126,12 +127,14 @@ def spec_of(work: str, model: str, dim: int) -> ModelSpec:
 MODELS = {"A": ("DNN", "FinalMLP", "DCNv2", "DeepFM", "AutoInt"), "B": ("DNN", "FinalMLP", "DCNv2")}
 
 
-def epochs_per_second(work: Work, spec: ModelSpec, windows: int) -> list[float]:
+def epochs_per_second(work: Work, spec: ModelSpec, windows: int, precision: Precision = "fp32") -> list[float]:
     """Return the speed of our trainer's epochs, the first (warm-up) left out."""
     torch.manual_seed(0)
-    store = Store.of(EncodedRows(work.ids, work.numeric, labels=work.labels[:, None]), work.layout)
-    settings = TrainSettings(epochs=windows + 1, batch_size=work.batch, table_l2=work.l2, device="cpu")
-    history = train(CTRModel(spec, work.layout), store, None, settings).history
+    rows = EncodedRows(work.ids, work.numeric, histories=work.histories, labels=work.labels[:, None])
+    settings = TrainSettings(
+        epochs=windows + 1, batch_size=work.batch, table_l2=work.l2, precision=precision, device="cpu"
+    )
+    history = train(CTRModel(spec, work.layout), Store.of(rows, work.layout), None, settings).history
     ends = [entry["seconds"] for entry in history]
     return [1 / (end - start) for start, end in itertools.pairwise(ends)]
 

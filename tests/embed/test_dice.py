@@ -104,3 +104,104 @@ def test_what_is_no_number_stays_none_in_scoring():
     x[1, 17] = float("nan")
     with torch.inference_mode():
         assert dice(x).isnan().nonzero().tolist() == [[1, 17]]
+
+
+def training_case(mask_of, dtype=torch.float32, shape=(6, 40, 19)):
+    """Return a module, inputs, a mask and the incoming gradient; rows that the mask leaves out hold no number."""
+    torch.manual_seed(1)
+    dice = Dice(shape[-1])
+    with torch.no_grad():
+        dice.alpha.normal_()
+    x = ((torch.randn(shape) + 2 * torch.randn(shape[-1])) * torch.logspace(-1, 1, shape[-1])).to(dtype)
+    mask = mask_of(torch.rand(shape[:-1]))
+    if mask is not None:
+        x[~mask] = float("nan")
+    return dice, x, mask, torch.randn(shape)
+
+
+def looped(dice, x, mask, gradient):
+    """Return out, the gradients of x and alpha, mean and variance, by the formula over the rows admitted, in double."""
+    wide = copy.deepcopy(dice).double()
+    there = torch.ones(x.shape[:-1], dtype=torch.bool) if mask is None else mask
+    rows = x[there].double().requires_grad_()
+    mean = rows.sum(0) / len(rows)
+    variance = ((rows - mean) ** 2).sum(0) / len(rows)
+    p = 1 / (1 + torch.exp(-(rows - mean) / torch.sqrt(variance + dice.eps)))
+    made = p * rows + (1 - p) * wide.alpha * rows
+    (made * gradient[there].double()).sum().backward()
+    out, dx = torch.zeros(x.shape, dtype=torch.float64), torch.zeros(x.shape, dtype=torch.float64)
+    out[there], dx[there] = made.detach(), rows.grad
+    return out, dx, wide.alpha.grad, mean.detach(), variance.detach()
+
+
+MASKS = {
+    "all": lambda _: None,
+    "most": lambda share: share > 0.3,
+    "late": lambda share: (share > 0.5) & (torch.arange(share.shape[-1]) > 30),
+    "few": lambda share: share >= share.flatten().sort().values[-6],
+}
+
+
+@pytest.mark.parametrize("mask_of", MASKS.values(), ids=MASKS.keys())
+@pytest.mark.parametrize(("dtype", "native"), [(torch.float32, True), (torch.float32, False), (torch.bfloat16, True)])
+def test_training_is_the_formula_over_the_rows_that_count(mask_of, dtype, native, monkeypatch):
+    if not native:
+        monkeypatch.setattr("clicksmith.kernels.dice.native_for", lambda *_: None)
+    dice, x, mask, gradient = training_case(mask_of, dtype)
+    if not native and mask is not None:
+        x[~mask] = 1e3  # torch's operations multiply padding by 0
+    given = x.clone().requires_grad_()
+    out = dice(given, mask)
+    out.backward(gradient.to(out.dtype))
+    expected = looped(dice, x, mask, gradient)
+    near = {"rtol": 2e-5, "atol": 2e-5} if dtype == torch.float32 else {"rtol": 3e-2, "atol": 3e-2}
+    scale = x.detach().double().nan_to_num().abs().amax((0, 1)).clamp(min=1)
+    torch.testing.assert_close(out.double() / scale, expected[0] / scale, **near)
+    torch.testing.assert_close(given.grad.double(), expected[1], **near)
+    torch.testing.assert_close(dice.alpha.grad.double() / scale, expected[2] / scale, rtol=near["rtol"], atol=1e-3)
+    torch.testing.assert_close(dice.mean.double(), dice.momentum * expected[3], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(dice.variance.double(), 0.99 + dice.momentum * expected[4], rtol=1e-5, atol=1e-6)
+
+
+def test_moments_lose_no_digits_far_from_zero():
+    dice = Dice(3, momentum=1.0)
+    x = torch.randn(5000, 3, generator=torch.Generator().manual_seed(0)) + 10_000
+    dice(x)
+    torch.testing.assert_close(dice.variance.double(), x.double().var(0, correction=0), rtol=1e-5, atol=0)
+
+
+def test_training_has_the_same_bits_on_any_number_of_threads():
+    def run(threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            dice, x, mask, gradient = training_case(MASKS["most"], shape=(64, 50, 20))
+            x.requires_grad_()
+            dice(x, mask).backward(gradient)
+        finally:
+            torch.set_num_threads(before)
+        return x.grad, dice.alpha.grad, dice.mean, dice.variance
+
+    for one, two in zip(run(1), run(2), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_batch_of_padding_leaves_the_averages_and_gives_no_gradient():
+    dice = Dice(4)
+    x = torch.full((2, 3, 4), float("nan"), requires_grad=True)
+    out = dice(x, torch.zeros(2, 3, dtype=torch.bool))
+    out.sum().backward()
+    assert out.abs().max() == x.grad.abs().max() == dice.alpha.grad.abs().max() == 0
+    assert dice.mean.tolist() == [0] * 4
+    assert dice.variance.tolist() == [1] * 4
+
+
+def test_the_second_derivative_is_that_of_the_formula():
+    dice, x, mask, gradient = training_case(lambda share: share > 0.3, shape=(3, 4, 5))
+    x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
+    found = []
+    for module, given in ((dice, x), (copy.deepcopy(dice).double(), x.double())):
+        given = given.clone().requires_grad_()
+        first = torch.autograd.grad((module(given, mask) * gradient).sum(), given, create_graph=True)[0]
+        found.append(torch.autograd.grad(first.square().sum(), given)[0].double())
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)

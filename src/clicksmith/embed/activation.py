@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from clicksmith.kernels.dice import dice
+from clicksmith.kernels.dice import batch_dice, dice
 
 Activation = Literal["relu", "sigmoid", "tanh", "prelu", "gelu", "linear", "dice"]
 
@@ -40,7 +40,7 @@ class Dice(nn.Module):
     Shape:
         x:    [..., width]
         mask: [...] bool, False at padding, or None
-        out:  [..., width]
+        out:  [..., width], 0 at padding
     Differs from the paper: moving averages as in batch normalisation (the paper leaves inference open), padding left
     out of the statistics.
     Paper: din, section 5.3.
@@ -59,15 +59,10 @@ class Dice(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map [..., width] to the same shape."""
-        mean, variance = self._moments(x, mask) if self.training else (self.mean, self.variance)
-        return dice(x, mean, torch.rsqrt(variance + self.eps), self.alpha)
-
-    def _moments(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        rows = (x.flatten(0, -2) if mask is None else x[mask]).to(self.mean.dtype)
-        if rows.shape[0] == 0:
-            return self.mean, self.variance
-        variance, mean = torch.var_mean(rows, 0, correction=0)
+        if not self.training:
+            return dice(x, mask, self.mean, self.variance, self.alpha, self.eps)
+        out, mean, variance = batch_dice(x, mask, self.mean, self.variance, self.alpha, self.eps)
         with torch.no_grad():
             self.mean.lerp_(mean, self.momentum)
             self.variance.lerp_(variance, self.momentum)
-        return mean, variance
+        return out

@@ -165,7 +165,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 7; }
+EXPORT int64_t cs_version(void) { return 8; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -911,16 +911,38 @@ INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   return (vf)((vi)p + (whole << 23));
 }
 
-typedef struct { const void *x; float *out; const float *mean, *inverse, *alpha; int64_t n, width; int half; } dice_args;
+#define DICE_ROWS 64 /* rows summed up in float before a sum in double takes them */
+
+/* x is of `half`, all else float; `admitted` says which rows count (null: all). */
+typedef struct {
+  const void *x; const float *g; void *out; const uint8_t *admitted; const float *mean, *inverse, *alpha, *through; double *sums;
+  int64_t n, width; int half;
+} dice_args;
+
+INLINE int counts(const dice_args *a, int64_t row) { return !a->admitted || a->admitted[row]; }
+/* sigmoid(z), z = (x - mean) inverse. */
+INLINE vf dice_share(const dice_args *a, vf x, int64_t j, int64_t k, vf *z) {
+  vf zero = {0};
+  *z = (x - get(a->mean, j, k, 0)) * get(a->inverse, j, k, 0);
+  vf e = exp_of(-larger(*z, -*z));
+  return (only(*z >= zero, all(1)) + only(*z < zero, e)) / (1 + e);
+}
+/* The derivative of x (alpha + (1 - alpha) p) at fixed z, and by z. */
+INLINE void dice_slopes(const dice_args *a, vf x, vf g, vf p, int64_t j, int64_t k, vf *direct, vf *by_z) {
+  vf alpha = get(a->alpha, j, k, 0), rest = 1 - alpha;
+  *direct = g * (alpha + rest * p);
+  *by_z = g * x * rest * p * (1 - p);
+}
+INLINE void dice_add(double *sums, int64_t j, int64_t k, vf s) {
+  for (int64_t l = 0; l < k; l++) sums[j + l] += s[l];
+}
 
 INLINE void dice_span(const dice_args *a, int64_t first, int64_t last, int half) {
-  vf zero = {0};
   for (int64_t i = first; i < last; i++)
     LANES(j, a->width) {
-      vf x = get(a->x, i * a->width + j, k, half), alpha = get(a->alpha, j, k, 0);
-      vf z = (x - get(a->mean, j, k, 0)) * get(a->inverse, j, k, 0), e = exp_of(-larger(z, -z));
-      vf p = (only(z >= zero, all(1)) + only(z < zero, e)) / (1 + e);
-      put(a->out, i * a->width + j, k, 0, x * (alpha + (1 - alpha) * p));
+      vf x = get(a->x, i * a->width + j, k, half), alpha = get(a->alpha, j, k, 0), z, y = {0};
+      if (counts(a, i)) y = x * (alpha + (1 - alpha) * dice_share(a, x, j, k, &z));
+      put(a->out, i * a->width + j, k, 0, y);
     }
 }
 static void dice_block(const void *args, int64_t b) {
@@ -928,11 +950,119 @@ static void dice_block(const void *args, int64_t b) {
   SPAN(a->n, b, BLOCKS);
   if (a->half) dice_span(a, first, last, 1); else dice_span(a, first, last, 0);
 }
-/* out = x (alpha + (1 - alpha) p), p = sigmoid((x - mean) inverse); x and out [n, width]. */
-EXPORT void cs_dice(const void *x, float *out, const float *mean, const float *inverse, const float *alpha, int64_t n, int64_t width,
-                    int half, int threads) {
-  dice_args a = {x, out, mean, inverse, alpha, n, width, half};
+/* out = x (alpha + (1 - alpha) p), p = sigmoid((x - mean) inverse), 0 in rows not admitted; x and out [n, width]. */
+EXPORT void cs_dice(const void *x, const uint8_t *admitted, float *out, const float *mean, const float *inverse, const float *alpha,
+                    int64_t n, int64_t width, int half, int threads) {
+  dice_args a = {.x = x, .out = out, .admitted = admitted, .mean = mean, .inverse = inverse, .alpha = alpha, .n = n, .width = width, .half = half};
   run(dice_block, &a, BLOCKS, threads);
+}
+
+/* Sums of x - mean and of its square over the rows of a block. */
+INLINE void dice_moments_span(const dice_args *a, int64_t first, int64_t last, double *sums, int half) {
+  for (int64_t start = first; start < last; start += DICE_ROWS)
+    LANES(j, a->width) {
+      vf base = get(a->mean, j, k, 0), s = {0}, q = {0};
+      for (int64_t i = start; i < MIN(start + DICE_ROWS, last); i++)
+        if (counts(a, i)) { vf d = get(a->x, i * a->width + j, k, half) - base; s += d; q += d * d; }
+      dice_add(sums, j, k, s);
+      dice_add(sums + a->width, j, k, q);
+    }
+}
+static void dice_moments_block(const void *args, int64_t b) {
+  const dice_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  double *sums = a->sums + b * 2 * a->width;
+  if (a->half) dice_moments_span(a, first, last, sums, 1); else dice_moments_span(a, first, last, sums, 0);
+}
+static double total(const double *sums, int64_t apart, int64_t at) {
+  double sum = 0;
+  for (int64_t b = 0; b < BLOCKS; b++) sum += sums[b * apart + at];
+  return sum;
+}
+/* Mean and variance (over their number) of each column of x [n, width] over the rows admitted. Returns how many there are: 0 leaves
+ * both as they are; -1 if out of memory. */
+EXPORT int64_t cs_dice_moments(const void *x, const uint8_t *admitted, float *mean, float *variance, int64_t n, int64_t width, int half,
+                               int threads) {
+  dice_args a = {.x = x, .admitted = admitted, .mean = mean, .n = n, .width = width, .half = half};
+  int64_t seen = 0;
+  for (int64_t i = 0; i < n; i++) seen += counts(&a, i);
+  if (!seen) return 0;
+  a.sums = calloc((size_t)(BLOCKS * 2 * width), sizeof *a.sums);
+  if (!a.sums) return -1;
+  /* A first mean, of a few rows: sums of squares about it lose no digits. */
+  int64_t few = 0, until = 0;
+  memset(mean, 0, (size_t)width * sizeof *mean);
+  for (; until < n && few < DICE_ROWS; until++) few += counts(&a, until);
+  if (half) dice_moments_span(&a, 0, until, a.sums, 1); else dice_moments_span(&a, 0, until, a.sums, 0);
+  for (int64_t j = 0; j < width; j++) mean[j] = (float)(a.sums[j] / (double)few);
+  memset(a.sums, 0, (size_t)(2 * width) * sizeof *a.sums);
+  run(dice_moments_block, &a, BLOCKS, threads);
+  for (int64_t j = 0; j < width; j++) {
+    double off = total(a.sums, 2 * width, j) / (double)seen, square = total(a.sums, 2 * width, width + j) / (double)seen - off * off;
+    mean[j] = (float)(mean[j] + off);
+    variance[j] = square < 0 ? 0 : (float)square;
+  }
+  free(a.sums);
+  return seen;
+}
+
+/* Sums over the rows of a block: of the derivative by z, of that times z, and of the derivative by alpha. */
+INLINE void dice_sums_span(const dice_args *a, int64_t first, int64_t last, double *sums, int half) {
+  for (int64_t start = first; start < last; start += DICE_ROWS)
+    LANES(j, a->width) {
+      vf s = {0}, t = {0}, u = {0};
+      for (int64_t i = start; i < MIN(start + DICE_ROWS, last); i++)
+        if (counts(a, i)) {
+          vf x = get(a->x, i * a->width + j, k, half), g = get(a->g, i * a->width + j, k, 0), z, p = dice_share(a, x, j, k, &z), direct, by_z;
+          dice_slopes(a, x, g, p, j, k, &direct, &by_z);
+          s += by_z; t += by_z * z; u += g * x * (1 - p);
+        }
+      dice_add(sums, j, k, s);
+      dice_add(sums + a->width, j, k, t);
+      dice_add(sums + 2 * a->width, j, k, u);
+    }
+}
+static void dice_sums_block(const void *args, int64_t b) {
+  const dice_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  double *sums = a->sums + b * 3 * a->width;
+  if (a->half) dice_sums_span(a, first, last, sums, 1); else dice_sums_span(a, first, last, sums, 0);
+}
+/* `through`: what the mean and the deviation carry, [2][width]: the mean of the derivative by z, and of that times z. */
+INLINE void dice_back_span(const dice_args *a, int64_t first, int64_t last, int half) {
+  for (int64_t i = first; i < last; i++)
+    LANES(j, a->width) {
+      vf dx = {0};
+      if (counts(a, i)) {
+        vf x = get(a->x, i * a->width + j, k, half), g = get(a->g, i * a->width + j, k, 0), z, p = dice_share(a, x, j, k, &z), direct, by_z;
+        dice_slopes(a, x, g, p, j, k, &direct, &by_z);
+        dx = direct + get(a->inverse, j, k, 0) * (by_z - get(a->through, j, k, 0) - z * get(a->through, a->width + j, k, 0));
+      }
+      put(a->out, i * a->width + j, k, half, dx);
+    }
+}
+static void dice_back_block(const void *args, int64_t b) {
+  const dice_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) dice_back_span(a, first, last, 1); else dice_back_span(a, first, last, 0);
+}
+/* dx (of x's type, 0 in rows not admitted) and dalpha from g, where mean and inverse are those of the `seen` rows admitted. Returns -1
+ * if out of memory. */
+EXPORT int cs_dice_backward(const void *x, const uint8_t *admitted, const float *g, void *dx, float *dalpha, const float *mean,
+                            const float *inverse, const float *alpha, int64_t n, int64_t seen, int64_t width, int half, int threads) {
+  double *sums = calloc((size_t)(BLOCKS * 3 * width), sizeof *sums);
+  float *through = malloc((size_t)(2 * width) * sizeof *through);
+  if (sums && through) {
+    dice_args a = {.x = x, .g = g, .out = dx, .admitted = admitted, .mean = mean, .inverse = inverse, .alpha = alpha, .through = through,
+                   .sums = sums, .n = n, .width = width, .half = half};
+    run(dice_sums_block, &a, BLOCKS, threads);
+    for (int64_t j = 0; j < 2 * width; j++) through[j] = (float)(total(sums, 3 * width, j) / (double)seen);
+    for (int64_t j = 0; j < width; j++) dalpha[j] = (float)total(sums, 3 * width, 2 * width + j);
+    run(dice_back_block, &a, BLOCKS, threads);
+  }
+  int failed = sums && through ? 0 : -1;
+  free(sums); free(through);
+  return failed;
 }
 
 /* ---- many small products ----------------------------------------------------------------------------------------- */

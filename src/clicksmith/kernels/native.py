@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-VERSION = 7
+VERSION = 8
 
 # name -> (result, arguments); p pointer, i int64, n int, f float, u uint64
 _SIGNATURES = {
@@ -37,7 +37,9 @@ _SIGNATURES = {
     "cs_attention_backward": ("n", "ppppppppppiiiiiiffufnnn"),
     "cs_cross_forward": ("", "ppppiinn"),
     "cs_cross_backward": ("n", "ppppppiinn"),
-    "cs_dice": ("", "pppppiinn"),
+    "cs_dice": ("", "ppppppiinn"),
+    "cs_dice_moments": ("i", "ppppiinn"),
+    "cs_dice_backward": ("n", "ppppppppiiinn"),
     "cs_product_panel": ("i", ""),
     "cs_product": ("n", "ppppiiinn"),
     "cs_small_products": ("", "pppiiiiiiiiiiiinn"),

@@ -50,7 +50,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
         ctx.save_for_backward(x, y)
         (items, n, inner), m = x.shape, y.shape[2]
-        inside = x.stride(0) < x.stride(1)
+        inside = 0 < x.stride(0) < x.stride(1)
         out = x.new_empty(n, items, m).transpose(0, 1) if inside else x.new_empty(items, n, m)
         native_for().cs_small_products(
             x.data_ptr(), y.data_ptr(), out.data_ptr(), items, n, inner, m, *x.stride(), *y.stride(),

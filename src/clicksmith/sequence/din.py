@@ -46,10 +46,10 @@ class DIN(Pool, frozen=True):
 class LocalActivation(nn.Module):
     """u(q) = sum_j w(q, e_j) e_j, with w an MLP over [q, e, q - e, q * e].
 
-    The first layer is folded: its blocks for q and q - e act on the candidate once, those for e and q - e on the
-    history once per user; only q * e is multiplied out per pair. The weight keeps the four blocks.
+    The first layer is folded: each candidate has a matrix of its own over [e, columns not paired, 1], so no
+    [time, 4 width] is ever built. The weight keeps the four blocks.
 
-        W [q, e, q - e, q * e] = (W1 + W3) q + (W2 - W3) e + W4 (q * e)
+        W [q, e, q - e, q * e] = (W2 - W3 + W4 diag(q)) e + (W1 + W3) q
 
     Shape:
         keys:  [users, time, paired, dim]; only: [users, time, columns, dim] or None; mask: [users, time]
@@ -72,28 +72,22 @@ class LocalActivation(nn.Module):
         self.out = Linear(widths[-1], 1)
 
     def encode(self, keys: Tensor, only: Tensor | None, mask: Tensor) -> dict[str, Tensor]:
-        """Compute a user's part: the keys, and what the first layer makes of them."""
-        flat = keys.flatten(2)  # [users, time, width]
-        _, of_key, of_difference, _, of_only = self._blocks()
-        projected = F.linear(flat, of_key - of_difference, self._first.bias)
-        if only is not None:
-            projected = projected + F.linear(only.flatten(2), of_only)
-        return {"keys": flat, "projected": projected, "mask": mask}
+        """Lay out a user's part: [keys, columns that are not paired, 1]."""
+        parts = [keys.flatten(2), *([] if only is None else [only.flatten(2)]), keys.new_ones((*mask.shape, 1))]
+        return {"behaviours": torch.cat(parts, 2), "mask": mask}  # [users, time, width + only + 1]
 
     def read(self, state: dict[str, Tensor], query: Tensor, owner: Tensor | None) -> Tensor:
         """Return the interests of each candidate: [batch, paired, dim]."""
         if owner is not None:
             state = {name: _of(owner, value) for name, value in state.items()}
         weights = self.weights(state, query.flatten(1))
-        keys = state["keys"]
+        keys = state["behaviours"].narrow(2, 0, self.width)
         return bmm(weights.to(keys.dtype).unsqueeze(1), keys).squeeze(1).unflatten(1, query.shape[1:])
 
     def weights(self, state: dict[str, Tensor], query: Tensor) -> Tensor:
         """Return the weight of each behaviour, 0 at padding: state per row, query [batch, width] -> [batch, time]."""
-        mask = state["mask"]
-        of_query, _, of_difference, of_product, _ = self._blocks()
-        candidate = F.linear(query, of_query + of_difference).unsqueeze(1)  # [batch, 1, units[0]]
-        x = state["projected"] + candidate + F.linear(state["keys"] * query.unsqueeze(1), of_product)
+        mask = state["mask"].contiguous()
+        x = bmm(state["behaviours"], self._first_of(query))  # [batch, time, units[0]]
         for i, act in enumerate(self.activations):
             if i:
                 x = cast("Linear", self.layers[i])(x)
@@ -103,20 +97,14 @@ class LocalActivation(nn.Module):
             scores = (scores.float() / self.width**0.5).masked_fill(~mask, torch.finfo(torch.float32).min).softmax(1)
         return scores.masked_fill(~mask, 0.0)
 
-    @property
-    def _first(self) -> Linear:
-        return cast("Linear", self.layers[0])
-
-    def _blocks(self) -> tuple[Tensor, ...]:
-        d = self.width
-        weight = self._first.weight
-        return (
-            weight[:, :d],
-            weight[:, d : 2 * d],
-            weight[:, 2 * d : 3 * d],
-            weight[:, 3 * d : 4 * d],
-            weight[:, 4 * d :],
-        )
+    def _first_of(self, query: Tensor) -> Tensor:
+        """Return the first layer behind each candidate: [batch, width] -> [batch, width + only + 1, units[0]]."""
+        layer, d = cast("Linear", self.layers[0]), self.width
+        of_query, of_key, of_difference, of_product, of_only = layer.weight.t().tensor_split((d, 2 * d, 3 * d, 4 * d))
+        of_behaviour = torch.addcmul(of_key - of_difference, of_product, query.unsqueeze(2))
+        shift = F.linear(query, (of_query + of_difference).t(), layer.bias)
+        parts = [of_behaviour, of_only.expand(query.shape[0], -1, -1), shift.unsqueeze(1)]
+        return torch.cat([part.to(query.dtype) for part in parts], 1)
 
 
 def _of(owner: Tensor, value: Tensor) -> Tensor:
