@@ -321,3 +321,16 @@ def test_a_model_of_several_outputs_says_that_it_is_not_calibrated(tmp_path):
     found = fit(rows, schema=schema, model=model_spec("lr"), epochs=1, out=tmp_path / "run")
     assert "not calibrated: the model has 2 outputs, and the map is of one" in found.metrics["notes"]
     assert load(found.path).predict(rows.head(5)).shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"settings": 3}, r"^settings is 3; give a dict, as in \{'epochs': 3\}, or TrainSettings\.$"),
+        ({"options": 3}, r"^options is 3; give a dict, as in \{'dim': 8\}\.$"),
+        ({"settings": {"seed": "x"}}, r"^seed is 'x'; it must be a whole number\.$"),
+    ],
+)
+def test_settings_and_options_that_are_none_are_refused_in_a_sentence(given, said):
+    with pytest.raises(UsageError, match=said):
+        fit(clicks(50), label="click", **given)

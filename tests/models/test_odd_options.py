@@ -3,10 +3,11 @@
 import inspect
 import warnings
 
+import numpy as np
 import pytest
 
-from clicksmith.errors import ClicksmithError
-from clicksmith.models import MODELS
+from clicksmith.errors import ClicksmithError, UsageError
+from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel
 from clicksmith.testing.layouts import LAYOUTS
 
@@ -43,3 +44,24 @@ def test_no_number_ends_in_an_error_of_torch(name, odd):
 def test_the_sentence_says_what_to_give(name, options, said):
     with pytest.raises(ClicksmithError, match=said):
         CTRModel(MODELS[name](**options), LAYOUTS["everything"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"units": 3}, r"^dnn: units is 3: expected `array`, got `int`; its default is \(400, 400, 400\)\.$"),
+        ({"units": (8, "4")}, r"^dnn: units is \(8, '4'\): expected `int`, got `str` - at `\$\[1\]`; its default"),
+        ({"dim": "8"}, r"^dnn: dim is '8': expected `int`, got `str`; its default is 16\.$"),
+        ({"dim": 8.5}, r"^dnn: dim is 8\.5: expected `int`, got `float`; its default is 16\.$"),
+        ({"activation": "rely"}, r"^dnn: activation is 'rely': invalid enum value 'rely'; its default is 'relu'\.$"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_the_default(options, said):
+    with pytest.raises(UsageError, match=said):
+        model_spec("dnn", **options)
+
+
+def test_lists_and_numbers_of_numpy_are_what_they_stand_for():
+    given = {"units": [np.int64(8), 4], "dim": np.int32(6), "dropout": np.float32(0.5)}
+    assert model_spec("dnn", **given) == model_spec("dnn", units=(8, 4), dim=6, dropout=0.5)
+    assert model_spec("dnn", units=np.array([8, 4])) == model_spec("dnn", units=(8, 4))

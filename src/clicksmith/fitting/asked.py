@@ -116,7 +116,8 @@ def settings_for(
 
 def seed_of(settings: TrainSettings | Mapping[str, Any] | None) -> int:
     """Return the seed named in the settings, else 0."""
-    return settings.seed if isinstance(settings, TrainSettings) else int((settings or {}).get("seed", 0))
+    given = settings if isinstance(settings, TrainSettings) else TrainSettings(seed=(settings or {}).get("seed", 0))
+    return given.seed
 
 
 def new_model(spec: ModelSpec, layout: Layout, seed: int) -> CTRModel:

@@ -108,6 +108,10 @@ def fit(
     for what, given, known in (("calibration", calibration, Calibration), ("split", split, How)):
         if given not in get_args(known):
             raise UsageError(f"{what}='{given}': choose {', '.join(get_args(known)[:-1])} or {get_args(known)[-1]}.")
+    if not isinstance(settings, (Mapping, TrainSettings, type(None))):
+        raise UsageError(f"settings is {settings!r}; give a dict, as in {{'epochs': 3}}, or TrainSettings.")
+    if not isinstance(options, (Mapping, type(None))):
+        raise UsageError(f"options is {options!r}; give a dict, as in {{'dim': 8}}.")
     asked = schema_for(train, label, schema)
     whole_plan = plan_for(plan)
     schema_digest = asked.schema.digest

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -42,7 +43,9 @@ def build(target: Path = FOLDER) -> list[Path]:
         return []
     sources = sorted(str(path) for path in FOLDER.glob("*.c"))
     target.mkdir(parents=True, exist_ok=True)
-    written = [path for level in levels() if (path := _compile(cc, level, sources, target))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = pool.map(lambda level: _compile(cc, level, sources, target), levels())
+    written = [path for path in made if path]
     print(f"clicksmith: built {', '.join(path.name for path in written) or 'no kernels'} with {cc}.")
     return written
 

@@ -2,9 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast, get_type_hints
 
+import msgspec
+import numpy as np
+
+from clicksmith.errors import UsageError
 from clicksmith.models.afm import afm
 from clicksmith.models.afn import afn
 from clicksmith.models.afn_plus import afn_plus
@@ -122,13 +126,35 @@ def model_spec(name: str, **options: Any) -> ModelSpec:
     Raises:
         UnknownNameError: no such backbone; the message names the nearest.
         TypeError: no such option; the message names the nearest.
+        UsageError: an option is of another type than its default; lists and numbers of numpy are taken.
 
     >>> model_spec("fm", dim=8).embed.dim
     8
     """
     function = lookup(MODELS, name, "model")
     check_options(name, function, options)
-    return function(**options)
+    return function(**_typed(name, function, options))
+
+
+def _typed(name: str, function: Callable[..., object], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options in the types of the function's parameters."""
+    hints, known = get_type_hints(function), inspect.signature(function).parameters
+    found = dict(options)
+    for option in options.keys() & hints.keys():
+        try:
+            found[option] = msgspec.convert(_plain(options[option]), hints[option])
+        except msgspec.ValidationError as error:
+            default = known[option].default
+            like = "" if default is inspect.Parameter.empty else f"; its default is {default!r}"
+            raise UsageError(f"{name}: {option} is {options[option]!r}: {str(error).lower()}{like}.") from None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of numpy, or a list with some in it, as Python's own."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in cast("Iterable[Any]", value)]
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def check_options(name: str, function: Callable[..., object], options: Iterable[str]) -> None:
