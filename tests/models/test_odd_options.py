@@ -2,13 +2,16 @@
 
 import inspect
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from clicksmith.embed.sockets import Pool
 from clicksmith.errors import ClicksmithError, UsageError
 from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel
+from clicksmith.sequence.din import DIN
 from clicksmith.testing.layouts import LAYOUTS
 
 
@@ -65,3 +68,26 @@ def test_lists_and_numbers_of_numpy_are_what_they_stand_for():
     given = {"units": [np.int64(8), 4], "dim": np.int32(6), "dropout": np.float32(0.5)}
     assert model_spec("dnn", **given) == model_spec("dnn", units=(8, 4), dim=6, dropout=0.5)
     assert model_spec("dnn", units=np.array([8, 4])) == model_spec("dnn", units=(8, 4))
+
+
+def test_a_users_function_takes_what_its_types_do_not_say(monkeypatch):
+    def own(
+        dim: int = 4, rate=0.0, pool: Pool | None = None, weights: np.ndarray | None = None, *, map: Callable = abs
+    ):
+        seen.update(dim=dim, rate=rate, pool=pool, weights=weights, map=map)
+        return MODELS["lr"]()
+
+    def unknown(dim: "int" = 4) -> "NotImported":
+        seen.update(dim=dim)
+        return MODELS["lr"]()
+
+    seen: dict = {}
+    monkeypatch.setitem(MODELS, "own", own)
+    monkeypatch.setitem(MODELS, "unknown", unknown)
+    given = {"dim": 8, "rate": "any", "pool": DIN(), "weights": np.ones(3), "map": len}
+    model_spec("own", **given)
+    assert seen == given
+    with pytest.raises(UsageError, match=r"^own: dim is 'x': expected `int`, got `str`; its default is 4\.$"):
+        model_spec("own", dim="x")
+    model_spec("unknown", dim=9)
+    assert seen["dim"] == 9

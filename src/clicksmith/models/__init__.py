@@ -3,7 +3,8 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -137,10 +138,15 @@ def model_spec(name: str, **options: Any) -> ModelSpec:
 
 
 def _typed(name: str, function: Callable[..., object], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options in the types of the function's parameters."""
-    hints, known = get_type_hints(function), inspect.signature(function).parameters
-    found = dict(options)
+    """Return the options in the types of the function's parameters; types that are not plain data are not checked."""
+    try:
+        hints = get_type_hints(function)
+    except NameError:  # a user's function may name what only a type checker imports
+        return dict(options)
+    known, found = inspect.signature(function).parameters, dict(options)
     for option in options.keys() & hints.keys():
+        if not _is_plain(hints[option]):
+            continue
         try:
             found[option] = msgspec.convert(_plain(options[option]), hints[option])
         except msgspec.ValidationError as error:
@@ -148,6 +154,14 @@ def _typed(name: str, function: Callable[..., object], options: Mapping[str, Any
             like = "" if default is inspect.Parameter.empty else f"; its default is {default!r}"
             raise UsageError(f"{name}: {option} is {options[option]!r}: {str(error).lower()}{like}.") from None
     return found
+
+
+def _is_plain(hint: Any) -> bool:
+    """Return whether a type is of numbers, texts, and tuples of them."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (tuple, Union, UnionType):
+        return all(one is Ellipsis or _is_plain(one) for one in inside)
+    return origin is Literal or hint in (int, float, bool, str, NoneType)
 
 
 def _plain(value: Any) -> Any:
