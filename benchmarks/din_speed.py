@@ -3,8 +3,9 @@
     python benchmarks/din_speed.py --peers FOLDER --zoo FUXICTR/model_zoo --peer-python FUXI/bin/python
 
 200,000 items, 10,000 users, dim 16, batch 1024, histories half to wholly full, attention of 64 units with Dice, dense
-layers 512, 128, 64; two threads, a process each, one after another; the median of the windows counts, after one to warm
-up. The peers repeat one batch in a bare loop (`run_seq.py` there); ours is the trainer over distinct rows.
+layers 512, 128, 64; two threads, a process each, one after another; after one to warm up, the median of
+the windows counts, of the peers of five steps. They repeat one batch in a bare loop (`run_seq.py` there), and the plain
+sketch has SiLU for Dice; ours is the trainer over distinct rows.
 Result: benchmarks/results/din_speed.json.
 """
 
@@ -36,6 +37,10 @@ def main() -> None:
     if asked.one:
         print(json.dumps(ours(asked.one[0], int(asked.one[1]), asked.windows)))
         return
+    if asked.peers is None or asked.zoo is None:
+        parser.error("give --peers and --zoo")
+    if "/" in asked.peer_python:  # the measurements run in another folder
+        asked.peer_python = str(Path(asked.peer_python).absolute())
     from machine import command, machine  # type: ignore[import-not-found]
 
     found: list[dict[str, Any]] = []
@@ -59,7 +64,7 @@ def main() -> None:
 def measured(call: list[str], asked: argparse.Namespace) -> dict[str, Any]:
     """Run one measurement in a process of its own; return its rate and peak memory."""
     (Path.home() / ".cache" / "ctrbench").mkdir(parents=True, exist_ok=True)  # where the peers' script writes
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "FUXI_ZOO": str(asked.zoo)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "FUXI_ZOO": str(asked.zoo.resolve())}
     done = subprocess.run(call, cwd=asked.peers.resolve(), env=environment, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if "samples_per_s" in line]
     if not lines:

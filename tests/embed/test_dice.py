@@ -148,8 +148,6 @@ def test_training_is_the_formula_over_the_rows_that_count(mask_of, dtype, native
     if not native:
         monkeypatch.setattr("clicksmith.kernels.dice.native_for", lambda *_: None)
     dice, x, mask, gradient = training_case(mask_of, dtype)
-    if not native and mask is not None:
-        x[~mask] = 1e3  # torch's operations multiply padding by 0
     given = x.clone().requires_grad_()
     out = dice(given, mask)
     out.backward(gradient.to(out.dtype))
@@ -205,3 +203,29 @@ def test_the_second_derivative_is_that_of_the_formula():
         first = torch.autograd.grad((module(given, mask) * gradient).sum(), given, create_graph=True)[0]
         found.append(torch.autograd.grad(first.square().sum(), given)[0].double())
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("frozen", ["x", "alpha"])
+def test_a_second_derivative_where_one_input_is_fixed(frozen):
+    dice, x, mask, gradient = training_case(lambda share: share > 0.3, shape=(3, 4, 5))
+    x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
+    found = []
+    for module, given in ((dice, x), (copy.deepcopy(dice).double(), x.double())):
+        given = given.clone().requires_grad_(frozen != "x")
+        module.alpha.requires_grad_(frozen != "alpha")
+        loss = (module(given, mask) * gradient).square().sum()
+        by = module.alpha if frozen == "x" else given
+        found.append(torch.autograd.grad(loss, by, create_graph=True)[0].double())
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("width", "mask"), [(7, None), (3, None), (4, (5, 1)), (4, (30,)), (4, (5, 7))])
+def test_sizes_that_do_not_fit_are_refused_or_spread_as_torch_does(width, mask, training):
+    dice = Dice(4).train(training)
+    x, there = torch.randn(5, 6, width), None if mask is None else torch.ones(mask, dtype=torch.bool)
+    if mask == (5, 1) and not training:
+        torch.testing.assert_close(dice(x, there), dice(x))
+        return
+    with pytest.raises((RuntimeError, IndexError)), torch.inference_mode(not training):
+        dice(x, there)

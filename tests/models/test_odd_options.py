@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_the_sentence_says_what_to_give(name, options, said):
         ({"units": (8, "4")}, r"^dnn: units is \(8, '4'\): expected `int`, got `str` - at `\$\[1\]`; its default"),
         ({"dim": "8"}, r"^dnn: dim is '8': expected `int`, got `str`; its default is 16\.$"),
         ({"dim": 8.5}, r"^dnn: dim is 8\.5: expected `int`, got `float`; its default is 16\.$"),
-        ({"activation": "rely"}, r"^dnn: activation is 'rely': invalid enum value 'rely'; its default is 'relu'\.$"),
+        ({"activation": "ReLU"}, r"^dnn: activation is 'ReLU': invalid enum value 'ReLU'; its default is 'relu'\.$"),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_the_default(options, said):
@@ -84,6 +85,7 @@ def test_a_users_function_takes_what_its_types_do_not_say(monkeypatch):
     seen: dict = {}
     monkeypatch.setitem(MODELS, "own", own)
     monkeypatch.setitem(MODELS, "unknown", unknown)
+    monkeypatch.setitem(MODELS, "part", partial(own, dim=3))
     given = {"dim": 8, "rate": "any", "pool": DIN(), "weights": np.ones(3), "map": len}
     model_spec("own", **given)
     assert seen == given
@@ -91,3 +93,5 @@ def test_a_users_function_takes_what_its_types_do_not_say(monkeypatch):
         model_spec("own", dim="x")
     model_spec("unknown", dim=9)
     assert seen["dim"] == 9
+    model_spec("part")
+    assert seen["dim"] == 3

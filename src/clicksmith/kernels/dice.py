@@ -17,7 +17,7 @@ def dice(x: Tensor, mask: Tensor | None, mean: Tensor, variance: Tensor, alpha: 
         mask: [...] bool or None
         mean, variance, alpha: [width]
     """
-    if scoring(x) and _known(x, mask, mean, alpha):
+    if scoring(x) and _known(x, mask, mean, variance, alpha):
         return _scaled(x, mask, mean, torch.rsqrt(variance + eps), alpha)
     return _plain(x, mask, mean, variance, alpha, eps)
 
@@ -29,16 +29,24 @@ def batch_dice(
 
     Where no position is admitted, `mean` and `variance` are taken, and returned.
     """
-    if x.dtype in (torch.float32, torch.bfloat16) and not traced() and _known(x, mask, mean, alpha):
+    if x.dtype in (torch.float32, torch.bfloat16) and not traced() and _known(x, mask, mean, variance, alpha):
         return cast("tuple[Tensor, Tensor, Tensor]", _Dice.apply(x, mask, mean, variance, alpha, eps))
     mean, variance = _moments(x, mask, mean, variance)
     return _plain(x, mask, mean, variance, alpha, eps), mean, variance
 
 
-def _known(x: Tensor, mask: Tensor | None, mean: Tensor, alpha: Tensor) -> bool:
-    """Return whether the kernels can work on these."""
-    there = mask is None or (mask.device.type == "cpu" and mask.dtype == torch.bool and mask.is_contiguous())
-    return there and mean.dtype == alpha.dtype == torch.float32 and native_for(x, mean, alpha) is not None
+def _known(x: Tensor, mask: Tensor | None, mean: Tensor, variance: Tensor, alpha: Tensor) -> bool:
+    """Return whether the kernels can work on these; sizes that do not fit are torch's to refuse."""
+    there = mask is None or (
+        mask.device.type == "cpu" and mask.dtype == torch.bool and mask.is_contiguous() and mask.shape == x.shape[:-1]
+    )
+    return (
+        there
+        and x.shape[-1] > 0
+        and mean.shape == variance.shape == alpha.shape == x.shape[-1:]
+        and mean.dtype == variance.dtype == alpha.dtype == torch.float32
+        and native_for(x, mean, variance, alpha) is not None
+    )
 
 
 def _moments(x: Tensor, mask: Tensor | None, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,6 +58,8 @@ def _moments(x: Tensor, mask: Tensor | None, mean: Tensor, variance: Tensor) -> 
 
 
 def _plain(x: Tensor, mask: Tensor | None, mean: Tensor, variance: Tensor, alpha: Tensor, eps: float) -> Tensor:
+    if mask is not None:  # what stands at padding may be no number, and 0 times that is none either
+        x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
     p = torch.sigmoid((x - mean.to(x.dtype)) * torch.rsqrt(variance + eps).to(x.dtype))
     out = x * (alpha + (1 - alpha) * p)
     return out if mask is None else out.masked_fill(~mask.unsqueeze(-1), 0.0)
@@ -86,7 +96,10 @@ class _Dice(torch.autograd.Function):
         x, mask, mean, variance, inverse, alpha = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
             out = _plain(x, mask, *_moments(x, mask, mean, variance), alpha, ctx.eps)
-            dx, dalpha = torch.autograd.grad(out, (x, alpha), grads[0], create_graph=True)
+            wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[4]
+            given = [t for t, needed in zip((x, alpha), wanted, strict=True) if needed]
+            found = iter(torch.autograd.grad(out, given, grads[0], create_graph=True))
+            dx, dalpha = (next(found) if needed else None for needed in wanted)
             return dx, None, None, None, dalpha, None
         g, dx, dalpha = grads[0].float().contiguous(), torch.empty_like(x), torch.empty_like(alpha)
         failed = native_for().cs_dice_backward(

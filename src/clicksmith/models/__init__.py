@@ -141,18 +141,19 @@ def _typed(name: str, function: Callable[..., object], options: Mapping[str, Any
     """Return the options in the types of the function's parameters; types that are not plain data are not checked."""
     try:
         hints = get_type_hints(function)
-    except NameError:  # a user's function may name what only a type checker imports
+    except (NameError, TypeError, SyntaxError, AttributeError):  # a user's own: types not imported, or no function
         return dict(options)
     known, found = inspect.signature(function).parameters, dict(options)
     for option in options.keys() & hints.keys():
-        if not _is_plain(hints[option]):
+        default = known[option].default
+        if not _is_plain(hints[option]) or options[option] is default:
             continue
         try:
             found[option] = msgspec.convert(_plain(options[option]), hints[option])
         except msgspec.ValidationError as error:
-            default = known[option].default
+            said = str(error)
             like = "" if default is inspect.Parameter.empty else f"; its default is {default!r}"
-            raise UsageError(f"{name}: {option} is {options[option]!r}: {str(error).lower()}{like}.") from None
+            raise UsageError(f"{name}: {option} is {options[option]!r}: {said[0].lower()}{said[1:]}{like}.") from None
     return found
 
 

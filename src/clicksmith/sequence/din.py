@@ -55,7 +55,7 @@ class LocalActivation(nn.Module):
         keys:  [users, time, paired, dim]; only: [users, time, columns, dim] or None; mask: [users, time]
         query: [batch, paired, dim]
         out:   [batch, paired, dim]
-    Cost: per row time * (width * units[0] + units[0] * units[1] + ...), width = paired * dim.
+    Cost: per row time * (width * units[0] + units[0] * units[1] + ...) + width * units[0], width = paired * dim.
     Differs from the paper: Dice leaves padding out of its statistics; the scale 1 / sqrt(width) inside the softmax is
     that of the authors' code.
     Paper: din, section 4.3.
