@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -17,9 +16,20 @@ import workloads
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.models.spec import CTRModel
+from clicksmith.train.hook import Hook
 from clicksmith.train.predict import predict_logits
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
+
+
+class _Told(Hook):
+    """Tells the harness of every step."""
+
+    def __init__(self, on_step):
+        self.on_step = on_step
+
+    def after_step(self, *_):
+        self.on_step(None)
 
 
 class Contender:
@@ -54,11 +64,7 @@ class Contender:
     def train(self, epochs, on_step):
         from msgspec.structs import replace
 
-        hook = register_optimizer_step_post_hook(lambda *_: on_step(None))
-        try:
-            train(self.model, self.stores["train"], None, replace(self.settings, epochs=epochs))
-        finally:
-            hook.remove()
+        train(self.model, self.stores["train"], None, replace(self.settings, epochs=epochs), hook=_Told(on_step))
 
     def predict(self, part):
         return 1 / (1 + np.exp(-predict_logits(self.model, self.stores[part])[:, 0].astype(np.float64)))

@@ -201,3 +201,32 @@ def test_the_state_dict_is_that_of_the_torch_modules():
     assert [n for n, _ in stack.named_parameters()] == [f"layers.{i}.{n}" for i in (0, 1) for n in ("weight", "bias")]
     assert isinstance(stack.layers[0], nn.Linear)
     assert isinstance(stack.layers[1], nn.BatchNorm1d)
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 191, 192, 193, 384, 385, 1000])
+def test_weight_gradients_are_sums_over_the_rows(rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    """Chunks and their rests, layers tall, wide, odd and of more tiles than fit at once; any number of threads."""
+    monkeypatch.setattr(dense, "_has_tiles", lambda: False)
+    torch.manual_seed(0)
+    for outputs, inputs in ((16, 40), (40, 16), (33, 7), (500, 5), (5, 500), (17, 1), (450, 70)):
+        g, x = torch.randn(rows, outputs).to(dtype), torch.randn(rows, inputs).to(dtype)
+        expected, found = g.double().t() @ x.double(), []
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            try:
+                found.append(dense.weight_grad(g, x))
+            finally:
+                torch.set_num_threads(1)
+        assert error(found[0], expected) < 1e-6, (outputs, inputs)
+        assert found[0].dtype == torch.float32 and found[0].is_contiguous()
+        assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+@needs_kernels
+def test_weight_gradients_take_other_layouts_and_stay_within_their_rows():
+    base = torch.full((9, 50), torch.nan)
+    base[:, 3:20] = torch.randn(9, 17)
+    g, x = base[:, 3:20], torch.randn(12, 9).t()
+    torch.testing.assert_close(dense.weight_grad(g, x), g.t() @ x)

@@ -9,6 +9,7 @@ from torch import nn
 from clicksmith.embed.sockets import HistoryShape
 from clicksmith.errors import CompositionError
 from clicksmith.sequence import DIN, Mean, Sum
+from clicksmith.sequence.din import SHORT
 
 SHAPE = HistoryShape(("item", "category"), ("gap",), 3, 5)
 
@@ -47,13 +48,33 @@ def by_hand(pool, keys, only, mask, query, softmax):
 
 @pytest.mark.reference("din")
 @pytest.mark.parametrize("softmax", [False, True])
-def test_folded_weights_equal_the_unfolded_formula(softmax):
-    keys, only, mask, query = history()
+@pytest.mark.parametrize("time", [5, SHORT - 1, SHORT])
+def test_folded_weights_equal_the_unfolded_formula(softmax, time):
+    keys, only, mask, query = history(time=time)
     pool = unit(activation="relu", softmax=softmax)
     out = pool.read(pool.encode(keys, only, mask), query, None)
     for row in range(4):
         expected = by_hand(pool, keys[row], only[row], mask[row], query[row], softmax)
         torch.testing.assert_close(out[row], expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("units", [(64,), (80, 40)])
+def test_short_and_long_histories_train_alike(units, low):
+    """Padding decides which way the first layer goes; both give the same output and gradients."""
+    torch.manual_seed(0)
+    keys, query, ones = torch.randn(300, 20, 2, 8), torch.randn(300, 2, 8), torch.ones(300, 20, dtype=torch.bool)
+    pool = DIN(units=units).build(HistoryShape(("item", "category"), (), 8, 40))
+    found = []
+    for time in (20, 40):
+        padding = (0, 0, 0, 0, time - 20, 0)
+        wanted = [keys.clone().requires_grad_(), query.clone().requires_grad_(), *pool.parameters()]
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            state = pool.encode(nn.functional.pad(wanted[0], padding), None, nn.functional.pad(ones, padding[-2:]))
+            out = pool.read(state, wanted[1], None).float()
+        found.append([out, *torch.autograd.grad(out.square().sum(), wanted)])
+    for short, long in zip(*found, strict=True):
+        assert (short - long).norm() <= (0.05 if low else 1e-5) * long.norm()
 
 
 @pytest.mark.parametrize("softmax", [False, True])

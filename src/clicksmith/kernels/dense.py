@@ -159,10 +159,25 @@ def relu_backward(g: Tensor, y: Tensor | None, drop: float, *, bias: bool) -> tu
 
 
 def weight_grad(g: Tensor, x: Tensor) -> Tensor:
-    """Return g' x in float32. The wider operand comes first, which is the faster way round."""
-    if not multiplies(x.dtype):
-        g, x = g.float(), x.float()
-    return (g.t() @ x if x.shape[1] >= g.shape[1] else (x.t() @ g).t().contiguous()).float()
+    """Return g' x in float32, of g [rows, outputs] and x [rows, inputs].
+
+    It is our own product: torch's in float32 leaves AVX-512 unused on some processors.
+    """
+    if _half(x) and _has_tiles():
+        return (g.t() @ x if x.shape[1] >= g.shape[1] else (x.t() @ g).t().contiguous()).float()
+    g, x = g.contiguous(), x.contiguous()
+    out = torch.empty(g.shape[1], x.shape[1])
+    failed = native.library().cs_weight_gradient(  # type: ignore[union-attr]
+        g.data_ptr(), x.data_ptr(), out.data_ptr(), len(x), g.shape[1], x.shape[1], _half(x), torch.get_num_threads()
+    )
+    _enough(failed)
+    return out
+
+
+@cache
+def _has_tiles() -> bool:
+    """Return whether the processor multiplies bfloat16 matrices in tile registers, which oneDNN knows to use."""
+    return "amx_bf16" in native.flags()
 
 
 class _Norm(torch.autograd.Function):
@@ -243,9 +258,9 @@ class _Cross(torch.autograd.Function):
         return dx0, dx, weight_grad(inner, x), None if b is None else sums
 
 
-def linear(x: Tensor, layer: nn.Linear, *, relu: bool = False, drop: float = 0.0, bias: bool = True) -> Tensor:
-    """Return dropout(relu(layer(x))) for x [batch, inputs]; dropout needs ReLU before it."""
-    return cast("Tensor", _Linear.apply(x, layer.weight, layer.bias if bias else None, relu, drop))
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool = False, drop: float = 0.0) -> Tensor:
+    """Return dropout(relu(x weight' + bias)) for x [batch, inputs]; dropout needs ReLU before it."""
+    return cast("Tensor", _Linear.apply(x, weight, bias, relu, drop))
 
 
 def norm(x: Tensor, layer: nn.BatchNorm1d, *, bias: Tensor | None, drop: float = 0.0) -> Tensor:

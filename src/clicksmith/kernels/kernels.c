@@ -18,6 +18,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #define INLINE static inline __attribute__((always_inline))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define BLOCKS 64
 
 /* ---- vectors: the widest of the instruction level ------------------------------------------------------------ */
@@ -165,7 +166,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 8; }
+EXPORT int64_t cs_version(void) { return 9; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -897,6 +898,113 @@ EXPORT int cs_product(const float *x, const float *w, const float *b, float *out
   product_runs(&a, (uint32_t *)(a.other + inputs / 2 + 2));
   run(product_block, &a, a.panels * ((n + AT_ONCE - 1) / AT_ONCE), threads);
   free(a.same);
+  return 0;
+}
+
+/* ---- gradients of weights ---------------------------------------------------------------------------------------- */
+/* out = g' x in float: g [n, outputs], x [n, inputs], out [outputs, inputs]. A tile of DOWN outputs by ACROSS inputs stays in registers
+ * over STEPS steps; both operands are laid out for it first. Every number of `out` sums the rows in their order whoever computes it. A
+ * step is a row; of bfloat16 it is two, where the processor multiplies pairs. */
+#define STEPS 192
+#define TILES 32 /* tiles whose part of g stays in the second cache */
+#if W == 16 && defined(__AVX512BF16__)
+#define PAIRS 1
+#else
+#define PAIRS 0
+#endif
+typedef struct {
+  const void *g, *x; float *out, *space; int64_t n, outputs, inputs, tiles, panels, tile_parts, panel_parts; int half;
+} gradient_args;
+
+/* Lay out `width` columns of `rows` rows, from column `at`, as steps of `padded` numbers. */
+INLINE void gradient_lay(const void *from, int64_t row, int64_t rows, int64_t stride, int64_t at, int64_t width, int64_t padded, float *into,
+                         int half) {
+  if (half && PAIRS) {
+    for (int64_t r = 0; r < rows; r += 2, into += padded)
+      for (int64_t j = 0, k; j < padded; j += W) {
+        k = MIN(MAX(width - j, 0), W);
+        vu low = (vu)get(from, (row + r) * stride + at + j, k, 1) >> 16;
+        vu high = r + 1 < rows ? (vu)get(from, (row + r + 1) * stride + at + j, k, 1) : (vu){0};
+        put(into, j, MIN(padded - j, W), 0, (vf)(low | high));
+      }
+    return;
+  }
+  for (int64_t r = 0; r < rows; r++, into += padded)
+    for (int64_t j = 0; j < padded; j += W)
+      put(into, j, MIN(padded - j, W), 0, get(from, (row + r) * stride + at + j, MIN(MAX(width - j, 0), W), half));
+}
+INLINE vf multiply_add(vf s, vf a, vf b, int half) {
+#if PAIRS
+  if (half) return (vf)_mm512_dpbf16_ps((__m512)s, (__m512bh)a, (__m512bh)b);
+#endif
+  return s + a * b;
+}
+INLINE void gradient_tile(const float *g, const float *x, int64_t steps, float *out, int64_t stride, int64_t outputs, int64_t inputs,
+                          int first, int half) {
+  vf s[DOWN], t[DOWN];
+  UNROLL for (int l = 0; l < DOWN; l++) s[l] = t[l] = (vf){0};
+  for (int64_t k = 0; k < steps; k++, g += DOWN, x += ACROSS) {
+    vf c = *(const vf_any *)x, d = *(const vf_any *)(x + W);
+    UNROLL for (int l = 0; l < DOWN; l++) {
+      vf v = all(g[l]);
+      s[l] = multiply_add(s[l], v, c, half);
+      t[l] = multiply_add(t[l], v, d, half);
+    }
+  }
+  int64_t left = MIN(inputs, W), right = inputs - left;
+  UNROLL for (int l = 0; l < DOWN; l++) {
+    if (l >= outputs) break;
+    float *to = out + l * stride;
+    put(to, 0, left, 0, first ? s[l] : s[l] + get(to, 0, left, 0));
+    if (right) put(to, W, right, 0, first ? t[l] : t[l] + get(to, W, right, 0));
+  }
+}
+INLINE void gradient_part(const gradient_args *a, int64_t b, int half) {
+  int64_t tile_part = b % a->tile_parts, panel_part = b / a->tile_parts, rows = half && PAIRS ? 2 * STEPS : STEPS;
+  int64_t tile_end = a->tiles * (tile_part + 1) / a->tile_parts, panel_end = a->panels * (panel_part + 1) / a->panel_parts;
+  float *g = a->space + b * STEPS * (TILES * DOWN + ACROSS), *x = g + STEPS * TILES * DOWN;
+  for (int64_t t0 = a->tiles * tile_part / a->tile_parts; t0 < tile_end; t0 += TILES) {
+    int64_t t1 = MIN(t0 + TILES, tile_end);
+    for (int64_t row = 0; row < a->n; row += rows) {
+      int64_t now = MIN(rows, a->n - row), steps = half && PAIRS ? (now + 1) / 2 : now;
+      for (int64_t t = t0; t < t1; t++)
+        gradient_lay(a->g, row, now, a->outputs, t * DOWN, MIN(a->outputs - t * DOWN, DOWN), DOWN, g + (t - t0) * STEPS * DOWN, half);
+      for (int64_t p = a->panels * panel_part / a->panel_parts; p < panel_end; p++) {
+        int64_t inputs = MIN(a->inputs - p * ACROSS, ACROSS);
+        gradient_lay(a->x, row, now, a->inputs, p * ACROSS, inputs, ACROSS, x, half);
+        for (int64_t t = t0; t < t1; t++)
+          gradient_tile(g + (t - t0) * STEPS * DOWN, x, steps, a->out + t * DOWN * a->inputs + p * ACROSS, a->inputs,
+                        MIN(a->outputs - t * DOWN, DOWN), inputs, row == 0, half);
+      }
+    }
+  }
+}
+static void gradient_block(const void *args, int64_t b) {
+  const gradient_args *a = args;
+  if (a->half) gradient_part(a, b, 1); else gradient_part(a, b, 0);
+}
+INLINE int64_t gradient_area(int64_t outputs, int64_t inputs) { /* with what the tiles pad */
+  return (outputs + DOWN - 1) / DOWN * DOWN * ((inputs + ACROSS - 1) / ACROSS * ACROSS);
+}
+/* Returns -1 if out of memory. n is at least 1. */
+EXPORT int cs_weight_gradient(const void *g, const void *x, float *out, int64_t n, int64_t outputs, int64_t inputs, int half, int threads) {
+  if (gradient_area(inputs, outputs) * 5 < gradient_area(outputs, inputs) * 4) { /* few inputs: x' g, turned */
+    float *turned = malloc((size_t)(outputs * inputs) * sizeof(float));
+    int failed = !turned || cs_weight_gradient(x, g, turned, n, inputs, outputs, half, threads);
+    for (int64_t i = 0; !failed && i < outputs; i++)
+      for (int64_t j = 0; j < inputs; j++) out[i * inputs + j] = turned[j * outputs + i];
+    free(turned);
+    return failed ? -1 : 0;
+  }
+  gradient_args a = {.g = g, .x = x, .out = out, .n = n, .outputs = outputs, .inputs = inputs, .half = half};
+  a.tiles = (outputs + DOWN - 1) / DOWN;
+  a.panels = (inputs + ACROSS - 1) / ACROSS;
+  a.tile_parts = MIN(MAX(threads, 1), a.tiles);
+  a.panel_parts = MIN(MAX(threads, 1) / a.tile_parts, a.panels);
+  a.space = malloc((size_t)(a.tile_parts * a.panel_parts * STEPS * (TILES * DOWN + ACROSS)) * sizeof(float));
+  if (!a.space) return -1;
+  run(gradient_block, &a, a.tile_parts * a.panel_parts, threads);
+  free(a.space);
   return 0;
 }
 

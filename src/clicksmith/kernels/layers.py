@@ -42,11 +42,19 @@ class Linear(Settling, nn.Linear):
         flat, kept = x.flatten(0, -2) if x.dim() > 2 else x, self.kept
         if kept is not None and scoring(x) and x.dim() > 1:
             out = kept(flat)
-        elif self.training and fits(self, flat):
-            out = dense.linear(flat, self)
+        elif self.training and fits(self.weight, flat):
+            out = dense.linear(flat, self.weight, self.bias)
         else:
             return super().forward(x)
         return out.unflatten(0, x.shape[:-1]) if x.dim() > 2 else out
+
+
+def times(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x weight' where the weight is put together from parameters: x [..., inputs], weight [outputs, inputs]."""
+    flat = x.flatten(0, -2)
+    if fits(weight, flat):
+        return dense.linear(flat, weight, None).unflatten(0, x.shape[:-1])
+    return nn.functional.linear(x, weight)
 
 
 def dropping(share: float) -> nn.Dropout:
@@ -129,12 +137,12 @@ def _fused(x: Tensor, group: list[nn.Module]) -> Tensor:
     kinds = tuple(type(m) for m in group)
     drop = group[-1].p if isinstance(group[-1], nn.Dropout) else 0.0
     plain = kinds[:-1] if kinds[-1] is nn.Dropout else kinds
-    if drop < 1 and fits(cast("nn.Linear", group[0]), x):
+    if drop < 1 and fits(cast("nn.Linear", group[0]).weight, x):
         layer = cast("Linear", group[0])
         if plain == (Linear, nn.ReLU):
-            return dense.linear(x, layer, relu=True, drop=drop)
+            return dense.linear(x, layer.weight, layer.bias, relu=True, drop=drop)
         if plain == (Linear, nn.BatchNorm1d, nn.ReLU) and _normal(norm := cast("nn.BatchNorm1d", group[1])):
-            return dense.norm(dense.linear(x, layer, bias=False), norm, bias=layer.bias, drop=drop)
+            return dense.norm(dense.linear(x, layer.weight, None), norm, bias=layer.bias, drop=drop)
     for module in group:
         x = module(x)
     return x
@@ -156,13 +164,10 @@ def _settled(group: list[nn.Module]) -> list[Callable[[Tensor], Tensor]]:
     return list(steps)
 
 
-def fits(layer: nn.Linear, x: Tensor) -> bool:
-    """Return whether the fast product may stand for `layer(x)`: float32 weights, no hooks, enough outputs."""
+def fits(weight: Tensor, x: Tensor) -> bool:
+    """Return whether the fast product may stand for x weight' in training: float32 weights, enough outputs."""
     return (
-        dense.ready(x)
-        and layer.out_features >= dense.NARROW
-        and layer.weight.dtype == torch.float32
-        and layer.weight.is_contiguous()
+        dense.ready(x) and weight.shape[0] >= dense.NARROW and weight.dtype == torch.float32 and weight.is_contiguous()
     )
 
 
@@ -173,6 +178,6 @@ def _normal(norm: nn.BatchNorm1d) -> bool:
 
 def cross(x0: Tensor, x: Tensor, layer: nn.Module) -> Tensor:
     """Return x0 * layer(x) + x, the cross layer of DCNv2 (Wang et al., WWW 2021, equation 1); all [batch, width]."""
-    if isinstance(layer, Linear) and layer.training and fits(layer, x) and x0.shape == x.shape:
+    if isinstance(layer, Linear) and layer.training and fits(layer.weight, x) and x0.shape == x.shape:
         return dense.cross(x0, x, layer)
     return torch.addcmul(x, x0, layer(x))

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-VERSION = 8
+VERSION = 9
 
 # name -> (result, arguments); p pointer, i int64, n int, f float, u uint64
 _SIGNATURES = {
@@ -42,6 +42,7 @@ _SIGNATURES = {
     "cs_dice_backward": ("n", "ppppppppiiinn"),
     "cs_product_panel": ("i", ""),
     "cs_product": ("n", "ppppiiinn"),
+    "cs_weight_gradient": ("n", "pppiiinn"),
     "cs_small_products": ("", "pppiiiiiiiiiiiinn"),
 }
 _TYPES = {
@@ -114,8 +115,7 @@ def _levels() -> list[str]:
     """Return the levels this processor can run, strongest first."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return ["generic"]
-    flags = _flags()
-    found = [name for name, needs in _NEEDS.items() if needs <= flags]
+    found = [name for name, needs in _NEEDS.items() if needs <= flags()]
     return found[::-1]
 
 
@@ -127,13 +127,15 @@ _NEEDS = {
 _NEEDS["x86-64-v4-bf16"] = _NEEDS["x86-64-v4"] | {"avx512_bf16"}
 
 
-def _flags() -> set[str]:
+@cache
+def flags() -> frozenset[str]:
+    """Return what the processor says it can do, in Linux' words; empty where it is not told."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
-        return set()
+        return frozenset()
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return set(line.partition(":")[2].split())
+    return frozenset(line.partition(":")[2].split())
 
 
 def tune_allocator() -> bool:

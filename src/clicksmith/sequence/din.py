@@ -10,8 +10,11 @@ from torch.nn import functional as F
 from clicksmith.embed.activation import Activation, Dice, activation
 from clicksmith.embed.sockets import HistoryShape, Pool
 from clicksmith.errors import CompositionError
-from clicksmith.kernels.layers import Linear, dropping
+from clicksmith.kernels.layers import Linear, dropping, times
 from clicksmith.kernels.small import bmm
+
+SHORT = 32
+"""Behaviours from which a matrix per candidate costs less than a product twice as wide."""
 
 
 class DIN(Pool, frozen=True):
@@ -46,8 +49,9 @@ class DIN(Pool, frozen=True):
 class LocalActivation(nn.Module):
     """u(q) = sum_j w(q, e_j) e_j, with w an MLP over [q, e, q - e, q * e].
 
-    The first layer is folded: each candidate has a matrix of its own over [e, columns not paired, 1], so no
-    [time, 4 width] is ever built. The weight keeps the four blocks.
+    The first layer is folded; the weight keeps the four blocks. Over a long history each candidate has a matrix of its
+    own over [e, columns not paired, 1]; over a short one, which would not pay for it, a product over [e, columns not
+    paired, q * e] does the same.
 
         W [q, e, q - e, q * e] = (W2 - W3 + W4 diag(q)) e + (W1 + W3) q
 
@@ -55,7 +59,8 @@ class LocalActivation(nn.Module):
         keys:  [users, time, paired, dim]; only: [users, time, columns, dim] or None; mask: [users, time]
         query: [batch, paired, dim]
         out:   [batch, paired, dim]
-    Cost: per row time * (width * units[0] + units[0] * units[1] + ...) + width * units[0], width = paired * dim.
+    Cost: per row time * (width * units[0] + units[0] * units[1] + ...) + width * units[0], width = paired * dim; of a
+    short history time * (2 * width * units[0] + units[0] * units[1] + ...).
     Differs from the paper: Dice leaves padding out of its statistics; the scale 1 / sqrt(width) inside the softmax is
     that of the authors' code.
     Paper: din, section 4.3.
@@ -87,7 +92,7 @@ class LocalActivation(nn.Module):
     def weights(self, state: dict[str, Tensor], query: Tensor) -> Tensor:
         """Return the weight of each behaviour, 0 at padding: state per row, query [batch, width] -> [batch, time]."""
         mask = state["mask"].contiguous()
-        x = bmm(state["behaviours"], self._first_of(query))  # [batch, time, units[0]]
+        x = self._first(state["behaviours"], query)  # [batch, time, units[0]]
         for i, act in enumerate(self.activations):
             if i:
                 x = cast("Linear", self.layers[i])(x)
@@ -97,14 +102,19 @@ class LocalActivation(nn.Module):
             scores = (scores.float() / self.width**0.5).masked_fill(~mask, torch.finfo(torch.float32).min).softmax(1)
         return scores.masked_fill(~mask, 0.0)
 
-    def _first_of(self, query: Tensor) -> Tensor:
-        """Return the first layer behind each candidate: [batch, width] -> [batch, width + only + 1, units[0]]."""
+    def _first(self, behaviours: Tensor, query: Tensor) -> Tensor:
+        """Return what the first layer makes of each behaviour: [batch, time, ...] -> [batch, time, units[0]]."""
         layer, d = cast("Linear", self.layers[0]), self.width
-        of_query, of_key, of_difference, of_product, of_only = layer.weight.t().tensor_split((d, 2 * d, 3 * d, 4 * d))
-        of_behaviour = torch.addcmul(of_key - of_difference, of_product, query.unsqueeze(2))
-        shift = F.linear(query, (of_query + of_difference).t(), layer.bias)
-        parts = [of_behaviour, of_only.expand(query.shape[0], -1, -1), shift.unsqueeze(1)]
-        return torch.cat([part.to(query.dtype) for part in parts], 1)
+        of_query, of_key, of_difference, of_product, of_only = layer.weight.tensor_split((d, 2 * d, 3 * d, 4 * d), 1)
+        shift = F.linear(query, of_query + of_difference, layer.bias).unsqueeze(1)
+        if behaviours.shape[1] < SHORT:
+            products = behaviours.narrow(2, 0, d) * query.unsqueeze(1)
+            weight = torch.cat([of_key - of_difference, of_only, of_product], 1)
+            out = times(torch.cat([behaviours[..., :-1], products.to(behaviours.dtype)], 2), weight)
+            return out + shift.to(out.dtype)
+        matrix = torch.addcmul((of_key - of_difference).t(), of_product.t(), query.unsqueeze(2))
+        parts = [matrix, of_only.t().expand(query.shape[0], -1, -1), shift]
+        return bmm(behaviours, torch.cat([part.to(query.dtype) for part in parts], 1))
 
 
 def _of(owner: Tensor, value: Tensor) -> Tensor:
