@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from clicksmith.kernels.ops import native_for, traced
+from clicksmith.kernels.ops import native_for, pointer, traced
 
 MOST_FIELDS = 64
 """Over more fields torch's kernel is left to do it."""
@@ -85,8 +85,8 @@ class _Attend(torch.autograd.Function):
         stats = None if gamma is None else torch.empty(batch, fields, 2)
         at, apart = _residual_of(projected, residual, how.width)
         native_for(projected).cs_attention_forward(
-            projected.data_ptr(), at, out.data_ptr(), _pointer(before), _pointer(stats), _pointer(gamma),
-            _pointer(beta), batch, fields, how.heads, how.width // how.heads, stride, apart, how.factor, how.drop,
+            projected.data_ptr(), at, out.data_ptr(), pointer(before), pointer(stats), pointer(gamma),
+            pointer(beta), batch, fields, how.heads, how.width // how.heads, stride, apart, how.factor, how.drop,
             how.seed, how.eps, how.rectify, projected.dtype == torch.bfloat16, torch.get_num_threads(),
         )  # fmt: skip
         y = before if gamma is not None or not how.rectify else out
@@ -113,8 +113,8 @@ class _Attend(torch.autograd.Function):
         at, apart = _residual_of(dx, dresidual, how.width)
         batch, fields, stride = projected.shape
         failed = native_for(projected).cs_attention_backward(
-            projected.data_ptr(), g.data_ptr(), _pointer(y), _pointer(stats), dx.data_ptr(), at, _pointer(gamma),
-            _pointer(beta), _pointer(dgamma), _pointer(dbeta), batch, fields, how.heads, how.width // how.heads,
+            projected.data_ptr(), g.data_ptr(), pointer(y), pointer(stats), dx.data_ptr(), at, pointer(gamma),
+            pointer(beta), pointer(dgamma), pointer(dbeta), batch, fields, how.heads, how.width // how.heads,
             stride, apart, how.factor, how.drop, how.seed, how.eps, how.rectify, projected.dtype == torch.bfloat16,
             torch.get_num_threads(),
         )  # fmt: skip
@@ -123,16 +123,12 @@ class _Attend(torch.autograd.Function):
         return dx, dresidual, dgamma, dbeta, None
 
 
-def _pointer(t: Tensor | None) -> int | None:
-    return None if t is None else t.data_ptr()
-
-
 def _residual_of(projected: Tensor, residual: Tensor | None, width: int) -> tuple[int | None, int]:
     """Return where the residuals of the fields begin (None: there are none), and how many values they are apart."""
     stride = projected.shape[2]
     if stride > 3 * width:
         return projected.data_ptr() + 3 * width * projected.element_size(), stride
-    return _pointer(residual), width
+    return pointer(residual), width
 
 
 def plain(projected: Tensor, heads: int, width: int, factor: float, mask: Tensor | None = None) -> Tensor:

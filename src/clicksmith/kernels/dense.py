@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clicksmith.kernels import native
-from clicksmith.kernels.ops import traced
+from clicksmith.kernels.ops import pointer, traced
 
 NARROW = 16
 """Products with fewer outputs are left to torch."""
@@ -151,7 +151,7 @@ def relu_backward(g: Tensor, y: Tensor | None, drop: float, *, bias: bool) -> tu
     out = g if y is None else torch.empty_like(g)
     sums = torch.empty(g.shape[1], dtype=torch.float32)
     failed = native.library().cs_relu_backward(  # type: ignore[union-attr]
-        g.data_ptr(), None if y is None else y.data_ptr(), out.data_ptr(), sums.data_ptr(), *g.shape, drop, _half(g),
+        g.data_ptr(), pointer(y), out.data_ptr(), sums.data_ptr(), *g.shape, drop, _half(g),
         torch.get_num_threads(),
     )  # fmt: skip
     _enough(failed)
@@ -191,7 +191,7 @@ class _Norm(torch.autograd.Function):
         kernels, running = native.library(), norm.running_mean is not None
         failed = kernels.cs_norm_forward(  # type: ignore[union-attr]
             x.data_ptr(), y.data_ptr(), *x.shape, gamma.data_ptr(), beta.data_ptr(),
-            None if bias is None else bias.data_ptr(),
+            pointer(bias),
             cast("Tensor", norm.running_mean).data_ptr() if running else None,
             cast("Tensor", norm.running_var).data_ptr() if running else None, norm.momentum, norm.eps, mean.data_ptr(),
             inverse.data_ptr(), drop, _seed(drop), _half(x), torch.get_num_threads(),

@@ -5,7 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from clicksmith.kernels.ops import native_for, traced
+from clicksmith.kernels.ops import native_for, pointer, traced
 from clicksmith.kernels.settled import scoring
 
 
@@ -68,7 +68,7 @@ def _plain(x: Tensor, mask: Tensor | None, mean: Tensor, variance: Tensor, alpha
 def _scaled(x: Tensor, mask: Tensor | None, mean: Tensor, inverse: Tensor, alpha: Tensor) -> Tensor:
     out = torch.empty(x.shape)
     native_for().cs_dice(
-        x.data_ptr(), _pointer(mask), out.data_ptr(), mean.data_ptr(), inverse.data_ptr(), alpha.data_ptr(),
+        x.data_ptr(), pointer(mask), out.data_ptr(), mean.data_ptr(), inverse.data_ptr(), alpha.data_ptr(),
         x.numel() // x.shape[-1], x.shape[-1], x.dtype == torch.bfloat16, torch.get_num_threads(),
     )  # fmt: skip
     return out
@@ -81,7 +81,7 @@ class _Dice(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean, variance = mean.clone(), variance.clone()
         ctx.seen = native_for().cs_dice_moments(
-            x.data_ptr(), _pointer(mask), mean.data_ptr(), variance.data_ptr(), x.numel() // x.shape[-1],
+            x.data_ptr(), pointer(mask), mean.data_ptr(), variance.data_ptr(), x.numel() // x.shape[-1],
             x.shape[-1], x.dtype == torch.bfloat16, torch.get_num_threads(),
         )  # fmt: skip
         _checked(ctx.seen)
@@ -103,16 +103,12 @@ class _Dice(torch.autograd.Function):
             return dx, None, None, None, dalpha, None
         g, dx, dalpha = grads[0].float().contiguous(), torch.empty_like(x), torch.empty_like(alpha)
         failed = native_for().cs_dice_backward(
-            x.data_ptr(), _pointer(mask), g.data_ptr(), dx.data_ptr(), dalpha.data_ptr(), mean.data_ptr(),
+            x.data_ptr(), pointer(mask), g.data_ptr(), dx.data_ptr(), dalpha.data_ptr(), mean.data_ptr(),
             inverse.data_ptr(), alpha.data_ptr(), x.numel() // x.shape[-1], ctx.seen, x.shape[-1],
             x.dtype == torch.bfloat16, torch.get_num_threads(),
         )  # fmt: skip
         _checked(failed)
         return dx, None, None, None, dalpha, None
-
-
-def _pointer(t: Tensor | None) -> int | None:
-    return None if t is None else t.data_ptr()
 
 
 def _checked(result: int) -> None:

@@ -65,6 +65,11 @@ def native_for(*tensors: Tensor) -> Any:
 _KNOWN = (torch.float32, torch.bfloat16, torch.int32, torch.int64)
 
 
+def pointer(t: Tensor | None) -> int | None:
+    """Return where a tensor lies, as the kernels take it; None for no tensor."""
+    return None if t is None else t.data_ptr()
+
+
 class _Lookup(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, ids: Tensor, offsets: Tensor, store: RowStore, dtype: torch.dtype) -> Tensor:
@@ -168,5 +173,6 @@ def square_sum(rows: Tensor | None, grad: Tensor) -> float:
     if kernels is None or grad.dtype != torch.float32:
         kept = grad if rows is None else grad[rows >= 0]
         return float(kept.double().square().sum())
-    pointer = None if rows is None else rows.data_ptr()
-    return float(kernels.cs_square_sum(pointer, grad.data_ptr(), grad.shape[0], grad.shape[1], torch.get_num_threads()))
+    return float(
+        kernels.cs_square_sum(pointer(rows), grad.data_ptr(), grad.shape[0], grad.shape[1], torch.get_num_threads())
+    )

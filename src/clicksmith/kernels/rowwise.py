@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clicksmith.kernels.ops import native_for
+from clicksmith.kernels.ops import native_for, pointer
 from clicksmith.kernels.replay import Replay
 
 
@@ -79,8 +79,8 @@ def adam_rows(
         _adam_rows(weight, state, rows[rows >= 0], grad[rows >= 0], at, decay=decay, scale=scale)
         return
     kernels.cs_adam_rows(
-        weight.data_ptr(), state.m.data_ptr(), state.v.data_ptr(), _pointer(state.last), rows.data_ptr(),
-        grad.data_ptr(), _pointer(decay.counts), rows.shape[0], weight.shape[1], at.step, at.rate,
+        weight.data_ptr(), state.m.data_ptr(), state.v.data_ptr(), pointer(state.last), rows.data_ptr(),
+        grad.data_ptr(), pointer(decay.counts), rows.shape[0], weight.shape[1], at.step, at.rate,
         *at.betas, at.eps, at.correction, decay.l2, scale, replay.table.data_ptr() if replay else None,
         replay.decay.data_ptr() if replay else None, replay.decay.shape[0] if replay else 0, torch.get_num_threads(),
     )  # fmt: skip
@@ -129,7 +129,7 @@ def catch_up(weight: Tensor, state: Moments, rows: Tensor | None, replay: Replay
         _catch_up(weight, state, last, rows, replay)
         return
     kernels.cs_adam_catch_up(
-        weight.data_ptr(), state.m.data_ptr(), state.v.data_ptr(), last.data_ptr(), _pointer(rows),
+        weight.data_ptr(), state.m.data_ptr(), state.v.data_ptr(), last.data_ptr(), pointer(rows),
         weight.shape[0] if rows is None else rows.numel(), weight.shape[1], replay.step, replay.betas[1],
         replay.table.data_ptr(), replay.decay.data_ptr(), replay.decay.shape[0], torch.get_num_threads(),
     )  # fmt: skip
@@ -163,7 +163,7 @@ def adagrad_rows(
         weight[rows] -= lr * g / (v[rows].sqrt() + eps)
         return
     kernels.cs_adagrad_rows(
-        weight.data_ptr(), v.data_ptr(), rows.data_ptr(), grad.data_ptr(), _pointer(decay.counts), rows.shape[0],
+        weight.data_ptr(), v.data_ptr(), rows.data_ptr(), grad.data_ptr(), pointer(decay.counts), rows.shape[0],
         weight.shape[1], lr, eps, decay.l2, scale, torch.get_num_threads(),
     )  # fmt: skip
 
@@ -176,10 +176,6 @@ def sgd_rows(weight: Tensor, rows: Tensor, grad: Tensor, lr: float, *, decay: De
         weight[rows] -= lr * (grad.to(weight.dtype) * scale + decay.of(rows) * weight[rows])
         return
     kernels.cs_sgd_rows(
-        weight.data_ptr(), rows.data_ptr(), grad.data_ptr(), _pointer(decay.counts), rows.shape[0], weight.shape[1], lr,
+        weight.data_ptr(), rows.data_ptr(), grad.data_ptr(), pointer(decay.counts), rows.shape[0], weight.shape[1], lr,
         decay.l2, scale, torch.get_num_threads(),
     )  # fmt: skip
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

@@ -5,7 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from clicksmith.kernels.ops import native_for, row_dtype, traced
+from clicksmith.kernels.ops import native_for, pointer, row_dtype, traced
 
 
 def scaled(numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | None) -> Tensor:
@@ -41,7 +41,7 @@ def _scaled(numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | Non
 def _compiled(numeric: Tensor, weight: Tensor, missing: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     out = torch.empty((*numeric.shape, weight.shape[1]), dtype=dtype)
     native_for(numeric).cs_scale_forward(
-        numeric.data_ptr(), weight.data_ptr(), missing.data_ptr(), None if bias is None else bias.data_ptr(),
+        numeric.data_ptr(), weight.data_ptr(), missing.data_ptr(), pointer(bias),
         out.data_ptr(), *out.shape, dtype == torch.bfloat16, torch.get_num_threads(),
     )  # fmt: skip
     return out
