@@ -11,6 +11,7 @@ from clicksmith.embed.activation import Activation, Dice, activation
 from clicksmith.embed.sockets import HistoryShape, Pool
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import Linear, dropping, times
+from clicksmith.kernels.ops import traced
 from clicksmith.kernels.small import bmm
 
 SHORT = 32
@@ -107,7 +108,7 @@ class LocalActivation(nn.Module):
         layer, d = cast("Linear", self.layers[0]), self.width
         of_query, of_key, of_difference, of_product, of_only = layer.weight.tensor_split((d, 2 * d, 3 * d, 4 * d), 1)
         shift = F.linear(query, of_query + of_difference, layer.bias).unsqueeze(1)
-        if behaviours.shape[1] < SHORT:
+        if not traced() and behaviours.shape[1] < SHORT:  # a traced program holds for every length
             products = behaviours.narrow(2, 0, d) * query.unsqueeze(1)
             weight = torch.cat([of_key - of_difference, of_only, of_product], 1)
             out = times(torch.cat([behaviours[..., :-1], products.to(behaviours.dtype)], 2), weight)
