@@ -58,16 +58,48 @@ def test_folded_weights_equal_the_unfolded_formula(softmax, time):
         torch.testing.assert_close(out[row], expected, rtol=1e-6, atol=1e-8)
 
 
+def test_a_program_for_histories_of_any_length_can_be_traced():
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool = DIN(units=(6,), activation="relu").build(SHAPE)
+
+        def forward(self, keys, only, mask, query):
+            return self.pool.read(self.pool.encode(keys, only, mask), query, None)
+
+    def given(time):
+        keys, only, mask, query = history(time=time)
+        return keys.float(), only.float(), mask, query.float()
+
+    whole, time = Whole().eval(), torch.export.Dim("time", min=2, max=200)
+    program = torch.export.export(whole, given(9), dynamic_shapes=({1: time}, {1: time}, {1: time}, None)).module()
+    for length in (5, SHORT + 8):
+        torch.testing.assert_close(program(*given(length)), whole(*given(length)))
+
+
+def test_second_derivatives_in_bfloat16_do_not_depend_on_the_length():
+    for time in (5, SHORT):
+        keys, _, mask, query = (t.float() if t.is_floating_point() else t for t in history(time=time))
+        pool = DIN(units=(20,), activation="sigmoid").build(HistoryShape(("item", "category"), (), 3, time)).eval()
+        keys.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = pool.read(pool.encode(keys, None, mask), query, None).float()
+        (first,) = torch.autograd.grad(out.square().sum(), keys, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), keys)
+        assert second.isfinite().all() and second.any()
+
+
 @pytest.mark.parametrize("low", [False, True])
 @pytest.mark.parametrize("units", [(64,), (80, 40)])
 def test_short_and_long_histories_train_alike(units, low):
     """Padding decides which way the first layer goes; both give the same output and gradients."""
     torch.manual_seed(0)
-    keys, query, ones = torch.randn(300, 20, 2, 8), torch.randn(300, 2, 8), torch.ones(300, 20, dtype=torch.bool)
+    keys, query = torch.randn(300, SHORT - 1, 2, 8), torch.randn(300, 2, 8)
+    ones = torch.ones(300, SHORT - 1, dtype=torch.bool)
     pool = DIN(units=units).build(HistoryShape(("item", "category"), (), 8, 40))
     found = []
-    for time in (20, 40):
-        padding = (0, 0, 0, 0, time - 20, 0)
+    for more in (0, 1):
+        padding = (0, 0, 0, 0, more, 0)
         wanted = [keys.clone().requires_grad_(), query.clone().requires_grad_(), *pool.parameters()]
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
             state = pool.encode(nn.functional.pad(wanted[0], padding), None, nn.functional.pad(ones, padding[-2:]))

@@ -161,8 +161,11 @@ def relu_backward(g: Tensor, y: Tensor | None, drop: float, *, bias: bool) -> tu
 def weight_grad(g: Tensor, x: Tensor) -> Tensor:
     """Return g' x in float32, of g [rows, outputs] and x [rows, inputs].
 
-    It is our own product: torch's in float32 leaves AVX-512 unused on some processors.
+    It is our own product: torch's in float32 leaves AVX-512 unused on some processors. In bfloat16 it is torch's where
+    the processor has tile registers.
     """
+    if not multiplies(x.dtype):
+        g, x = g.float(), x.float()
     if _half(x) and _has_tiles():
         return (g.t() @ x if x.shape[1] >= g.shape[1] else (x.t() @ g).t().contiguous()).float()
     g, x = g.contiguous(), x.contiguous()

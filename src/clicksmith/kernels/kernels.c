@@ -903,7 +903,7 @@ EXPORT int cs_product(const float *x, const float *w, const float *b, float *out
 
 /* ---- gradients of weights ---------------------------------------------------------------------------------------- */
 /* out = g' x in float: g [n, outputs], x [n, inputs], out [outputs, inputs]. A tile of DOWN outputs by ACROSS inputs stays in registers
- * over STEPS steps; both operands are laid out for it first. Every number of `out` sums the rows in their order whoever computes it. A
+ * over STEPS steps; both operands are laid out for it first. The order of a sum depends on the sizes only, not on threads. A
  * step is a row; of bfloat16 it is two, where the processor multiplies pairs. */
 #define STEPS 192
 #define TILES 32 /* tiles whose part of g stays in the second cache */
@@ -986,8 +986,9 @@ static void gradient_block(const void *args, int64_t b) {
 INLINE int64_t gradient_area(int64_t outputs, int64_t inputs) { /* with what the tiles pad */
   return (outputs + DOWN - 1) / DOWN * DOWN * ((inputs + ACROSS - 1) / ACROSS * ACROSS);
 }
-/* Returns -1 if out of memory. n is at least 1. */
+/* Returns -1 if out of memory. */
 EXPORT int cs_weight_gradient(const void *g, const void *x, float *out, int64_t n, int64_t outputs, int64_t inputs, int half, int threads) {
+  if (!n || !outputs || !inputs) { memset(out, 0, (size_t)(outputs * inputs) * sizeof(float)); return 0; }
   if (gradient_area(inputs, outputs) * 5 < gradient_area(outputs, inputs) * 4) { /* few inputs: x' g, turned */
     float *turned = malloc((size_t)(outputs * inputs) * sizeof(float));
     int failed = !turned || cs_weight_gradient(x, g, turned, n, inputs, outputs, half, threads);

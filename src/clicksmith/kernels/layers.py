@@ -49,10 +49,10 @@ class Linear(Settling, nn.Linear):
         return out.unflatten(0, x.shape[:-1]) if x.dim() > 2 else out
 
 
-def times(x: Tensor, weight: Tensor) -> Tensor:
+def times(x: Tensor, weight: Tensor, *, training: bool) -> Tensor:
     """Return x weight' where the weight is put together from parameters: x [..., inputs], weight [outputs, inputs]."""
     flat = x.flatten(0, -2)
-    if fits(weight, flat):
+    if training and fits(weight, flat):
         return dense.linear(flat, weight, None).unflatten(0, x.shape[:-1])
     return nn.functional.linear(x, weight)
 

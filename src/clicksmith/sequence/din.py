@@ -111,7 +111,8 @@ class LocalActivation(nn.Module):
         if not traced() and behaviours.shape[1] < SHORT:  # a traced program holds for every length
             products = behaviours.narrow(2, 0, d) * query.unsqueeze(1)
             weight = torch.cat([of_key - of_difference, of_only, of_product], 1)
-            out = times(torch.cat([behaviours[..., :-1], products.to(behaviours.dtype)], 2), weight)
+            both = torch.cat([behaviours[..., :-1], products.to(behaviours.dtype)], 2)
+            out = times(both, weight, training=self.training)
             return out + shift.to(out.dtype)
         matrix = torch.addcmul((of_key - of_difference).t(), of_product.t(), query.unsqueeze(2))
         parts = [matrix, of_only.t().expand(query.shape[0], -1, -1), shift]
