@@ -1,12 +1,13 @@
 """Logarithmic neurons: products of fields raised to learned powers (AFN; Cheng et al., AAAI 2020)."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.powers import powers
 
 SMALLEST = 1e-5
 """Coordinates nearer to zero than this count as this, so that their logarithm is finite."""
@@ -53,8 +54,9 @@ class LogarithmicBlock(nn.Module):
     def forward(self, fields: Fields) -> Hidden:
         """Multiply the fields."""
         vectors = fields.vectors.to(self.powers.weight.dtype)
-        dim = vectors.shape[2]
-        with torch.autocast(vectors.device.type, enabled=False):
+        dim, kind = vectors.shape[2], vectors.device.type
+        lowered = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else vectors.dtype
+        with torch.autocast(kind, enabled=False):
             logs = vectors.abs().clamp(min=SMALLEST).log().transpose(1, 2).flatten(0, 1)  # [batch * dim, fields]
-            products: Tensor = self.exp_norm(self.powers(self.log_norm(logs)).exp())
+            products = powers(self.log_norm(logs), self.powers.weight, self.exp_norm, lowered)
         return Hidden(products.unflatten(0, (-1, dim)).flatten(1))

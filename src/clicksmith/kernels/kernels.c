@@ -166,7 +166,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 9; }
+EXPORT int64_t cs_version(void) { return 10; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -625,6 +625,40 @@ static void norm_forward_block(const void *args, int64_t b) {
   SPAN(a->n, b, BLOCKS);
   if (a->half) norm_forward_span(a, first, last, 1); else norm_forward_span(a, first, last, 0);
 }
+/* From sums about the first row, which stands in `mean`: the mean and 1/deviation of the batch, the moved running values, and what
+ * makes y = scale x + shift. `bias` (or NULL) was left out of x, so it is added to the running mean only. */
+static void norm_columns(const float *sums, double *total, int64_t n, int64_t width, const float *gamma, const float *beta,
+                         const float *bias, float *running_mean, float *running_var, float momentum, float eps, float *mean,
+                         float *inverse, float *scale, float *shift) {
+  totals(sums, width, 0, total);
+  totals(sums, width, 1, total + width);
+  for (int64_t j = 0; j < width; j++) {
+    double s = total[j] / n, var = total[width + j] / n - s * s, mu = mean[j] + s;
+    if (var < 0) var = 0;
+    mean[j] = (float)mu;
+    inverse[j] = (float)(1 / sqrt(var + eps));
+    if (running_mean) {
+      running_mean[j] = (float)((1 - momentum) * running_mean[j] + momentum * (mu + (bias ? bias[j] : 0)));
+      running_var[j] = (float)((1 - momentum) * running_var[j] + momentum * var * n / (n - 1.0));
+    }
+    scale[j] = gamma[j] * inverse[j];
+    shift[j] = (float)(beta[j] - mu * scale[j]);
+  }
+}
+/* From the sums of g and of g times the normalised x: gradients of the norm's weights, and what makes dx = scale g + shift + third x. */
+static void norm_slopes(const float *sums, double *total, int64_t n, int64_t width, const float *gamma, const float *mean,
+                        const float *inverse, float *dgamma, float *dbeta, float *scale, float *shift, float *third) {
+  totals(sums, width, 0, total);
+  totals(sums, width, 1, total + width);
+  for (int64_t j = 0; j < width; j++) {
+    double s = total[j], q = total[width + j], by = (double)gamma[j] * inverse[j], b = -by * q / n * inverse[j];
+    dbeta[j] = (float)s;
+    dgamma[j] = (float)q;
+    scale[j] = (float)by;
+    third[j] = (float)b;
+    shift[j] = (float)(-by * s / n - b * mean[j]);
+  }
+}
 /* y = dropout(relu(batch_norm(x))), x [n, width]. Gives mean and 1/deviation of the batch and moves the running values;
  * `bias` (or NULL) was left out of x, so it is added to the running mean only. Returns -1 if out of memory. */
 EXPORT int cs_norm_forward(const void *x, void *y, int64_t n, int64_t width, const float *gamma, const float *beta, const float *bias,
@@ -637,21 +671,8 @@ EXPORT int cs_norm_forward(const void *x, void *y, int64_t n, int64_t width, con
   dense_args a = {.x = x, .out = y, .n = n, .width = width, .half = half, .seed = seed, .drop = drop, .keep = 1 / (1 - drop),
                   .scale = scale, .shift = shift, .sums = sums};
   run(moments_block, &a, BLOCKS, threads);
-  totals(sums, width, 0, total);
-  totals(sums, width, 1, total + width);
-  for (int64_t j = 0; j < width; j++) {
-    vf head = get(x, j, 1, half);
-    double s = total[j] / n, var = total[width + j] / n - s * s, mu = head[0] + s;
-    if (var < 0) var = 0;
-    mean[j] = (float)mu;
-    inverse[j] = (float)(1 / sqrt(var + eps));
-    if (running_mean) {
-      running_mean[j] = (float)((1 - momentum) * running_mean[j] + momentum * (mu + (bias ? bias[j] : 0)));
-      running_var[j] = (float)((1 - momentum) * running_var[j] + momentum * var * n / (n - 1.0));
-    }
-    scale[j] = gamma[j] * inverse[j];
-    shift[j] = (float)(beta[j] - mu * scale[j]);
-  }
+  for (int64_t j = 0; j < width; j++) mean[j] = get(x, j, 1, half)[0];
+  norm_columns(sums, total, n, width, gamma, beta, bias, running_mean, running_var, momentum, eps, mean, inverse, scale, shift);
   run(norm_forward_block, &a, BLOCKS, threads);
   free(sums);
   free(total);
@@ -700,17 +721,8 @@ EXPORT int cs_norm_backward(const void *g, const void *y, const void *x, void *d
   dense_args a = {.x = x, .y = y, .g = g, .out = dx, .n = n, .width = width, .half = half, .drop = drop, .keep = 1 / (1 - drop),
                   .scale = mean, .shift = inverse, .sums = sums};
   run(norm_sums_block, &a, BLOCKS, threads);
-  totals(sums, width, 0, total);
-  totals(sums, width, 1, total + width);
   float *c = sums + (int64_t)BLOCKS * 2 * width, *shift = c + width, *third = shift + width;
-  for (int64_t j = 0; j < width; j++) {
-    double s = total[j], q = total[width + j], scale = (double)gamma[j] * inverse[j], b = -scale * q / n * inverse[j];
-    dbeta[j] = (float)s;
-    dgamma[j] = (float)q;
-    c[j] = (float)scale;
-    third[j] = (float)b;
-    shift[j] = (float)(-scale * s / n - b * mean[j]);
-  }
+  norm_slopes(sums, total, n, width, gamma, mean, inverse, dgamma, dbeta, c, shift, third);
   a.scale = c;
   a.shift = shift;
   a.third = third;
@@ -1009,7 +1021,7 @@ EXPORT int cs_weight_gradient(const void *g, const void *x, float *out, int64_t 
   return 0;
 }
 
-/* ---- Dice -------------------------------------------------------------------------------------------------------- */
+/* ---- powers: exp of products with few inputs, and its batch norm ----------------------------------------------------- */
 INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   x = larger(x, all(-87.f));
   vf scaled = x * 1.44269504f - 0.5f;
@@ -1020,6 +1032,199 @@ INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   return (vf)((vi)p + (whole << 23));
 }
 
+INLINE vf exp_any(vf x) { /* of any number; relative error below 2e-7; infinite where float ends, and not below 2e-38 */
+  vf bounded = -larger(all(-88.8f), -larger(all(-86.6f), x));
+  vf n = bounded * 1.44269504f + 12582912.f - 12582912.f, r = bounded - n * 0.693359375f + n * 2.12194440e-4f; /* n is whole */
+  vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r + 1.6666665459e-1f) * r + 0.5f;
+  p = p * r * r + r + 1.f;
+  vf y = 2 * (vf)((vi)p + ((__builtin_convertvector(n, vi) - 1) << 23)); /* 2^128 is no float, half of it is */
+  vi none = x != x;
+  return (vf)(((vi)y & ~none) | ((vi)x & none));
+}
+
+/* y = exp(logs w') is computed anew in every pass, which costs less than to keep it: it is as wide as the layer is, and logs are as few
+ * as fields. Weights lie in panels of W neurons, [panels][fields][W], zeros past the last neuron. */
+#define TOGETHER 4 /* rows */
+#define POWER_BLOCKS 16 /* of the last pass, each with weight gradients of its own */
+typedef struct {
+  const float *logs, *w; const void *g; void *out; int64_t n, fields, width, panels; int half;
+  const float *scale, *shift, *third; float *sums, *dw, *dlogs;
+} power_args;
+
+INLINE void power_tile(const power_args *a, int64_t row, int64_t panel, vf *y, int rows) {
+  const float *w = a->w + panel * a->fields * W, *logs = a->logs + row * a->fields;
+  UNROLL for (int r = 0; r < rows; r++) y[r] = (vf){0};
+  for (int64_t f = 0; f < a->fields; f++) {
+    vf c = *(const vf_any *)(w + f * W);
+    UNROLL for (int r = 0; r < rows; r++) y[r] += all(logs[r * a->fields + f]) * c;
+  }
+  UNROLL for (int r = 0; r < rows; r++) y[r] = exp_any(y[r]);
+}
+/* Moments about the first row, whose values are in `shift`. */
+INLINE void power_moments(const power_args *a, float *s, int64_t row, int half, int rows) {
+  vf y[TOGETHER];
+  for (int64_t p = 0, j = 0; p < a->panels; p++, j += W) {
+    int64_t k = MIN(a->width - j, W);
+    power_tile(a, row, p, y, rows);
+    vf base = get(a->shift, j, k, 0), one = get(s, j, k, 0), two = get(s, a->width + j, k, 0);
+    UNROLL for (int r = 0; r < rows; r++) { vf v = y[r] - base; one += v; two += v * v; }
+    put(s, j, k, 0, one);
+    put(s, a->width + j, k, 0, two);
+  }
+}
+INLINE void power_apply(const power_args *a, float *s, int64_t row, int half, int rows) {
+  vf y[TOGETHER];
+  for (int64_t p = 0, j = 0; p < a->panels; p++, j += W) {
+    int64_t k = MIN(a->width - j, W);
+    power_tile(a, row, p, y, rows);
+    vf scale = get(a->scale, j, k, 0), shift = get(a->shift, j, k, 0);
+    UNROLL for (int r = 0; r < rows; r++) put(a->out, (row + r) * a->width + j, k, half, y[r] * scale + shift);
+  }
+}
+/* scale = mean, shift = inverse. */
+INLINE void power_sums(const power_args *a, float *s, int64_t row, int half, int rows) {
+  vf y[TOGETHER];
+  for (int64_t p = 0, j = 0; p < a->panels; p++, j += W) {
+    int64_t k = MIN(a->width - j, W);
+    power_tile(a, row, p, y, rows);
+    vf mean = get(a->scale, j, k, 0), inverse = get(a->shift, j, k, 0), one = get(s, j, k, 0), two = get(s, a->width + j, k, 0);
+    UNROLL for (int r = 0; r < rows; r++) {
+      vf g = get(a->g, (row + r) * a->width + j, k, half);
+      one += g;
+      two += g * (y[r] - mean) * inverse;
+    }
+    put(s, j, k, 0, one);
+    put(s, a->width + j, k, 0, two);
+  }
+}
+/* `s`: weight gradients in panels, then room for TOGETHER rows of gradients by field and lane. */
+INLINE void power_backward(const power_args *a, float *s, int64_t row, int half, int rows) {
+  int64_t fields = a->fields;
+  float *by_lane = s + a->panels * fields * W;
+  const float *logs = a->logs + row * fields;
+  vf y[TOGETHER];
+  memset(by_lane, 0, (size_t)(rows * fields * W) * sizeof(float));
+  for (int64_t p = 0, j = 0; p < a->panels; p++, j += W) {
+    int64_t k = MIN(a->width - j, W);
+    const float *w = a->w + p * fields * W;
+    float *dw = s + p * fields * W;
+    power_tile(a, row, p, y, rows);
+    vf scale = get(a->scale, j, k, 0), shift = get(a->shift, j, k, 0), third = get(a->third, j, k, 0);
+    UNROLL for (int r = 0; r < rows; r++)
+      y[r] *= get(a->g, (row + r) * a->width + j, k, half) * scale + (y[r] * third + shift);
+    for (int64_t f = 0; f < fields; f++) {
+      vf c = *(const vf_any *)(w + f * W), sum = *(const vf_any *)(dw + f * W);
+      UNROLL for (int r = 0; r < rows; r++) {
+        vf_any *lane = (vf_any *)(by_lane + (r * fields + f) * W);
+        sum += y[r] * all(logs[r * fields + f]);
+        *lane += y[r] * c;
+      }
+      *(vf_any *)(dw + f * W) = sum;
+    }
+  }
+  for (int64_t i = 0; i < rows * fields; i++) {
+    float sum = 0;
+    for (int l = 0; l < W; l++) sum += by_lane[i * W + l];
+    a->dlogs[row * fields + i] = sum;
+  }
+}
+/* What is done to rows [first, last), several at once. */
+#define POWER_PASS(name, blocks, size)                                                                      \
+  INLINE void name##_span(const power_args *a, float *s, int64_t row, int64_t last, int half) {             \
+    for (; row + TOGETHER <= last; row += TOGETHER) name(a, s, row, half, TOGETHER);                        \
+    for (; row < last; row++) name(a, s, row, half, 1);                                                     \
+  }                                                                                                         \
+  static void name##_block(const void *args, int64_t b) {                                                   \
+    const power_args *a = args;                                                                             \
+    float *s = a->sums + b * (size);                                                                        \
+    memset(s, 0, (size_t)(size) * sizeof(float));                                                           \
+    SPAN(a->n, b, blocks);                                                                                  \
+    if (a->half) name##_span(a, s, first, last, 1); else name##_span(a, s, first, last, 0);                 \
+  }
+#define POWER_ROOM (a->panels * a->fields * W + TOGETHER * a->fields * W)
+POWER_PASS(power_moments, BLOCKS, 2 * a->width)
+POWER_PASS(power_apply, BLOCKS, 0)
+POWER_PASS(power_sums, BLOCKS, 2 * a->width)
+POWER_PASS(power_backward, POWER_BLOCKS, POWER_ROOM)
+
+static float *power_panels(const float *w, int64_t fields, int64_t width) {
+  int64_t panels = (width + W - 1) / W;
+  float *laid = calloc((size_t)(panels * fields * W + 1), sizeof(float));
+  for (int64_t j = 0; laid && j < width; j++)
+    for (int64_t f = 0; f < fields; f++) laid[(j / W * fields + f) * W + j % W] = w[j * fields + f];
+  return laid;
+}
+/* out = scale exp(logs w') + shift; logs [n, fields], w [width, fields], out [n, width] of `half`. Returns -1 if out of memory. */
+EXPORT int cs_powers(const float *logs, const float *w, void *out, int64_t n, int64_t fields, int64_t width, const float *scale,
+                     const float *shift, int half, int threads) {
+  float *laid = power_panels(w, fields, width);
+  if (!laid) return -1;
+  power_args a = {.logs = logs, .w = laid, .out = out, .n = n, .fields = fields, .width = width, .panels = (width + W - 1) / W,
+                  .half = half, .scale = scale, .shift = shift, .sums = laid};
+  run(power_apply_block, &a, BLOCKS, threads);
+  free(laid);
+  return 0;
+}
+/* out = batch_norm(exp(logs w')) by the moments of the batch, which it gives. Returns -1 if out of memory. */
+EXPORT int cs_powers_forward(const float *logs, const float *w, void *out, int64_t n, int64_t fields, int64_t width, const float *gamma,
+                             const float *beta, float *running_mean, float *running_var, float momentum, float eps, float *mean,
+                             float *inverse, int half, int threads) {
+  float *laid = power_panels(w, fields, width), *sums = malloc((size_t)(BLOCKS + 1) * 2 * width * sizeof(float));
+  double *total = malloc((size_t)width * 2 * sizeof(double));
+  int failed = !laid || !sums || !total;
+  if (!failed) {
+    float *scale = sums + (int64_t)BLOCKS * 2 * width, *shift = scale + width;
+    power_args a = {.logs = logs, .w = laid, .out = out, .n = n, .fields = fields, .width = width, .panels = (width + W - 1) / W,
+                    .half = half, .scale = scale, .shift = shift, .sums = sums};
+    for (int64_t j = 0; j < width; j++) { scale[j] = 1; shift[j] = 0; }
+    power_args head = a;
+    head.out = mean;
+    power_apply(&head, 0, 0, 0, 1);
+    a.shift = mean;
+    run(power_moments_block, &a, BLOCKS, threads);
+    norm_columns(sums, total, n, width, gamma, beta, 0, running_mean, running_var, momentum, eps, mean, inverse, scale, shift);
+    a.shift = shift;
+    run(power_apply_block, &a, BLOCKS, threads);
+  }
+  free(laid);
+  free(sums);
+  free(total);
+  return failed ? -1 : 0;
+}
+/* All its derivatives; g [n, width] of `half`. Returns -1 if out of memory. */
+EXPORT int cs_powers_backward(const void *g, const float *logs, const float *w, float *dlogs, float *dw, int64_t n, int64_t fields,
+                              int64_t width, const float *gamma, const float *mean, const float *inverse, float *dgamma, float *dbeta,
+                              int half, int threads) {
+  float *laid = power_panels(w, fields, width), *sums = malloc((size_t)(BLOCKS * 2 + 3) * width * sizeof(float)), *parts = 0;
+  double *total = malloc((size_t)width * 2 * sizeof(double));
+  power_args args = {.logs = logs, .w = laid, .g = g, .n = n, .fields = fields, .width = width, .panels = (width + W - 1) / W,
+                     .half = half, .scale = mean, .shift = inverse, .sums = sums, .dlogs = dlogs}, *a = &args;
+  parts = malloc((size_t)POWER_BLOCKS * POWER_ROOM * sizeof(float));
+  int failed = !laid || !sums || !total || !parts;
+  if (!failed) {
+    run(power_sums_block, a, BLOCKS, threads);
+    float *scale = sums + (int64_t)BLOCKS * 2 * width, *shift = scale + width, *third = shift + width;
+    norm_slopes(sums, total, n, width, gamma, mean, inverse, dgamma, dbeta, scale, shift, third);
+    a->scale = scale;
+    a->shift = shift;
+    a->third = third;
+    a->sums = parts;
+    run(power_backward_block, a, POWER_BLOCKS, threads);
+    for (int64_t j = 0; j < width; j++)
+      for (int64_t f = 0; f < fields; f++) {
+        double sum = 0;
+        for (int b = 0; b < POWER_BLOCKS; b++) sum += parts[b * POWER_ROOM + (j / W * fields + f) * W + j % W];
+        dw[j * fields + f] = (float)sum;
+      }
+  }
+  free(laid);
+  free(sums);
+  free(total);
+  free(parts);
+  return failed ? -1 : 0;
+}
+
+/* ---- Dice -------------------------------------------------------------------------------------------------------- */
 #define DICE_ROWS 64 /* rows summed up in float before a sum in double takes them */
 
 /* x is of `half`, all else float; `admitted` says which rows count (null: all). */

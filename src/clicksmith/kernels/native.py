@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-VERSION = 9
+VERSION = 10
 
 # name -> (result, arguments); p pointer, i int64, n int, f float, u uint64
 _SIGNATURES = {
@@ -43,6 +43,9 @@ _SIGNATURES = {
     "cs_product_panel": ("i", ""),
     "cs_product": ("n", "ppppiiinn"),
     "cs_weight_gradient": ("n", "pppiiinn"),
+    "cs_powers": ("n", "pppiiippnn"),
+    "cs_powers_forward": ("n", "pppiiippppffppnn"),
+    "cs_powers_backward": ("n", "pppppiiipppppnn"),
     "cs_small_products": ("", "pppiiiiiiiiiiiinn"),
 }
 _TYPES = {
