@@ -44,6 +44,37 @@ MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
         | {"net_dropout": 0.2, "embedding_regularizer": 0.05},
         100,
     ),
+    "FiGNN": (
+        "FiGNN/src/FiGNN.py",
+        {"gnn_layers": 17, "use_gru": False, "use_residual": True, "reuse_graph_layer": False}
+        | {"embedding_regularizer": 1e-3},
+        100,
+    ),
+    "AutoInt": (
+        "AutoInt/src/AutoInt.py",
+        {"attention_layers": 6, "attention_dim": 128, "num_heads": 4, "dnn_hidden_units": [], "use_residual": True}
+        | {"use_scale": False, "layer_norm": False, "use_wide": False, "embedding_regularizer": 0.05},
+        100,
+    ),
+    "DESTINE": (
+        "DESTINE/src/DESTINE.py",
+        {"attention_layers": 4, "attention_dim": 128, "num_heads": 1, "att_dropout": 0, "use_scale": True}
+        | {"relu_before_att": False, "residual_mode": "each_layer", "use_wide": False}
+        | {"dnn_hidden_units": [400] * 3, **DEEP},
+        100,
+    ),
+    "AFN": (
+        "AFN/src/AFN.py",
+        {"ensemble_dnn": False, "logarithmic_neurons": 1000, "afn_hidden_units": [400], "afn_dropout": 0.4}
+        | {"batch_norm": False, "embedding_regularizer": 1e-3},
+        100,
+    ),
+    "AFN+": (
+        "AFN/src/AFN.py",
+        {"ensemble_dnn": True, "logarithmic_neurons": 1000, "afn_hidden_units": [400], "afn_dropout": 0.4}
+        | {"dnn_hidden_units": [400] * 3, "dnn_dropout": 0.2, "batch_norm": False, "embedding_regularizer": 1e-3},
+        100,
+    ),
     "FiBiNET": (
         "FiBiNET/src/FiBiNET.py",
         {"hidden_units": [400] * 3, "bilinear_type": "field_all", "reduction_ratio": 2, **DEEP, "net_dropout": 0.3},
