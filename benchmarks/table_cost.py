@@ -2,10 +2,11 @@
 
     python benchmarks/table_cost.py benchmarks/results/frappe_bf16 [MORE_RESULTS …] --seeds 5
 
-Rows made with other kernels than this machine's are left out, and where several folders have a model those of the last
-count. A setting costs the median processor time of its rows, for every seed. FuxiCTR's times are those of
-frappe_fuxictr.json, and its table is taken to cost as much more than ours as those of its models do that are measured
-for both. Result: benchmarks/results/table_cost.json.
+Rows of another processor, other kernels or more threads than one are left out (those of older code are
+not), and where several folders have a model those of the last count. A setting costs the median processor time of its
+rows, for every seed: of the whole process, its start, training, evaluations and test. FuxiCTR's times are of its `fit`
+alone (frappe_fuxictr.json), and its table is taken to cost as much more than ours as those of its models do that are
+measured for both. The total is of the models that were measured here. Result: benchmarks/results/table_cost.json.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from typing import Any
 
 from clicksmith.bench.results import read_results
 from clicksmith.kernels import native
+from clicksmith.serve.environment import processor
 from machine import command, machine
 
 HERE = Path(__file__).parent
@@ -50,6 +52,10 @@ def main() -> None:
             "cpu_seconds": theirs, "to_ours": round(times, 2), "estimated_cpu_seconds": round(times * total),
             f"estimated_hours_on_{asked.cores}_cores": round(times * total / asked.cores / 3600, 1),
         }  # fmt: skip
+    else:
+        print(
+            f"not compared: {', '.join(n for n in asked.like if not (ours[n] and runs[n]))} lack rows here or FuxiCTR's"
+        )
     asked.out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
@@ -58,12 +64,12 @@ def processor_seconds(folders: list[Path], dataset: str) -> tuple[dict[str, list
     """Return the processor seconds of the rows that were made here, by model, and the models that have none."""
     spent: dict[str, list[float]] = {}
     names: set[str] = set()
-    here = native.level()
+    here = native.level(), processor(), 1
     for folder in folders:
         for name, rows in read_results(folder).models(dataset).items():
             names.add(name)
             done = [row for row in rows if row.outcome is not None]
-            alike = [row for row in done if row.made_by.kernels == here and row.made_by.gpu is None]
+            alike = [row for row in done if (row.made_by.kernels, row.made_by.processor, row.made_by.threads) == here]
             if alike:
                 spent[name] = [row.outcome.cost.cpu_seconds for row in alike if row.outcome is not None]
     return spent, names - set(spent)

@@ -51,11 +51,16 @@ def test_in_training_each_field_and_each_neuron_is_normalised_over_rows_and_coor
     torch.testing.assert_close(module.log_norm.running_mean, 0.1 * columns.mean(0))
 
 
-def test_powers_are_taken_in_single_precision_under_autocast():
-    module, x = Logarithmic(neurons=NEURONS).build(SHAPE).eval(), torch.randn(4, N, DIM)
-    with torch.autocast("cpu", torch.bfloat16):
-        lowered = module(Fields(x)).vector
-    assert torch.equal(lowered, module(Fields(x)).vector)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("grad", [True, False])
+def test_powers_are_taken_in_single_precision_under_autocast_and_then_rounded(training, grad):
+    module, x = Logarithmic(neurons=NEURONS).build(SHAPE).train(training), torch.randn(4, N, DIM)
+    with torch.set_grad_enabled(grad):
+        exact = module(Fields(x)).vector
+        with torch.autocast("cpu", torch.bfloat16):
+            lowered = module(Fields(x)).vector
+    assert lowered.dtype == torch.bfloat16
+    assert torch.equal(lowered, exact.bfloat16())
 
 
 def test_no_neurons_are_refused():

@@ -8,6 +8,7 @@ from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import Linear
 from clicksmith.kernels.powers import powers
+from clicksmith.kernels.settled import Settling
 
 SMALLEST = 1e-5
 """Coordinates nearer to zero than this count as this, so that their logarithm is finite."""
@@ -32,11 +33,12 @@ class Logarithmic(Block, frozen=True):
         return LogarithmicBlock(len(shape.fields), self.neurons)
 
 
-class LogarithmicBlock(nn.Module):
+class LogarithmicBlock(Settling):
     """`y_jd = prod_f |v_fd|^w_jf`, as `BN(exp(W BN(log |v|)))`, coordinate by coordinate.
 
     The coordinates are laid beside the batch, so that the layer is one matrix product and each batch normalisation
-    one over columns. Powers are taken in float32 under autocast too: the exponential would blow rounding up.
+    one over columns. Powers are taken in float32 under autocast too, where the exponential would blow rounding up; the
+    result is rounded.
 
     Shape:
         fields.vectors: [batch, fields, dim]
@@ -50,6 +52,9 @@ class LogarithmicBlock(nn.Module):
         self.log_norm = nn.BatchNorm1d(fields)
         self.powers = Linear(fields, neurons, bias=False)
         self.exp_norm = nn.BatchNorm1d(neurons)
+
+    def settle(self) -> None:
+        """Leave the weights as they are: the kernel takes them so."""
 
     def forward(self, fields: Fields) -> Hidden:
         """Multiply the fields."""

@@ -625,7 +625,7 @@ static void norm_forward_block(const void *args, int64_t b) {
   SPAN(a->n, b, BLOCKS);
   if (a->half) norm_forward_span(a, first, last, 1); else norm_forward_span(a, first, last, 0);
 }
-/* From sums about the first row, which stands in `mean`: the mean and 1/deviation of the batch, the moved running values, and what
+/* From sums about what stands in `mean`: the mean and 1/deviation of the batch, the moved running values, and what
  * makes y = scale x + shift. `bias` (or NULL) was left out of x, so it is added to the running mean only. */
 static void norm_columns(const float *sums, double *total, int64_t n, int64_t width, const float *gamma, const float *beta,
                          const float *bias, float *running_mean, float *running_var, float momentum, float eps, float *mean,
@@ -1037,7 +1037,7 @@ INLINE vf exp_any(vf x) { /* of any number; relative error below 2e-7; infinite 
   vf n = bounded * 1.44269504f + 12582912.f - 12582912.f, r = bounded - n * 0.693359375f + n * 2.12194440e-4f; /* n is whole */
   vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r + 1.6666665459e-1f) * r + 0.5f;
   p = p * r * r + r + 1.f;
-  vf y = 2 * (vf)((vi)p + ((__builtin_convertvector(n, vi) - 1) << 23)); /* 2^128 is no float, half of it is */
+  vf y = 2 * (vf)((vu)p + (((vu)__builtin_convertvector(n, vi) - 1) << 23)); /* 2^128 is no float, half of it is */
   vi none = x != x;
   return (vf)(((vi)y & ~none) | ((vi)x & none));
 }
@@ -1060,7 +1060,7 @@ INLINE void power_tile(const power_args *a, int64_t row, int64_t panel, vf *y, i
   }
   UNROLL for (int r = 0; r < rows; r++) y[r] = exp_any(y[r]);
 }
-/* Moments about the first row, whose values are in `shift`. */
+/* Moments about `shift`. */
 INLINE void power_moments(const power_args *a, float *s, int64_t row, int half, int rows) {
   vf y[TOGETHER];
   for (int64_t p = 0, j = 0; p < a->panels; p++, j += W) {
@@ -1176,12 +1176,13 @@ EXPORT int cs_powers_forward(const float *logs, const float *w, void *out, int64
     float *scale = sums + (int64_t)BLOCKS * 2 * width, *shift = scale + width;
     power_args a = {.logs = logs, .w = laid, .out = out, .n = n, .fields = fields, .width = width, .panels = (width + W - 1) / W,
                     .half = half, .scale = scale, .shift = shift, .sums = sums};
-    for (int64_t j = 0; j < width; j++) { scale[j] = 1; shift[j] = 0; }
-    power_args head = a;
-    head.out = mean;
-    power_apply(&head, 0, 0, 0, 1);
+    for (int64_t j = 0; j < width; j++) mean[j] = 0;
     a.shift = mean;
-    run(power_moments_block, &a, BLOCKS, threads);
+    for (int pass = 0; pass < 2; pass++) { /* about zero, then about the mean: powers lie far apart, and squares cancel about all else */
+      if (pass) totals(sums, width, 0, total);
+      for (int64_t j = 0; pass && j < width; j++) mean[j] = (float)(total[j] / n);
+      run(power_moments_block, &a, BLOCKS, threads);
+    }
     norm_columns(sums, total, n, width, gamma, beta, 0, running_mean, running_var, momentum, eps, mean, inverse, scale, shift);
     a.shift = shift;
     run(power_apply_block, &a, BLOCKS, threads);

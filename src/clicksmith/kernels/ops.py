@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from clicksmith.kernels import native
 
@@ -33,13 +34,20 @@ def lookup(store: RowStore, ids: Tensor, offsets: Tensor) -> Tensor:
 
 
 def traced() -> bool:
-    """Return whether plain torch operations are needed: for torch.export, torch.compile, a torch.func transform or a
-    mode that watches operations, such as torch's counter of them.
+    """Return whether plain torch operations are needed: for torch.export, torch.compile, torch.jit.trace, a torch.func
+    transform, derivatives in forward mode or a mode that watches operations, such as torch's counter of them.
     """
-    return torch.compiler.is_compiling() or _transformed() or _watching() > 0
+    return (
+        torch.compiler.is_compiling()
+        or _transformed()
+        or _watching() > 0
+        or _tracing()
+        or getattr(forward_ad, "_current_level", -1) >= 0
+    )
 
 
 _transformed = getattr(getattr(torch, "_C"), "_are_functorch_transforms_active", lambda: False)  # noqa: B009
+_tracing = getattr(getattr(torch, "_C"), "_is_tracing", lambda: False)  # noqa: B009
 _watching = getattr(getattr(torch, "_C"), "_len_torch_dispatch_stack", lambda: 0)  # noqa: B009
 
 

@@ -14,7 +14,7 @@ from clicksmith.kernels.settled import scoring
 
 
 def powers(logs: Tensor, weight: Tensor, norm: nn.BatchNorm1d, dtype: torch.dtype) -> Tensor:
-    """Return `norm(exp(logs weight'))`, in `dtype` where the kernels can, in that of `logs` else.
+    """Return `norm(exp(logs weight'))`, rounded to `dtype` at the end.
 
     Shape:
         logs: [rows, inputs]
@@ -26,23 +26,22 @@ def powers(logs: Tensor, weight: Tensor, norm: nn.BatchNorm1d, dtype: torch.dtyp
             return cast("Tensor", _Powers.apply(logs, weight, norm.weight, norm.bias, norm, dtype))
         if not norm.training and scoring(logs):
             return _scaled(logs, weight, norm, dtype)
-    return norm(torch.exp(logs @ weight.t()))
+    return norm(torch.exp(logs @ weight.t())).to(dtype)
 
 
 def _known(logs: Tensor, weight: Tensor, norm: nn.BatchNorm1d, dtype: torch.dtype) -> bool:
-    """Return whether the kernels can work on these; what batch norm cannot do is torch's to refuse."""
+    """Return whether the kernels can work on these; sizes that do not fit are torch's to refuse."""
+    columns = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
     return (
-        norm.affine
+        not traced()
         and norm.momentum is not None
-        and norm.running_mean is not None
-        and norm.running_var is not None
-        and logs.dim() == 2
+        and all(t is not None and t.dtype == torch.float32 and t.shape == weight.shape[:1] for t in columns)
+        and logs.dtype == weight.dtype == torch.float32
+        and logs.dim() == weight.dim() == 2
         and logs.shape[0] > 1
         and logs.shape[1] == weight.shape[1]
         and dtype in (torch.float32, torch.bfloat16)
-        and all(t.dtype == torch.float32 for t in (logs, weight, norm.weight, norm.running_mean))
-        and not traced()
-        and native_for(logs, weight, norm.weight, norm.bias, norm.running_mean, norm.running_var) is not None
+        and native_for(logs, weight, *cast("tuple[Tensor, ...]", columns)) is not None
     )
 
 
@@ -50,7 +49,7 @@ def _scaled(logs: Tensor, weight: Tensor, norm: nn.BatchNorm1d, dtype: torch.dty
     mean, variance = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     shift = norm.bias - mean * scale
-    out = torch.empty(logs.shape[0], weight.shape[0], dtype=dtype)
+    out = logs.new_empty(logs.shape[0], weight.shape[0], dtype=dtype)
     _enough(
         native_for().cs_powers(
             logs.data_ptr(), weight.data_ptr(), out.data_ptr(), *logs.shape, weight.shape[0], scale.data_ptr(),
@@ -83,11 +82,12 @@ class _Powers(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         logs, weight, gamma, beta, mean, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
-            y = torch.exp(logs @ weight.t())
-            z = nn.functional.batch_norm(y, None, None, gamma, beta, training=True, eps=ctx.eps)
-            given = (logs, weight, gamma, beta)
-            wanted = [t for t, needed in zip(given, ctx.needs_input_grad, strict=False) if needed]
-            found = iter(torch.autograd.grad(z, wanted, grads[0].float(), create_graph=True))
+            given = [t.view_as(t) for t in (logs, weight, gamma, beta)]  # not through what made them: that is to come
+            with torch.autocast(logs.device.type, enabled=False):
+                y = torch.exp(given[0] @ given[1].t())
+                z = nn.functional.batch_norm(y, None, None, given[2], given[3], training=True, eps=ctx.eps)
+                wanted = [t for t, needed in zip(given, ctx.needs_input_grad, strict=False) if needed]
+                found = iter(torch.autograd.grad(z, wanted, grads[0].float(), create_graph=True))
             return (*(next(found) if needed else None for needed in ctx.needs_input_grad[:4]), None, None)
         g = grads[0] if grads[0].dtype in (torch.float32, torch.bfloat16) else grads[0].float()
         g, dlogs, dweight = g.contiguous(), torch.empty_like(logs), torch.empty_like(weight)
