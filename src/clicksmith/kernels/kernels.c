@@ -1022,21 +1022,23 @@ EXPORT int cs_weight_gradient(const void *g, const void *x, float *out, int64_t 
 }
 
 /* ---- powers: exp of products with few inputs, and its batch norm ----------------------------------------------------- */
+INLINE vf exp_small(vf r) { /* for |r| <= log(2) / 2 */
+  vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r + 1.6666665459e-1f) * r + 0.5f;
+  return p * r * r + r + 1.f;
+}
 INLINE vf exp_of(vf x) { /* for x <= 0; relative error below 2e-7 */
   x = larger(x, all(-87.f));
   vf scaled = x * 1.44269504f - 0.5f;
   vi whole = __builtin_convertvector(scaled, vi); /* towards zero; x <= 0, so this rounds to nearest */
   vf n = __builtin_convertvector(whole, vf), r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r + 1.6666665459e-1f) * r + 0.5f;
-  p = p * r * r + r + 1.f;
+  vf p = exp_small(r);
   return (vf)((vi)p + (whole << 23));
 }
 
 INLINE vf exp_any(vf x) { /* of any number; relative error below 2e-7; infinite where float ends, and not below 2e-38 */
   vf bounded = -larger(all(-88.8f), -larger(all(-86.6f), x));
   vf n = bounded * 1.44269504f + 12582912.f - 12582912.f, r = bounded - n * 0.693359375f + n * 2.12194440e-4f; /* n is whole */
-  vf p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r + 1.6666665459e-1f) * r + 0.5f;
-  p = p * r * r + r + 1.f;
+  vf p = exp_small(r);
   vf y = 2 * (vf)((vu)p + (((vu)__builtin_convertvector(n, vi) - 1) << 23)); /* 2^128 is no float, half of it is */
   vi none = x != x;
   return (vf)(((vi)y & ~none) | ((vi)x & none));
