@@ -9,7 +9,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Union
 
 import msgspec
@@ -47,6 +47,17 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def kind_of(cls: type[Part]) -> str:
     """Return the name a part is registered under: `LowRankCross` is 'low_rank_cross'."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+
+
+def walk(value: Any) -> Iterator[Part]:
+    """Yield a part and all parts in it, whatever else it holds."""
+    if isinstance(value, Part):
+        yield value
+        for name in value.__struct_fields__:
+            yield from walk(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in typing.cast("tuple[Any, ...]", value):
+            yield from walk(item)
 
 
 def to_plain(value: Any) -> Any:

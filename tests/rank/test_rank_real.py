@@ -11,7 +11,7 @@ from clicksmith.rank import rank
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kept"), [("movielens_1m", 3), ("avazu_sample", 5)])
+@pytest.mark.parametrize(("name", "kept"), [("frappe_x1_rebuilt", 3), ("movielens_1m", 3), ("avazu_sample", 5)])
 def test_kept_fields_decide_what_a_backbone_reaches(shared_data, tmp_path, name, kept):
     data = load(name, shared_data, fetch=False)
     parts = _parts(data)

@@ -8,7 +8,7 @@ Optional methods, read with `reads_of` and `writes_of`:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from torch import Tensor, nn
@@ -107,6 +107,9 @@ class Transform(Part, frozen=True):
 
 class Block(Part, frozen=True):
     """Interacts the fields."""
+
+    only_products: ClassVar[bool] = False
+    """Whether all it gives are weights and products of vectors, which shrink with them."""
 
     def out(self, shape: FieldShape) -> HiddenShape:
         """Return the shape of what the block gives."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import torch
 
-from clicksmith.embed.sockets import Task
+from clicksmith.embed.sockets import Block, Task
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.recipe import keeps, layout_of, side_tables
 from clicksmith.encode.source import open_source
@@ -18,6 +18,7 @@ from clicksmith.fitting.propose import propose
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.names import unknown
+from clicksmith.parts import Part, walk
 from clicksmith.plan import Plan
 from clicksmith.plan.merge import merge
 from clicksmith.schema import Schema
@@ -98,13 +99,18 @@ def learn_unseen(spec: ModelSpec) -> ModelSpec:
 
 
 def settings_for(
-    settings: TrainSettings | Mapping[str, Any] | None, rows: int, *, epochs: int | None, seed: int | None
+    settings: TrainSettings | Mapping[str, Any] | None,
+    rows: int,
+    spec: Part,
+    *,
+    epochs: int | None,
+    seed: int | None,
 ) -> TrainSettings:
-    """Return complete settings: the given ones, what is not given by data size."""
+    """Return complete settings: the given ones, what is not given by the number of rows and the kind of model."""
     if isinstance(settings, TrainSettings):
         whole = settings
     else:
-        whole = default_settings(rows)
+        whole = default_settings(rows, products=only_products(spec))
         names = TrainSettings.__struct_fields__
         for name in settings or {}:
             if name not in names:
@@ -112,6 +118,11 @@ def settings_for(
         whole = msgspec.structs.replace(whole, **dict(settings or {}))
     changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     return msgspec.structs.replace(whole, **changes)
+
+
+def only_products(spec: Part) -> bool:
+    """Say whether the model adds up weights and products of vectors, without layers in between."""
+    return isinstance(spec, ModelSpec) and all(isinstance(p, Block) and p.only_products for p in walk(spec.interact))
 
 
 def seed_of(settings: TrainSettings | Mapping[str, Any] | None) -> int:

@@ -122,7 +122,7 @@ def fit(
     if not whole_plan.parts:  # a Plan changes the fields once more when the rows are encoded
         check_model(spec, asked.schema)
     name = name or (model if isinstance(model, str) else "own")
-    whole = settings_for(settings, parts.train.rows_hint, epochs=epochs, seed=seed)
+    whole = settings_for(settings, parts.train.rows_hint, spec, epochs=epochs, seed=seed)
     if len(asked.schema.labels) > 1 and (whole.negative_rate != 1.0 or whole.pos_weight != 1.0):
         raise UsageError("negative_rate and pos_weight are for one label; the schema has several. Leave them at 1.")
     record = RunRecord(

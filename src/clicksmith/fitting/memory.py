@@ -30,6 +30,8 @@ def fit_frame(
     store = Store.of(encoder.encode(frame, labels=True), encoder.layout)
     spec = spec_for(model, options, schema)
     built = new_model(spec, encoder.layout, seed)
-    offset = train(built, store, None, settings_for(settings, frame.height, epochs=epochs, seed=seed)).logit_offset
+    offset = train(
+        built, store, None, settings_for(settings, frame.height, spec, epochs=epochs, seed=seed)
+    ).logit_offset
     calibrator = undo_weights(offset)
     return Predictor(Artifact(spec=spec, model=built.eval(), encoder=encoder, schema=schema, calibrator=calibrator))

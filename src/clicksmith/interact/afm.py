@@ -20,6 +20,8 @@ CHUNK = 2**18
 class AttentivePairs(Block, frozen=True):
     """The products of all pairs, coordinate by coordinate, added up under weights that a small network gives."""
 
+    only_products = True
+
     width: int = 16
     """Width of the network's hidden layer."""
     attention_dropout: float = 0.0

@@ -124,6 +124,8 @@ class StackedBlock(nn.Module):
 class Parallel(Block, frozen=True):
     """Blocks side by side: vectors are joined, logits are added."""
 
+    only_products = True
+
     blocks: tuple[Block, ...]
     bias_each: bool = False
     """Add a constant per block that gives a vector, the first excepted: what a separate output layer per block would

@@ -44,6 +44,8 @@ class PairProducts(nn.Module):
 class FM(Block, frozen=True):
     """The second-order term of a factorisation machine (Rendle, ICDM 2010), added to the logit."""
 
+    only_products = True
+
     def out(self, shape: FieldShape) -> HiddenShape:
         """Give a logit, no vector."""
         needs_pairs(self, shape)
@@ -96,6 +98,8 @@ class BiInteractionBlock(nn.Module):
 class FwFM(Block, frozen=True):
     """FM with a weight per pair of fields (Pan et al., WWW 2018), added to the logit."""
 
+    only_products = True
+
     def out(self, shape: FieldShape) -> HiddenShape:
         """Give a logit, no vector."""
         needs_pairs(self, shape)
@@ -135,6 +139,8 @@ class FwFMBlock(nn.Module):
 
 class FFM(Block, frozen=True):
     """Field-aware FM (Juan et al., RecSys 2016): a vector per feature and other field; into the logit."""
+
+    only_products = True
 
     dim: int = 8
     """Length of each of those vectors."""

@@ -16,6 +16,8 @@ Matrices = Literal["full", "diagonal"]
 class FmFM(Block, frozen=True):
     """The dot products of all pairs, the first of each mapped by the pair's matrix; added to the logit."""
 
+    only_products = True
+
     matrices: Matrices = "full"
     """A full matrix per pair, or its diagonal alone (FvFM)."""
 

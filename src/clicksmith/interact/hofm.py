@@ -12,6 +12,8 @@ from clicksmith.interact.symmetric import symmetric_sums
 class HigherOrder(Block, frozen=True):
     """The products of 2, 3, ... `order` fields, summed over all subsets and coordinates; added to the logit."""
 
+    only_products = True
+
     order: int = 3
     """Most fields in one product."""
     shared: bool = False

@@ -20,6 +20,8 @@ Interaction = Literal["hadamard_product", "circular_convolution", "circular_corr
 class Holographic(Block, frozen=True):
     """A vector of the fields' dim for every pair of fields, side by side or added up."""
 
+    only_products = True
+
     interaction: Interaction = "circular_convolution"
     """Coordinate k of the vector of a and b: `a_k b_k`, `sum_d a_d b_{k-d}` or `sum_d a_d b_{k+d}`, indices modulo
     dim."""

@@ -13,6 +13,8 @@ CROSSES = View("crosses", 1, per="cross")
 class FirstOrder(Block, frozen=True):
     """The sum of one weight per feature (number x weight for numeric fields), added to the logit."""
 
+    only_products = True
+
     bias: bool = False
     """Add a constant; it is redundant beside the head's, and some published parameter counts have it."""
 
@@ -31,6 +33,8 @@ class FirstOrder(Block, frozen=True):
 
 class CrossedWeights(Block, frozen=True):
     """The sum of one weight per pair of ids of a row, added to the logit; the pairs share a hashed table."""
+
+    only_products = True
 
     def reads(self) -> tuple[View | str, ...]:
         """Read the weights only."""
@@ -66,6 +70,8 @@ class WeightSum(nn.Module):
 
 class WeightedVectors(Block, frozen=True):
     """First order with a weight vector per feature: `sum_f <v_f, e_f>`, the FeLV term of FwFM."""
+
+    only_products = True
 
     dim: int = 16
     """Length of the weight vectors; that of the fields."""

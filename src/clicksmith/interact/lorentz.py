@@ -11,6 +11,8 @@ from clicksmith.interact.fm import needs_pairs, pair_sum
 class LorentzPairs(Block, frozen=True):
     """How far each pair of fields is from the triangle inequality of Lorentz distances, added to the logit."""
 
+    only_products = True
+
     def out(self, shape: FieldShape) -> HiddenShape:
         """Give a logit, no vector."""
         needs_pairs(self, shape)

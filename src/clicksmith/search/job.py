@@ -111,7 +111,7 @@ def search(
     spec = spec_for(backbone or DEFAULT_MODEL, model_options, under)
     if chosen.trains and not before.parts:
         check_model(spec, under)
-    whole = settings_for(settings, parts.train.rows_hint, epochs=None, seed=seed)
+    whole = settings_for(settings, parts.train.rows_hint, spec, epochs=None, seed=seed)
     whole = msgspec.structs.replace(whole, average=1)  # what is searched and the weights belong to one step
     told, path = progress or Quiet(), Path(out)
     data = parts.fingerprints() | asked.side_fingerprints()

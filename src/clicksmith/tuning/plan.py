@@ -75,5 +75,5 @@ class Plan:
         spec = self.function(**parts["model"])
         if isinstance(spec, ModelSpec):
             spec = spec_for(learn_unseen(spec), None, self.schema)
-        settings = settings_for(parts["train"], self.rows, epochs=None, seed=self.seed)
+        settings = settings_for(parts["train"], self.rows, spec, epochs=None, seed=self.seed)
         return Configuration(parts["model"], parts["train"], spec, settings)
