@@ -82,8 +82,9 @@ def test_maps_of_one_size_on_gowalla(shared_data, tmp_path):
     spec = fm(dim=16)
     model = msgspec.structs.replace(spec, embed=msgspec.structs.replace(spec.embed, table=Plain(std=0.1)))
     found: dict[str, float] = {}
-    for name in ("graph", "random", "double", "frequency", "hybrid"):
-        plan = Plan(parts=(graph_hash(*encoded, GraphHash(left="user", right="place", kind=name, rows=0.16)),))
+    for name in ("full", "graph", "random", "double", "frequency", "hybrid"):
+        small = GraphHash(left="user", right="place", kind=name, rows=0.16) if name != "full" else None
+        plan = Plan(parts=(graph_hash(*encoded, small),)) if small else ()
         run = fit(
             train, valid=valid, schema=schema, model=model, plan=plan,
             out=tmp_path / name, settings={"epochs": 8, "batch_size": 4096, "learning_rate": 0.01, "patience": 8,
@@ -96,3 +97,4 @@ def test_maps_of_one_size_on_gowalla(shared_data, tmp_path):
     assert found["graph"] > found["double"] + 3 * error, told
     assert found["double"] > found["random"] + 3 * error, told
     assert found["hybrid"] > max(found["graph"], found["frequency"]), told
+    assert found["full"] - 0.01 < found["hybrid"] < found["full"], told
