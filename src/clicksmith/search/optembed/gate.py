@@ -43,10 +43,12 @@ class Thresholds(IdGate, frozen=True):
     """Weight of the regulariser, which raises thresholds."""
     initial: float = 0.0
     """Thresholds at the start."""
+    rest: int = 0
+    """Steps at the start in which they stay there."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("rate", "alpha"):
+        for name in ("rate", "alpha", "rest"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(
                     f"{name} of the thresholds is {getattr(self, name)}; it must be 0 or more, and finite."
@@ -71,6 +73,7 @@ class ThresholdGate(nn.Module):
     thresholds: Tensor
     seen: Tensor
     clock: Tensor
+    rested: Tensor
     due: Tensor
     evidence: Tensor | None
     fixed: Tensor | None
@@ -85,6 +88,7 @@ class ThresholdGate(nn.Module):
         self.register_buffer("thresholds", torch.full((count,), part.initial))
         self.register_buffer("seen", torch.zeros(count if self.by_id else 0, dtype=torch.int64))
         self.register_buffer("clock", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("rested", torch.zeros((), dtype=torch.int64))
         self.register_buffer("due", torch.zeros((), dtype=torch.bool))
         self.register_buffer("evidence", None, persistent=False)
         self.register_buffer("fixed", None, persistent=False)
@@ -189,8 +193,11 @@ class ThresholdGate(nn.Module):
     def _raise(self) -> None:
         """Take the regulariser's step; now and then look whether all thresholds are finite."""
         with torch.no_grad():
-            self.clock += 1
             self.due.fill_(value=False)
+            if int(self.rested) < self.part.rest:
+                self.rested += 1
+                return
+            self.clock += 1
             if not self.by_id:
                 self.thresholds += self.part.rate * self.part.alpha * (-self.thresholds).clamp(max=80).exp()
         if int(self.clock) % LOOK == 0:
@@ -210,9 +217,11 @@ class ThresholdGate(nn.Module):
     def _move(self, places: Tensor, grad: Tensor) -> None:
         """Take the SGD step for the gradient of sizes [..., columns], thresholds' but for the sign; places alike."""
         with torch.no_grad():
+            self.due.fill_(value=True)
+            if int(self.rested) < self.part.rest:
+                return
             grad = grad.flatten() if places.shape == grad.shape else grad.flatten(0, -2).sum(0)
             self.thresholds.index_add_(0, places.flatten(), self.part.rate * grad.to(self.thresholds))
-            self.due.fill_(value=True)
 
 
 def _slots(columns: Columns) -> set[str]:

@@ -106,7 +106,8 @@ def search_optembed(
         DataError, DivergedError: as `train` says, or nothing would be kept.
     """
     told = progress or Quiet()
-    model = new_model(supernet(spec, options, train.layout), train.layout, settings.seed)
+    rest = options.warm_epochs * -(-train.rows // settings.batch_size)
+    model = new_model(supernet(spec, options, train.layout, rest), train.layout, settings.seed)
     if not train.layout.slots:
         raise UsageError("optembed chooses among values of fields, and the data has only numbers.")
     full = sum(store.weight.numel() for store in row_stores(model))

@@ -12,8 +12,10 @@ from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.widths import Sampled, grid
 
 
-def supernet(spec: ModelSpec, options: OptEmbed, layout: Layout) -> ModelSpec:
+def supernet(spec: ModelSpec, options: OptEmbed, layout: Layout, rest: int = 0) -> ModelSpec:
     """Return the backbone with thresholds on every id, and drawn widths where it has a main table to cut.
+
+    rest: steps in which thresholds rest at first.
 
     Where thresholds rise, the vectors whose sizes they are compared with are drawn as widely as in the released code.
     Of the small vectors that a model begins with otherwise the rising thresholds silence most before they have learned
@@ -22,7 +24,7 @@ def supernet(spec: ModelSpec, options: OptEmbed, layout: Layout) -> ModelSpec:
     embed = spec.embed
     if embed.ids is not None:
         raise CompositionError(f"the backbone has a gate on its ids already ({embed.ids}); search without it.")
-    gate = Thresholds(mode=options.mode, rate=options.threshold_rate, alpha=options.alpha)
+    gate = Thresholds(mode=options.mode, rate=options.threshold_rate, alpha=options.alpha, rest=rest)
     table, view_table, rise = embed.table, embed.view_table, options.threshold_rate * options.alpha > 0
     if "vectors" in shapes_of(spec, layout).reads:
         table = wide(table, layout, embed.dim) if rise else table
