@@ -33,7 +33,7 @@ from typing import IO
 import msgspec
 
 from machine import command
-from plans_recipes import BACKBONES, PLAIN, SETTINGS, Asked, everything, needs
+from plans_recipes import BACKBONES, PLAIN, SETTINGS, Asked, everything, methods, needs
 
 HERE = Path(__file__).parent
 PATIENT = {"patience": 10, "plateau_factor": 1.0}
@@ -97,9 +97,12 @@ def same_training(run: Asked) -> bool:
     path = run.record()
     if not path.exists():
         return False
-    held = msgspec.json.decode(path.read_bytes())["train"]
-    if held != run.train:
-        raise SystemExit(f"'{path}' was trained with {held}, asked is {run.train}; choose another --out.")
+    held = msgspec.json.decode(path.read_bytes())
+    if held["train"] != run.train:
+        raise SystemExit(f"'{path}' was trained with {held['train']}, asked is {run.train}; choose another --out.")
+    chain = msgspec.to_builtins(methods(run.searches).get(run.method, ()))
+    if chain and held.get("searches", chain) != chain:
+        raise SystemExit(f"'{path}' was searched with {held['searches']}, asked is {chain}; choose another --out.")
     return True
 
 

@@ -121,7 +121,9 @@ def test_the_same_question_again_is_answered_at_once(tmp_path):
 
 def test_another_question_in_the_same_folder_is_refused_unless_it_may_overwrite(tmp_path):
     fit(clicks(200), out=tmp_path / "run", **QUICK)
-    with pytest.raises(UsageError, match=r"holds another run \(it differs in: settings, seed, data, split\)"):
+    with pytest.raises(
+        UsageError, match=r"holds another run \(it differs in: settings \(seed is 0, asked 1\), seed, data, split\)"
+    ):
         fit(clicks(200), out=tmp_path / "run", seed=1, **QUICK)
     assert fit(clicks(200), out=tmp_path / "run", seed=1, overwrite=True, **QUICK).record.seed == 1
 

@@ -176,7 +176,8 @@ def begin(folder: RunFolder, record: RunRecord, *, overwrite: bool = False) -> S
         return "done" if before.done else "resumed"
     if before is not None and not overwrite and (before.done or folder.trained):
         asked, held = msgspec.to_builtins(record), msgspec.to_builtins(before)
-        other = [name for name in asked if name not in ("packages", "done") and asked[name] != held[name]]
+        names = [name for name in asked if name not in ("packages", "done") and asked[name] != held[name]]
+        other = [name if name != "settings" else f"settings ({_values(held[name], asked[name])})" for name in names]
         raise UsageError(
             f"'{folder.path}' holds another run (it differs in: {', '.join(other)}); "
             f"choose another --out, or add --overwrite."
@@ -256,6 +257,11 @@ def entered(path: Path, record: msgspec.Struct) -> bool:
             f"'{path.parent}' holds another search; it differs in {'; '.join(other)}. Choose another --out."
         )
     return True
+
+
+def _values(held: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Say which values differ."""
+    return " and ".join(f"{key} is {held.get(key)}, asked {asked[key]}" for key in asked if held.get(key) != asked[key])
 
 
 def _difference(name: str, held: Any, asked: Any) -> str:

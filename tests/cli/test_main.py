@@ -157,8 +157,10 @@ def test_help_says_which_settings_depend_on_the_data(capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    for name in ("epochs", "batch-size", "table-l2"):
-        assert next(line for line in lines if f"--train.{name} " in line).rstrip().endswith("(by data size)")
+    told = {"epochs": "(by data size)", "batch-size": "(by data size)", "table-l2": "(by data size and kind of model)"}
+    told |= {"patience": "(default: 3)", "plateau-factor": "(default: 0.5)", "average": "(default: 1)"}
+    for name, end in told.items():
+        assert next(line for line in lines if f"--train.{name} " in line).rstrip().endswith(end)
 
 
 def test_help_of_fit_begins_with_what_a_beginner_needs(capsys):

@@ -2,12 +2,20 @@ import numpy as np
 import polars as pl
 import pytest
 
+from clicksmith.embed.embedder import Embed
 from clicksmith.evaluate.auc import auc
+from clicksmith.fields.senet import SENet
 from clicksmith.fitting.asked import only_products, settings_for
 from clicksmith.fitting.job import fit
+from clicksmith.interact.compose import Parallel, Stacked
+from clicksmith.interact.copies import PerDomain
+from clicksmith.interact.fm import FM, BiInteraction
+from clicksmith.interact.linear import FirstOrder
+from clicksmith.interact.mlp import MLP
 from clicksmith.models import MODELS
 from clicksmith.models.dnn import dnn
 from clicksmith.models.fm import fm
+from clicksmith.models.spec import ModelSpec
 from clicksmith.train.defaults import default_settings
 
 SIZES = [0, 1, 10, 10_000, 202_027, 1_000_000, 33_000_000, 10**9]
@@ -33,6 +41,26 @@ def test_fit_starts_from_these_settings_and_keeps_what_the_user_names(rows):
 def test_models_of_products_alone_are_known():
     products = {name for name, function in MODELS.items() if name != "lightgbm" and only_products(function())}
     assert products == {"lr", "fm", "ffm", "fwfm", "afm", "hfm", "hofm", "fmfm", "lorentzfm", "hashed_lr"}
+
+
+class Deep(FM, frozen=True):
+    """Extends FM by what it does not say."""
+
+
+@pytest.mark.parametrize(
+    ("block", "products"),
+    [
+        (Stacked(first=FM()), True),
+        (Parallel(blocks=(FirstOrder(), Stacked(first=BiInteraction()))), True),
+        (PerDomain(block=FM()), True),
+        (Stacked(first=BiInteraction(), then=(MLP(),)), False),
+        (Parallel(blocks=(FM(), Stacked())), False),
+        (Deep(), False),
+    ],
+)
+def test_a_block_says_for_itself_whether_it_only_multiplies(block, products):
+    assert only_products(ModelSpec(embed=Embed(), interact=block)) == products
+    assert not only_products(ModelSpec(embed=Embed(), interact=block, transforms=(SENet(),)))
 
 
 @pytest.mark.parametrize("model", ["fm", "dnn"])

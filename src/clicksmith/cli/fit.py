@@ -214,17 +214,24 @@ def _more_help(argv: Sequence[str]) -> str:
     lines = [f"models: {', '.join(MODELS)}", "(`clicksmith fit --model NAME --help` shows a model's options)"]
     if name in MODELS:
         lines += ["", f"options of {name}:", *about_lines(MODELS[name]), "", *option_lines(MODELS[name], "--model.")]
-    lines += ["", "options of training:", *option_lines(TrainSettings, "--train.", _by_size())]
+    lines += ["", "options of training:", *option_lines(TrainSettings, "--train.", _chosen())]
     return "\n".join(lines)
 
 
-def _by_size() -> list[str]:
-    """Return the settings that `fit` chooses itself."""
+def _chosen() -> dict[str, str]:
+    """Return what help says of the settings that `fit` chooses itself."""
+    from clicksmith.cli.options import shown
     from clicksmith.train.defaults import default_settings
     from clicksmith.train.settings import TrainSettings
 
-    small, large = default_settings(1_000), default_settings(100_000_000)
-    return [name for name in TrainSettings.__struct_fields__ if getattr(small, name) != getattr(large, name)]
+    whole, small, large = TrainSettings(), default_settings(1_000), default_settings(100_000_000)
+    told: dict[str, str] = {}
+    for name in TrainSettings.__struct_fields__:
+        if getattr(small, name) != getattr(large, name):
+            told[name] = "(by data size)"
+        elif getattr(small, name) != getattr(whole, name):
+            told[name] = f"(default: {shown(getattr(small, name))})"
+    return told | {"table_l2": "(by data size and kind of model)"}
 
 
 def _named(argv: Sequence[str]) -> str:

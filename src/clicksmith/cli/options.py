@@ -163,11 +163,11 @@ def flags(**given: Any) -> list[str]:
 
 
 def option_lines(
-    function: Callable[..., Any], flag: str, by_size: Collection[str] = (), but: Collection[str] = ()
+    function: Callable[..., Any], flag: str, instead: Mapping[str, str] | None = None, but: Collection[str] = ()
 ) -> list[str]:
     """Return the help of every keyword option but those of `but`: flag, type, default, and what its class says of it.
 
-    Those of `by_size` depend on the data.
+    instead: option to what stands where its default would.
     """
     lines: list[str] = []
     hints = option_hints(function)
@@ -176,7 +176,7 @@ def option_lines(
         if name in but:
             continue
         default = "" if parameter.default is inspect.Parameter.empty else f"(default: {shown(parameter.default)})"
-        default = "(by data size)" if name in by_size else default
+        default = (instead or {}).get(name, default)
         lines.append(f"  {flag}{name.replace('_', '-'):<22} {type_name(hints[name]):<14} {default}".rstrip())
         lines += _indented(told.get(name, ""))
     return lines

@@ -109,7 +109,8 @@ class Block(Part, frozen=True):
     """Interacts the fields."""
 
     only_products: ClassVar[bool] = False
-    """Whether all it gives are weights and products of vectors, which shrink with them."""
+    """Whether it adds nothing to weights and products of vectors, which shrink with them; blocks in it say so
+    themselves. A subclass says it anew."""
 
     def out(self, shape: FieldShape) -> HiddenShape:
         """Return the shape of what the block gives."""

@@ -121,8 +121,10 @@ def settings_for(
 
 
 def only_products(spec: Part) -> bool:
-    """Say whether the model adds up weights and products of vectors, without layers in between."""
-    return isinstance(spec, ModelSpec) and all(isinstance(p, Block) and p.only_products for p in walk(spec.interact))
+    """Say whether the model adds up weights and products of vectors, without layers or transforms in between."""
+    if not isinstance(spec, ModelSpec) or spec.transforms:
+        return False
+    return all(isinstance(part, Block) and vars(type(part)).get("only_products") for part in walk(spec.interact))
 
 
 def seed_of(settings: TrainSettings | Mapping[str, Any] | None) -> int:

@@ -41,6 +41,8 @@ class Flatten(nn.Module):
 class Stacked(Block, frozen=True):
     """A block, then layers; `transforms` act on the fields of this branch alone."""
 
+    only_products = True
+
     first: Block = Flat()
     then: tuple[Layer, ...] = ()
     transforms: tuple[Transform, ...] = ()

@@ -65,6 +65,8 @@ class CopiesBlock(nn.Module):
 class PerDomain(Block, frozen=True):
     """A block per known domain, each trained on its own rows; rows of an unseen domain get the mean of all of them."""
 
+    only_products = True
+
     block: Block
 
     def reads(self) -> tuple[View | str, ...]:

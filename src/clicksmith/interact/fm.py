@@ -72,6 +72,8 @@ class FMBlock(nn.Module):
 class BiInteraction(Block, frozen=True):
     """The bi-interaction pooling of NFM: the products of all pairs, added coordinate by coordinate."""
 
+    only_products = True
+
     def out(self, shape: FieldShape) -> HiddenShape:
         """Give a vector of the fields' dim."""
         needs_pairs(self, shape)

@@ -27,6 +27,10 @@ class Hook:
     def evaluated(self, entry: dict[str, Any]) -> None:
         """See an evaluation, of which `entry` is the line of the log, and add to it what belongs there."""
 
+    def counts(self) -> bool:
+        """Say whether evaluations count, for the best weights, for patience and for the learning rate."""
+        return True
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps besides the model: tensors and plain values, nested as you like."""
         return {}

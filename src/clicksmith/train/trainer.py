@@ -249,7 +249,8 @@ class _Training:
             raise self.stepper.watch.diverged("validation logits are not finite", course.step, entry["learning_rate"])
         entry["valid"] = measured(logits, valid, self.settings.monitor)
         valid.release()
-        entry["best"] = course.judge.judge(score_of(entry["valid"], self.settings.monitor), course.step)
+        score = score_of(entry["valid"], self.settings.monitor)
+        entry["best"] = self.hook.counts() and course.judge.judge(score, course.step)
         self._look(valid, entry)
         return entry["best"]
 

@@ -1,5 +1,6 @@
 """Thresholds against loops, closed forms, and the plain model."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from clicksmith.errors import CompositionError, DivergedError, UsageError
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel
 from clicksmith.search.optembed.gate import Thresholds
-from clicksmith.search.optembed.method import search_optembed
+from clicksmith.search.optembed.method import resting, search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.step import long_tail, step
 from clicksmith.search.optembed.supernet import supernet
@@ -87,6 +88,36 @@ def test_the_regulariser_alone_is_a_clock(mode):
     assert gate.thresholds.tolist() == pytest.approx([math.log(1 + 0.5 * 0.02 * 300)] * len(gate.thresholds), rel=0.01)
 
 
+@pytest.mark.parametrize("mode", ["field", "feature"])
+def test_thresholds_rest_at_first_and_move_then_as_if_they_had_not(mode):
+    layout = LAYOUTS["ids"]
+    slots, ids = tuple(c.slot for c in layout.ids), random_batch(layout, 5).inputs.ids
+    _, rested = watched(layout=layout, mode=mode, rate=0.02, alpha=0.5, rest=30)
+    _, gate = watched(layout=layout, mode=mode, rate=0.02, alpha=0.5)
+    for steps, one in ((30, rested), (20, rested), (20, gate)):
+        assert one is gate or one.resting == (steps == 30)
+        for _ in range(steps):
+            (0.0 * one.train()(ids, slots)).sum().backward()
+        one.kept()
+        assert bool((one.thresholds > 0).all()) == (steps == 20)
+    assert torch.equal(rested.thresholds, gate.thresholds)
+
+
+def test_no_evaluation_counts_while_thresholds_rest(tmp_path):
+    """Else the best weights could be those before anything was pruned."""
+    settings = TrainSettings(epochs=6, batch_size=80, device="cpu", patience=None, learning_rate=0.05)
+    search_optembed(model_spec("fm", dim=4), SMALL, SMALL, SMALL, settings, OptEmbed(generations=1), folder=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "training" / "log.jsonl").read_text().splitlines()]
+    evaluations = [line for line in lines if line["kind"] == "evaluation"]
+    assert [line["best"] for line in evaluations[:3]] == [False, False, True]
+    assert [resting(OptEmbed(), replaced, SMALL) for replaced in varied(settings)] == [20, 10, 3]
+
+
+def varied(settings):
+    """Return settings of 6 epochs of 10 steps, of 2, and of 7 steps."""
+    return [msgspec.structs.replace(settings, **more) for more in ({}, {"epochs": 2}, {"steps": 7})]
+
+
 @pytest.mark.parametrize("name", ["deepfm", "lr", "ffm", "fgcnn", "din"])
 def test_pruned_ids_are_silent_everywhere_and_free_ones_pass(name):
     layout = LAYOUTS["everything"]
@@ -153,7 +184,9 @@ def test_errors_say_what_to_do():
 def test_thresholds_that_are_not_finite_stop_the_training_with_the_step():
     settings = TrainSettings(epochs=9, batch_size=80, device="cpu")  # 90 steps
     with pytest.raises(DivergedError, match=r"not finite after 64 steps; lower .* threshold_rate \(1e\+38\)"):
-        search_optembed(model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(threshold_rate=1e38))
+        search_optembed(
+            model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(threshold_rate=1e38, warm_epochs=0)
+        )
 
 
 def test_a_pass_over_the_vocabulary_equals_the_lookups():

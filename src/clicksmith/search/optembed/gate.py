@@ -123,6 +123,11 @@ class ThresholdGate(nn.Module):
         seen = torch.cat([counts[name] for name, _ in self.slots]).to(self.thresholds)
         self.evidence = seen / (seen + evidence)
 
+    @property
+    def resting(self) -> bool:
+        """Whether thresholds do not move yet."""
+        return int(self.rested) < self.part.rest
+
     def fix(self, kept: dict[str, NDArray[np.bool_]]) -> None:
         """Let these ids pass from now on, and no others."""
         self.fixed = torch.from_numpy(np.concatenate([kept[name] for name, _ in self.slots]))
@@ -194,7 +199,7 @@ class ThresholdGate(nn.Module):
         """Take the regulariser's step; now and then look whether all thresholds are finite."""
         with torch.no_grad():
             self.due.fill_(value=False)
-            if int(self.rested) < self.part.rest:
+            if self.resting:
                 self.rested += 1
                 return
             self.clock += 1
@@ -218,7 +223,7 @@ class ThresholdGate(nn.Module):
         """Take the SGD step for the gradient of sizes [..., columns], thresholds' but for the sign; places alike."""
         with torch.no_grad():
             self.due.fill_(value=True)
-            if int(self.rested) < self.part.rest:
+            if self.resting:
                 return
             grad = grad.flatten() if places.shape == grad.shape else grad.flatten(0, -2).sum(0)
             self.thresholds.index_add_(0, places.flatten(), self.part.rate * grad.to(self.thresholds))

@@ -32,6 +32,7 @@ from clicksmith.search.optembed.start import startable, started
 from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import SampledTable
 from clicksmith.train.counts import id_counts
+from clicksmith.train.hook import Hook
 from clicksmith.train.monitor import check_monitor
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.start import save_start
@@ -89,8 +90,8 @@ def search_optembed(
 ) -> Found:
     """Search on encoded rows; with `folder` an interrupted search goes on, to the same result.
 
-    Differs from the paper: candidates come from probes first, not from chance; a budget; batch normalisation is
-    measured anew for each candidate; what ends the supernet's training does not choose widths,
+    Differs from the paper: thresholds rest at first; candidates come from probes first, not from chance; a budget;
+    batch normalisation is measured anew for each candidate; what ends the supernet's training does not choose widths,
     and it ends as the plain model's does (at the first evaluation without a rise, it often ends before it has learned).
     Paper: optembed, section 3.
 
@@ -106,8 +107,9 @@ def search_optembed(
         DataError, DivergedError: as `train` says, or nothing would be kept.
     """
     told = progress or Quiet()
-    rest = options.warm_epochs * -(-train.rows // settings.batch_size)
-    model = new_model(supernet(spec, options, train.layout, rest), train.layout, settings.seed)
+    model = new_model(
+        supernet(spec, options, train.layout, resting(options, settings, train)), train.layout, settings.seed
+    )
     if not train.layout.slots:
         raise UsageError("optembed chooses among values of fields, and the data has only numbers.")
     full = sum(store.weight.numel() for store in row_stores(model))
@@ -117,7 +119,13 @@ def search_optembed(
         gate.weigh(id_counts(train), options.evidence)
     once = msgspec.structs.replace(settings, accumulate=1)
     result = train_model(
-        model, train, stop, once, run_dir=None if folder is None else folder / "training", progress=told
+        model,
+        train,
+        stop,
+        once,
+        run_dir=None if folder is None else folder / "training",
+        progress=told,
+        hook=Rest(gate),
     )
     kept = gate.kept()
     pruned, *notes = [*_told(gate, kept, settings), *outrun(result.history, options)]
@@ -138,6 +146,17 @@ def search_optembed(
     best, front = search.run()
     widths = dict(zip(sampled.slots, best.widths, strict=True))
     return Found(kept, widths, best.parameters, front, tuple(notes), model)
+
+
+class Rest(Hook):
+    """Lets no evaluation count while thresholds rest: what they do afterwards is to be chosen from."""
+
+    def __init__(self, gate: ThresholdGate) -> None:
+        self.gate = gate
+
+    def counts(self) -> bool:
+        """Say whether thresholds move."""
+        return not self.gate.resting
 
 
 class _WidthSearch:
@@ -202,6 +221,13 @@ class _WidthSearch:
     def _save(self) -> None:
         if self.file is not None:
             write_bytes(self.file, msgspec.json.encode({"asked": self.asked, "state": self.evolution.state()}))
+
+
+def resting(options: OptEmbed, settings: TrainSettings, train: Store) -> int:
+    """Return the steps in which thresholds rest."""
+    each = -(-train.rows // settings.batch_size)
+    most = settings.epochs * each if settings.steps is None else min(settings.steps, settings.epochs * each)
+    return min(options.warm_epochs * each, most // 2)
 
 
 def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]:

@@ -15,8 +15,9 @@ class OptEmbed(Options, frozen=True):
     """Learning rate of the thresholds (plain SGD); the paper's 1e-4 hardly moves them in short trainings."""
     alpha: float = 5e-4
     """Weight of exp(-threshold) in the loss: about the log-loss that a vocabulary must save to stay."""
-    warm_epochs: int = 0
-    """Epochs at the start in which thresholds rest: vectors that have learned nothing are small, and would go."""
+    warm_epochs: int = 2
+    """Epochs at the start, at most half of all, in which thresholds rest: vectors that have learned nothing are small,
+    and would go. The paper has none."""
     evidence: float = 0.0
     """An id seen n times counts n / (n + evidence) of its size; 0 is the paper's, above it rare ids go first."""
 
@@ -57,8 +58,8 @@ class OptEmbed(Options, frozen=True):
     def __post_init__(self) -> None:
         """Check every number."""
         self.at_least(
-            threshold_rate=0, alpha=0, warm_epochs=0, evidence=0, slack=0, generations=1, mutations=0, crossovers=0, parents=1,
-            patience=1, score_rows=1, norm_rows=2, max_parameters=1,
+            threshold_rate=0, alpha=0, warm_epochs=0, evidence=0, slack=0, generations=1, mutations=0, crossovers=0,
+            parents=1, patience=1, score_rows=1, norm_rows=2, max_parameters=1,
         )  # fmt: skip
         if self.mutations + self.crossovers < 1:
             raise UsageError("mutations and crossovers are both 0; a generation needs a child.")
