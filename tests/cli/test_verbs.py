@@ -153,6 +153,14 @@ def test_fit_with_nothing_but_a_file_and_a_label(tmp_path, monkeypatch, capsys):
     assert "next:  clicksmith predict run NEW_ROWS.csv --out scores.csv" in captured.err
 
 
+def test_fit_says_which_of_two_odd_labels_is_the_click(tmp_path, capsys):
+    rows = pl.read_csv(folder() / "train.csv").with_columns(click=pl.col("click") * 2)
+    rows.write_csv(tmp_path / "rows.csv")
+    argv = ["fit", f"{tmp_path}/rows.csv", "--label", "click", "--model", "lr", "--epochs", "1", "--out"]
+    assert main([*argv, f"{tmp_path}/run"]) == 0
+    assert "label: '2' of 'click' counts as 1, every other value as 0" in capsys.readouterr().err
+
+
 def test_nested_parts_are_set_by_path(tmp_path):
     at = folder()
     argv = ["fit", f"{at}/train.csv", "--valid", f"{at}/valid.csv", "--schema", f"{at}/schema.toml", "--model", "lr"]

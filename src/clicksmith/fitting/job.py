@@ -180,6 +180,9 @@ class _Job:
             self.parts.split.save(self.folder.split)
         for suspect in self.asked.suspects:
             self.progress.said(f"suspect: {suspect}")
+        for label in self.asked.schema.labels if self.asked.reasons else ():
+            if label.positive is not None:
+                self.progress.said(f"label: '{label.positive}' of '{label.name}' counts as 1, every other value as 0")
         self.progress.said(f"split: {self.parts.how}")
         home = self.folder.encoded if self.cache is None else self.cache
         applied, stores = encoded(self.asked, self.parts, self.plan, home, self.progress)
