@@ -146,17 +146,15 @@ def _print(found: "Tuned") -> None:
         for name, value in trial.values.items():
             tried.setdefault(name, set()).add(text_of(value))
     names = [name for name, values in tried.items() if len(values) > 1]
-    metrics = list(found.trials[0].valid) if found.trials else []
-    summed = [] if found.monitor in metrics else [found.monitor]
+    metrics = [name for name in (found.trials[0].valid if found.trials else ()) if name != found.monitor]
     rows: list[list[str]] = []
     for trial in found.trials[:SHOWN]:
-        measured = [f"{trial.valid[name]:.4f}" if name in trial.valid else "" for name in metrics]
-        if summed:
-            measured.insert(0, "" if trial.score is None else f"{trial.score:.4f}")
+        score = "" if trial.score is None else f"{trial.score:.4f}"
+        measured = [score, *(f"{trial.valid[name]:.4f}" if name in trial.valid else "" for name in metrics)]
         values = [text_of(trial.values[name]) if name in trial.values else "" for name in names]
         rows.append([str(trial.number), trial.state, *measured, str(trial.epochs), *values])
-    numbers = (0, *range(2, 3 + len(summed) + len(metrics)))
-    head = ["trial", "state", *summed, *metrics, "epochs", *(name.partition(".")[2] for name in names)]
+    numbers = (0, *range(2, 4 + len(metrics)))
+    head = ["trial", "state", found.monitor, *metrics, "epochs", *(name.partition(".")[2] for name in names)]
     table(head, rows, numbers=numbers)
     same = sum(len(trial.same) for trial in found.trials)
     counts = [f"{found.count(state)} {state}" for state in ("complete", "pruned", "failed") if found.count(state)]

@@ -191,8 +191,8 @@ class ThresholdGate(nn.Module):
     def _check(self) -> None:
         if not bool(self.thresholds.isfinite().all()):
             raise DivergedError(
-                f"a threshold of OptEmbed is not finite after {int(self.clock)} steps; lower the rate of the "
-                f"thresholds, threshold_rate ({self.part.rate:g})."
+                f"a threshold of OptEmbed is not finite after {int(self.rested + self.clock)} steps; lower the rate "
+                f"of the thresholds, threshold_rate ({self.part.rate:g})."
             )
 
     def _raise(self) -> None:
