@@ -100,7 +100,7 @@ def same_training(run: Asked) -> bool:
     held = msgspec.json.decode(path.read_bytes())
     if held["train"] != run.train:
         raise SystemExit(f"'{path}' was trained with {held['train']}, asked is {run.train}; choose another --out.")
-    chain = msgspec.to_builtins(methods(run.searches).get(run.method, ()))
+    chain = list(msgspec.to_builtins(methods(run.searches).get(run.method, ())))
     if chain and held.get("searches", chain) != chain:
         raise SystemExit(f"'{path}' was searched with {held['searches']}, asked is {chain}; choose another --out.")
     return True

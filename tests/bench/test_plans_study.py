@@ -13,6 +13,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 from world import make  # noqa: E402
 
+import plans  # noqa: E402
 import plans_recipes as recipes  # noqa: E402
 import plans_summary as summary  # noqa: E402
 
@@ -80,6 +81,24 @@ def test_the_kept_page_is_what_the_kept_figures_say(kept):
     found = json.loads(kept.read_text())["backbones"]
     text = "\n".join(line for name, one in found.items() for line in summary.page(name, one))
     assert kept.with_suffix(".md").read_text() == f"# Plans on {kept.parent.name}\n\n{text}"
+
+
+@pytest.mark.parametrize("kept", sorted((ROOT / "benchmarks" / "results" / "plans").glob("*/*/*/*.json")))
+def test_kept_runs_were_searched_with_the_options_that_the_settings_have(kept):
+    dataset, backbone, method, seed = kept.relative_to(kept.parents[3]).with_suffix("").parts
+    train, searches = json.loads(kept.read_text())["train"], str(recipes.SETTINGS / f"plans_{dataset}.toml")
+    run = recipes.Asked(dataset, backbone, method, int(seed), train, searches, "", str(kept.parents[3]), "")
+    assert run.record() == kept and plans.same_training(run)
+
+
+def test_a_run_of_other_options_or_training_is_refused(tmp_path, searches):
+    run = recipes.Asked("shop", "fm", "optfs", 0, {"epochs": 2}, str(searches), "", str(tmp_path), "")
+    assert not plans.same_training(run)
+    run.record().parent.mkdir(parents=True)
+    for told, change in (("searched", {"searches": []}), ("trained", {"train": {"epochs": 3}})):
+        run.record().write_text(json.dumps({"train": {"epochs": 2}, **change}))
+        with pytest.raises(SystemExit, match=f"was {told} with"):
+            plans.same_training(run)
 
 
 @pytest.mark.slow
