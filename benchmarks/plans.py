@@ -93,7 +93,7 @@ def wanted(asked: argparse.Namespace, searches: Path) -> list[Asked]:
 
 
 def same_training(run: Asked) -> bool:
-    """Say whether a run is there. Stops if it is one with other training."""
+    """Say whether a run is there. Stops if it is one with other training or another search."""
     path = run.record()
     if not path.exists():
         return False
