@@ -171,6 +171,21 @@ def test_id_views_repeat_every_column_with_a_table_of_their_own():
             torch.testing.assert_close(view[row, f], expected)
 
 
+def test_weights_of_a_history_are_not_those_of_the_candidate():
+    module = embedder(reads=("vectors", View("weights", 1)))
+    inputs = random_batch(EVERYTHING, 4, users=2).inputs
+    view, (held,) = module(inputs).views["weights"], module.views
+    for f, field in enumerate(module.shape.selected(View("weights", 1))):
+        for row in range(4):
+            if field.kind == "interest":
+                name, column = field.name.split(".")
+                declared = next(h for h in EVERYTHING.histories if h.name == name)
+                expected = pooled_by_hand(held.past, declared, inputs.histories[name], int(inputs.owner[row]), column)
+            else:
+                expected = by_hand(held.columns, EVERYTHING, inputs, row, field.name)
+            torch.testing.assert_close(view[row, f], expected)
+
+
 @pytest.mark.parametrize(
     ("select", "names"),
     [

@@ -38,6 +38,7 @@ def test_what_comes_next_reads_the_rows_as_the_search_did(tmp_path, capsys):
     assert main(words) == 0
     told = capsys.readouterr().err
     (command,) = (line.removeprefix("next:  clicksmith ") for line in told.splitlines() if line.startswith("next:"))
+    assert "--model" not in command  # none was asked for
     assert main([*shlex.split(command), "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"]) == 0
 
 
@@ -87,7 +88,7 @@ def test_what_is_wrong_is_named(tmp_path, options, message):
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [
-        ({}, [], "left is missing: name the id field whose ids are to share rows: --search.left user_id."),
+        ({}, [], "left is missing: name the id field whose ids are to share rows, --search.left NAME;"),
         ({}, ["--search.left", "user", "--search.right", "user"], "'user' are the same ids; name two different"),
         ({}, ["--search.left", "seen_ads"], "'seen_ads' is a history; a graph is made of fields with one id per row"),
         ({}, ["--search.left", "price"], "'price' is numeric; a graph is made of fields with one id per row: user, ad"),

@@ -107,11 +107,12 @@ def search(
         delimiter=delimiter, models=models, seed=seed,
     )  # fmt: skip
     note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
-    named, start = backbone or DEFAULT_MODEL, start_of(Path(out))
+    start = start_of(Path(out))
     begin = ["--start", str(start)] if start.exists() else []  # the weights that the search left for this backbone
-    next_words = shlex.join([*train, "--model", named, *words])
+    next_words = shlex.join([*train, *([] if backbone is None else ["--model", backbone]), *words])
     note(f"next:  clicksmith fit {next_words} --plan {shlex.join([*plan, out, *begin])}")
-    words = [*train, "--backbone", named, *words, *(["--plan", *plan] if plan else [])]
+    words = [*train, *([] if backbone is None else ["--backbone", backbone]), *words]
+    words += ["--plan", *plan] if plan else []
     words += [] if epochs is None else ["--epochs", str(epochs)]
     for name, asked in chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found).items():
         size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]

@@ -49,7 +49,8 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A second look at the fields through tables of its own; equal views are one table.
 
     `per` says what is looked up:
-        id      one vector per field                    -> [batch, selected, dim]
+        id      one vector per field                    -> [batch, selected, dim]; histories share their candidate's
+                vectors, but have weights (dim=1) of their own
         pair    one vector per field and field          -> [batch, selected, selected, dim]  (ONN)
         other   one vector per field and other field    -> [batch, selected, selected - 1, dim]  (FFM)
         cross   one vector per pair of ids of the row, by hash    -> [batch, pairs of selected ids, dim]

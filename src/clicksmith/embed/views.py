@@ -1,5 +1,6 @@
 """Views: further looks at the columns through tables of their own."""
 
+from functools import partial
 from itertools import combinations
 from typing import cast
 
@@ -38,6 +39,9 @@ def build_view(view: View, layout: Layout, shape: FieldShape, *, table: Table, b
 class ColumnView(nn.Module):
     """One vector per field (or several: one for each field, or for each other one); histories are averaged.
 
+    Vectors of a history are those of the ids that it shares with the candidate. Weights, of length 1, are its own: how
+    often a thing is clicked says little of those who clicked it.
+
     Shape:
         out: [batch, selected, dim], [batch, selected, selected, dim] or [batch, selected, selected - 1, dim]
     """
@@ -49,14 +53,17 @@ class ColumnView(nn.Module):
         chosen = [(h, tuple(c for c in h.columns if f"{h.name}.{c.name}" in names)) for h in layout.histories]
         self.picked = {h.name: [h.columns.index(c) for c in cs] for h, cs in chosen if cs}
         histories = tuple(h for h, cs in chosen if cs)
-        self.columns = Columns(layout, names, histories, self.dim, table=table, numbers=Scaled(), bag=bag)
+        apart = histories if view.per == "id" and view.dim == 1 else ()
+        build = partial(Columns, layout, dim=self.dim, table=table, numbers=Scaled(), bag=bag)
+        self.columns = build(names, () if apart else histories)
+        self.past = build((), apart) if apart else None
 
     def forward(self, inputs: Inputs, gate: nn.Module | None) -> Tensor:
         """Look the columns up in the view's own table."""
         pieces, _ = self.columns(inputs, gate)
         for name, picked in self.picked.items():
             history = inputs.histories[name]
-            keys = self.columns.history(name, history, gate)[:, :, picked]
+            keys = (self.past or self.columns).history(name, history, gate)[:, :, picked]
             pooled = masked_pool(keys.flatten(2), history.mask, "mean").unflatten(1, (len(picked), self.dim))
             pieces.append(pooled if inputs.owner is None else pooled.index_select(0, inputs.owner))
         if not pieces:

@@ -58,7 +58,10 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
         if not self.left:
-            raise UsageError("left is missing: name the id field whose ids are to share rows: --search.left user_id.")
+            raise UsageError(
+                "left is missing: name the id field whose ids are to share rows, --search.left NAME; "
+                "`clicksmith describe FILE` lists the fields."
+            )
         if self.rows is not None and not (0 < self.rows < 1 or (self.rows >= 2 and float(self.rows).is_integer())):
             raise UsageError(f"rows is {self.rows}; give a share of the ids below 1, or a whole number from 2.")
         if self.rows is None and (self.resolution is None or self.kind != "graph"):

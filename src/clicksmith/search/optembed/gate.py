@@ -21,6 +21,9 @@ from clicksmith.search.optembed.once import Once
 from clicksmith.search.optembed.step import size, step
 from clicksmith.search.optembed.widths import SampledTable
 
+LookUp = Callable[[Tensor, tuple[str, ...]], Tensor]
+"""What a table does: ids [..., columns] and their slots to vectors [..., columns, dim]."""
+
 PIECE = 1 << 16
 """Rows whose sizes are computed at a time."""
 LOOK = 64
@@ -73,7 +76,6 @@ class ThresholdGate(nn.Module):
     thresholds: Tensor
     seen: Tensor
     clock: Tensor
-    rested: Tensor
     due: Tensor
     evidence: Tensor | None
     fixed: Tensor | None
@@ -87,36 +89,35 @@ class ThresholdGate(nn.Module):
         count = ends[-1] if self.by_id else len(slots)
         self.register_buffer("thresholds", torch.full((count,), part.initial))
         self.register_buffer("seen", torch.zeros(count if self.by_id else 0, dtype=torch.int64))
-        self.register_buffer("clock", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("rested", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("clock", torch.tensor(-part.rest))  # steps since thresholds move, below 0 until then
         self.register_buffer("due", torch.zeros((), dtype=torch.bool))
         self.register_buffer("evidence", None, persistent=False)
         self.register_buffer("fixed", None, persistent=False)
         self.offsets = _starts(self.starts)
         self.places = self.offsets if self.by_id else _starts({name: i for i, (name, _) in enumerate(slots)})
-        self.tables: tuple[Callable[[Tensor, tuple[str, ...]], Tensor], ...] = ()
+        self.tables: tuple[tuple[LookUp, set[str]], ...] = ()
         self.used: set[str] = set()
         self.once = Once()
 
     def watch(self, embedder: Embedder) -> None:
         """Let the sizes be those of the main vectors, whole; where a model has none, those of its views' rows."""
         if embedder.columns is not None:
-            held: list[Columns] = [embedder.columns]
+            held = [embedder.columns]
         else:
-            held = [view.columns for view in embedder.views if isinstance(view, ColumnView)]
-        self.used = {slot for columns in held for slot in _slots(columns)}
-        held = [columns for columns in held if self.used <= _slots(columns)]
-        tables = [columns.table for columns in held if columns.table is not None]
+            views = [view for view in embedder.views if isinstance(view, ColumnView)]
+            held = [columns for view in views for columns in (view.columns, view.past) if columns is not None]
+        tables = [(columns.table, _slots(columns)) for columns in held if columns.table is not None]
+        self.used = set[str]().union(*(slots for _, slots in tables))
         if not tables:
             raise CompositionError(
-                "OptEmbed prunes ids by the size of their vectors, and no table of this model holds all vocabularies; "
-                "use a backbone that reads field vectors."
+                "OptEmbed prunes ids by the size of their vectors, and this model looks none up; use a backbone that "
+                "reads field vectors."
             )
-        for table in tables:
+        for table, _ in tables:
             self.once = table.once if isinstance(table, SampledTable) else self.once
         self.once.during(embedder)
         # a tuple, so that the tables do not become this module's own
-        self.tables = tuple(table.whole if isinstance(table, SampledTable) else table for table in tables)
+        self.tables = tuple((t.whole if isinstance(t, SampledTable) else t, slots) for t, slots in tables)
 
     def weigh(self, counts: dict[str, Tensor], evidence: float) -> None:
         """Count n / (n + evidence) of the size of an id that training saw n times."""
@@ -126,7 +127,7 @@ class ThresholdGate(nn.Module):
     @property
     def resting(self) -> bool:
         """Whether thresholds do not move yet."""
-        return int(self.rested) < self.part.rest
+        return bool(self.clock < 0)
 
     def fix(self, kept: dict[str, NDArray[np.bool_]]) -> None:
         """Let these ids pass from now on, and no others."""
@@ -152,7 +153,7 @@ class ThresholdGate(nn.Module):
     def sizes(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         """Return the L1 norms of ids [..., columns], weighed by the evidence: same shape."""
         dtype = self.thresholds.dtype
-        found = [size(table(ids, slots), dtype) for table in self.tables]
+        found = [_sizes_in(table, held, ids, slots, dtype) for table, held in self.tables]
         total = found[0] if len(found) == 1 else torch.stack(found).sum(0)
         return total if self.evidence is None else total * self.evidence[ids + self.offsets(slots, ids.device)]
 
@@ -191,7 +192,7 @@ class ThresholdGate(nn.Module):
     def _check(self) -> None:
         if not bool(self.thresholds.isfinite().all()):
             raise DivergedError(
-                f"a threshold of OptEmbed is not finite after {int(self.rested + self.clock)} steps; lower the rate "
+                f"a threshold of OptEmbed is not finite after {int(self.clock) + self.part.rest} steps; lower the rate "
                 f"of the thresholds, threshold_rate ({self.part.rate:g})."
             )
 
@@ -199,11 +200,8 @@ class ThresholdGate(nn.Module):
         """Take the regulariser's step; now and then look whether all thresholds are finite."""
         with torch.no_grad():
             self.due.fill_(value=False)
-            if self.resting:
-                self.rested += 1
-                return
             self.clock += 1
-            if not self.by_id:
+            if not self.by_id and self.clock > 0:
                 self.thresholds += self.part.rate * self.part.alpha * (-self.thresholds).clamp(max=80).exp()
         if int(self.clock) % LOOK == 0:
             self._check()
@@ -212,12 +210,13 @@ class ThresholdGate(nn.Module):
         """Bring thresholds of ids up to the clock."""
         with torch.no_grad():
             flat = places.flatten()
-            steps = (self.clock - self.seen[flat]).to(self.thresholds)
+            now = self.clock.clamp(min=0)
+            steps = (now - self.seen[flat]).to(self.thresholds)
             t = self.thresholds[flat]
             # ln(exp(t) + n alpha rate), safe where exp(t) is nothing or everything
             risen = t + torch.log1p(steps * self.part.rate * self.part.alpha * (-t).clamp(max=80).exp())
             self.thresholds[flat] = torch.where(t > -80, risen, t)
-            self.seen[flat] = self.clock
+            self.seen[flat] = now
 
     def _move(self, places: Tensor, grad: Tensor) -> None:
         """Take the SGD step for the gradient of sizes [..., columns], thresholds' but for the sign; places alike."""
@@ -227,6 +226,18 @@ class ThresholdGate(nn.Module):
                 return
             grad = grad.flatten() if places.shape == grad.shape else grad.flatten(0, -2).sum(0)
             self.thresholds.index_add_(0, places.flatten(), self.part.rate * grad.to(self.thresholds))
+
+
+def _sizes_in(table: LookUp, held: set[str], ids: Tensor, slots: tuple[str, ...], dtype: torch.dtype) -> Tensor:
+    """Return the L1 norms of ids [..., columns] in a table, 0 for slots that it does not hold: same shape."""
+    mine = [c for c, slot in enumerate(slots) if slot in held]
+    if len(mine) == len(slots):
+        return size(table(ids, slots), dtype)
+    nothing = torch.zeros(ids.shape, dtype=dtype, device=ids.device)
+    if not mine:
+        return nothing
+    at = torch.tensor(mine, device=ids.device)
+    return nothing.index_add(-1, at, size(table(ids.index_select(-1, at), tuple(slots[c] for c in mine)), dtype))
 
 
 def _slots(columns: Columns) -> set[str]:
