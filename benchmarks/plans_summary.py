@@ -5,7 +5,7 @@ Tests are those of `clicksmith bench`: DeLong's over test rows, paired, the spre
 
 import json
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def summarise(folder: Path, searches: Path) -> str:
     found = {place.name: backbone(place, labels, searches) for place in sorted(folder.iterdir()) if place.is_dir()}
     first = next(iter(sorted(folder.glob("*/plain/*.json"))))
     about = {key: value for key, value in json.loads(first.read_text()).items() if key in ("machine", "train")}
-    text = "\n".join(line for name, one in found.items() for line in page(name, one))
+    text = body(found)
     whole = {"command": f"python benchmarks/plans.py {folder.name} --summary", **about, "backbones": found}
     write_bytes(folder / "summary.json", json.dumps(whole, indent=1).encode() + b"\n")
     write_bytes(folder / "summary.md", f"# Plans on {folder.name}\n\n{text}".encode())
@@ -114,6 +114,40 @@ def pareto(rows: dict[str, dict[str, Any]]) -> list[str]:
             best = rows[name]["test_auc"]
             curve.append(name)
     return curve
+
+
+def body(found: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown of all."""
+    return "\n".join([*overview(found), *(line for name, one in found.items() for line in page(name, one))])
+
+
+def overview(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the Markdown of all backbones beside each other: searches, and what they have over their controls."""
+    named = dict.fromkeys(method for one in found.values() for method in one["methods"])
+    searches = [name for name in named if "-" not in name and name != PLAIN]
+    head = ["AUC − plain (embedding, of plain)", *found, "search + refit, of plain: median", "most"]
+    told = ["## All backbones", "", "| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
+    for name in searches:
+        rows = [one["methods"].get(name) for one in found.values()]
+        costs = [row["cost_ratio"] for row in rows if row]
+        cells = [
+            "" if not row else f"{row['against'][PLAIN]['auc']:+.4f} ({row['embedding_ratio']:.2f})" for row in rows
+        ]
+        told.append("| " + " | ".join([name, *cells, f"{median(costs):.1f}", f"{max(costs):.1f}"]) + " |")
+    head = ["search", "beside", "backbones", "better (p < .05)", "worse (p < .05)", "AUC more: mean"]
+    told += ["", "| " + " | ".join(head) + " |", "|---|---|" + "--:|" * (len(head) - 2)]
+    for name in searches:
+        for other in dict.fromkeys(
+            o for one in found.values() for o in one["methods"].get(name, {}).get("against", ())
+        ):
+            tests = [one["methods"][name]["against"].get(other) for one in found.values() if name in one["methods"]]
+            known = [test for test in tests if test]
+            sure = [test["auc"] > 0 for test in known if test["p"] < 0.05]
+            more = [test["auc"] for test in known]
+            better = f"{sum(auc > 0 for auc in more)} ({sum(sure)})"
+            worse = f"{sum(auc < 0 for auc in more)} ({len(sure) - sum(sure)})"
+            told.append(f"| {name} | {other} | {len(known)} | {better} | {worse} | {mean(more):+.5f} |")
+    return [*told, ""]
 
 
 def page(name: str, one: dict[str, Any]) -> list[str]:

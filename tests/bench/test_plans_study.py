@@ -79,8 +79,23 @@ def test_a_control_has_the_size_of_what_was_found(searches):
 @pytest.mark.parametrize("kept", sorted((ROOT / "benchmarks" / "results" / "plans").glob("*/summary.json")))
 def test_the_kept_page_is_what_the_kept_figures_say(kept):
     found = json.loads(kept.read_text())["backbones"]
-    text = "\n".join(line for name, one in found.items() for line in summary.page(name, one))
-    assert kept.with_suffix(".md").read_text() == f"# Plans on {kept.parent.name}\n\n{text}"
+    assert kept.with_suffix(".md").read_text() == f"# Plans on {kept.parent.name}\n\n{summary.body(found)}"
+
+
+def test_backbones_stand_beside_each_other():
+    def row(cost, size, **against):
+        tests = {other: {"auc": auc, "p": p} for other, (auc, p) in against.items()}
+        return {"cost_ratio": cost, "embedding_ratio": size, "against": tests}
+
+    found = {
+        "FM": {"methods": {"plain": row(1, 1), "optfs": row(1.5, 0.8, plain=(-0.002, 0.01), random=(0.03, 0.001))}},
+        "DCN": {"methods": {"plain": row(1, 1), "optfs": row(2.5, 0.9, plain=(0.001, 0.2), random=(0.01, 0.04))}},
+        "LR": {"methods": {"plain": row(1, 1)}},
+    }
+    told = summary.overview(found)
+    assert "| optfs | -0.0020 (0.80) | +0.0010 (0.90) |  | 2.0 | 2.5 |" in told
+    assert "| optfs | plain | 2 | 1 (0) | 1 (1) | -0.00050 |" in told
+    assert "| optfs | random | 2 | 2 (2) | 0 (0) | +0.02000 |" in told
 
 
 @pytest.mark.parametrize("kept", sorted((ROOT / "benchmarks" / "results" / "plans").glob("*/*/*/*.json")))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from worlds import LAYOUT, clicks
 
-from clicksmith.batch.batch import Inputs
+from clicksmith.batch.batch import Inputs, inputs_of
 from clicksmith.batch.loader import Loader
 from clicksmith.embed.rows import RowStore, row_stores
 from clicksmith.embed.sockets import Task
@@ -19,6 +19,7 @@ from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError, DivergedError, StorageError, UsageError
 from clicksmith.evaluate import auc
+from clicksmith.kernels.settled import Settling
 from clicksmith.loss import BinaryCrossEntropy
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel
@@ -427,6 +428,22 @@ def test_training_works_outside_the_main_thread():
         thread.start()
         thread.join()
     assert found == ["epochs"]
+
+
+@pytest.mark.parametrize("name", ["deepfm", "dcnv2", "finalmlp", "afn"])
+def test_evaluations_score_as_the_layers_do_and_leave_nothing_behind(name):
+    torch.manual_seed(0)
+    model = CTRModel(model_spec(name), LAYOUT)
+    for store in row_stores(model):
+        store.reset(0.5)
+    for rate in (0.01, 0.02):  # weights move between two evaluations
+        train(model, TRAIN, None, msgspec.structs.replace(QUICK, epochs=1, learning_rate=rate))
+        for mode in (True, False):
+            found = predict_logits(model.train(mode), VALID, batch_size=300)
+            assert model.training is mode and all(m.kept is None for m in model.modules() if isinstance(m, Settling))
+        with torch.no_grad():
+            plain = model.eval()(inputs_of(VALID.slice(0, VALID.rows))).logits
+        torch.testing.assert_close(torch.from_numpy(found), plain, atol=1e-4, rtol=1e-4)
 
 
 def test_rows_of_another_layout_are_refused():

@@ -9,6 +9,7 @@ from clicksmith.batch.batch import inputs_of, to_device
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError
+from clicksmith.kernels.settled import settle
 
 _RELEASE = 16
 
@@ -37,6 +38,7 @@ def predict_logits(model: nn.Module, store: Store, batch_size: int = 16384) -> N
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     pieces: list[NDArray[np.float32]] = []
     model.eval()
+    settle(model)  # until `train` says what comes next
     try:
         with torch.inference_mode():
             for number, start in enumerate(range(0, max(store.rows, 1), batch_size), 1):

@@ -13,6 +13,8 @@ from clicksmith.embed.rows import row_stores
 from clicksmith.embed.sockets import TableShape
 from clicksmith.embed.table import Plain
 from clicksmith.errors import UsageError
+from clicksmith.kernels.layers import Linear
+from clicksmith.kernels.settled import Settling
 from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel, shapes_of
 from clicksmith.search.optembed.options import OptEmbed
@@ -159,3 +161,13 @@ def test_many_candidates_score_as_one_by_one_each_with_statistics_of_its_own():
     assert torch.allclose(norms[0].running_mean, seen[0].mean(0), atol=1e-6)
     assert torch.allclose(norms[0].running_var, seen[0].var(0), atol=1e-5)
     assert norms[0].momentum == 0.1
+
+
+def test_products_packed_for_scoring_change_no_score_and_are_forgotten(monkeypatch):
+    score, model, module = scorer("dcnv2", units=(32, 16))
+    score.metric = "logloss"
+    candidates = [{slot: 1 + (i + j) % 8 for j, slot in enumerate(module.slots)} for i in (0, 3)]
+    packed = score(candidates, np.arange(900))
+    assert all(m.kept is None for m in model.modules() if isinstance(m, Settling))
+    monkeypatch.setattr(Linear, "settle", lambda _: None)
+    assert packed == pytest.approx(score(candidates, np.arange(900)), abs=1e-6)

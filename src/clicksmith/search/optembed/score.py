@@ -13,6 +13,7 @@ from clicksmith.batch.batch import Batch, batch_of, to_device
 from clicksmith.embed.activation import Dice
 from clicksmith.encode.store import Store
 from clicksmith.evaluate.auc import auc
+from clicksmith.kernels.layers import Linear
 from clicksmith.models.spec import CTRModel
 from clicksmith.search.optembed.widths import SampledTable
 
@@ -48,6 +49,9 @@ class Scorer:
     def __call__(self, candidates: Sequence[dict[str, int] | None], rows: NDArray[np.int64]) -> list[float]:
         """Return a score per candidate on rows of the selection part; None is the full width."""
         self.model.eval()
+        for layer in self.model.modules():
+            if isinstance(layer, Linear):  # each by itself: batch norm, which could be part of it, is each candidate's
+                layer.settle()
         statistics = self._measured(candidates)
         logits: list[list[NDArray[np.float32]]] = [[] for _ in candidates]
         labels: list[NDArray[np.float32]] = []
@@ -59,6 +63,7 @@ class Scorer:
                     self.table.choose(candidate)
                     found.append(self.model(batch.inputs).logits.float().cpu().numpy())
         self.table.choose(None)
+        self.model.eval()  # what was settled is forgotten
         truth = np.concatenate(labels)
         return [_score(truth, np.concatenate(found), self.metric) for found in logits]
 
