@@ -66,16 +66,16 @@ def values_of(plan: Plan) -> int:
 
 
 @pytest.mark.parametrize(
-    ("method", "options", "wanted"),
+    ("method", "options", "wanted", "epochs"),
     [
         ("optfs", "--search.epochs 4 --search.penalty 1e-3 --search.gate-rate .02 --search.rewind 2",
-         ["frequent", "random", "warm"]),
+         ["frequent", "random", "warm"], 2),
         ("dnis", "--search.epochs 2 --search.blocks .3,.7 --search.share .4",
-         ["columns_size", "columns_random", "warm"]),
+         ["columns_size", "columns_random", "warm"], 3),  # one plain epoch and two
     ],
 )  # fmt: skip
 def test_a_search_ends_with_the_commands_of_controls_of_its_size(
-    method, options, wanted, tmp_path, monkeypatch, capsys
+    method, options, wanted, epochs, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     for name, rows in (("t.csv", ROWS), ("v.csv", VALID)):
@@ -84,7 +84,7 @@ def test_a_search_ends_with_the_commands_of_controls_of_its_size(
     assert main(f"search {method} {asked} {options} --out found.json".split()) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("control: clicksmith ")]
     assert [line.split()[3] for line in lines] == wanted
-    assert "--search.epochs=2" in lines[2]
+    assert f"--search.epochs={epochs}" in lines[2]
     for line in lines:
         assert main([*line.split()[2:], "--quiet"]) == 0
     found, first, second, none = (values_of(Plan.load(f"{name}.json")) for name in ("found", *wanted))

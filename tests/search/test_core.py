@@ -67,6 +67,11 @@ def test_a_start_file_fits_its_model_and_no_other(tmp_path):
         torch.testing.assert_close(weights_of(two)[name], tensor, rtol=0, atol=0)
     with pytest.raises(UsageError, match="weights of another model"):
         load_start(new_model(model_spec("fm", dim=5), LAYOUT, 0), path)
+    damaged = bytearray(path.read_bytes())
+    damaged[-3] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ArtifactError, match=r"is damaged: its weights have another checksum"):
+        load_start(two, path)
     path.write_bytes(b"none")
     with pytest.raises(ArtifactError, match="cannot read the start file"):
         load_start(two, path)

@@ -34,6 +34,39 @@ def run(files, tmp_path, monkeypatch, capsys):
     return command
 
 
+def test_gates_that_cannot_reach_zero_are_told_apart_from_a_small_penalty(run):
+    base = BASE.replace(" --quiet", "")
+    status, told = run(f"search optfs {base} --out p.json --search.epochs 1 --search.penalty 10")
+    assert status == 0 and "a gate falls by about its rate in a step at most, 8 steps of" in told
+    assert "try --search.gate-rate" in told and "control:" not in told  # as many features would be all
+    status, told = run(f"search optfs {base} --out q.json --search.epochs 1 --search.penalty 0 --search.gate-rate .1")
+    assert status == 0 and "the penalty 0 is too small for this optimiser; try --search.penalty" in told
+
+
+def test_plans_to_search_under_may_be_given_one_by_one(run):
+    for name, share in (("a", 0.9), ("b", 0.5)):
+        assert run(f"search frequent {BASE} --out {name}.json --search.share {share}")[0] == 0
+    plans = ("a.json b.json", "a.json --plan b.json")
+    together, apart = (run(f"search warm {BASE} --plan {words} --out w.json") for words in plans)
+    assert together == apart and "--plan a.json b.json w.json" in together[1]
+
+
+def test_a_model_without_vectors_can_memorise_pairs_and_nothing_else(run):
+    base = BASE.replace("fm --model.dim 4", "lr")
+    for mode in ("", "--search.mode random --search.drawn 1,1"):
+        status, told = run(f"search optinter {base} --out p.json {mode}")
+        assert status == 2 and "reads no field vectors" in told and "--search.mode counts" in told
+    status, told = run(f"search optinter {base} --out p.json --search.mode random --seed 1")
+    assert status == 0
+    pairs = json.loads(Path("p.json").read_text())["parts"][0]["pairs"]
+    assert {pair["op"] for pair in pairs} == {"memorise"}
+    (line,) = [line for line in told.splitlines() if line.startswith("next:")]
+    assert run(line.removeprefix("next:  clicksmith ") + " --epochs 1 --quiet --out run")[0] == 0
+    Path("new.csv").write_text("f0,f1,f2,f3,f4,f5\n" + "v000,v001,v002,v003,v004,new\nnew,new,new,,new,new\n")
+    status, told = run("predict run new.csv --out scores.csv")  # pairs of ids are new where ids are not
+    assert status == 0 and len(Path("scores.csv").read_text().splitlines()) == 3
+
+
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [

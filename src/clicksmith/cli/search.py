@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
 from clicksmith.cli.options import blaming, flags, option_lines, options_of, shown, take_dotted, training_options
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
@@ -49,7 +49,9 @@ def search(
         Literal["auto", "random", "time", "group"],
         option("HOW", "by time, by chance, or whole groups", default="by time where there is one"),
     ] = "auto",
-    plan: Annotated[tuple[str, ...], option("FILES", "search under Plans found before")] = (),
+    plan: Annotated[
+        tuple[tuple[str, ...], ...], UseAppendAction, option("FILES", "search under Plans found before")
+    ] = (),
     models: Annotated[tuple[str, ...], option("FILES", "Python files with your own backbones")] = (),
     epochs: Annotated[int | None, option("N", "as in fit; a method may have its own", default="by data size")] = None,
     seed: Annotated[int | None, option("N", "makes the search repeatable", default="0")] = None,
@@ -74,6 +76,7 @@ def search(
     from clicksmith.search.methods import SEARCHES
 
     chosen = lookup(SEARCHES, method, "search method")
+    before = [file for files in plan for file in files]
     if backbone is None and chosen.trains:
         raise UsageError("--backbone NAME is missing; see `clicksmith search --help`.")
     function = lookup({**MODELS, **load_models(models)}, backbone or DEFAULT_MODEL, "model")
@@ -93,7 +96,7 @@ def search(
             split=split,
             settings={**given, **({} if epochs is None else {"epochs": epochs})},
             options=options_of(chosen.options, own, "--search."),
-            plan=plan,
+            plan=before,
             seed=seed,
             progress=progress,
         )
@@ -110,9 +113,9 @@ def search(
     start = start_of(Path(out))
     begin = ["--start", str(start)] if start.exists() else []  # the weights that the search left for this backbone
     next_words = shlex.join([*train, *([] if backbone is None else ["--model", backbone]), *words])
-    note(f"next:  clicksmith fit {next_words} --plan {shlex.join([*plan, out, *begin])}")
+    note(f"next:  clicksmith fit {next_words} --plan {shlex.join([*before, out, *begin])}")
     words = [*train, *([] if backbone is None else ["--backbone", backbone]), *words]
-    words += ["--plan", *plan] if plan else []
+    words += ["--plan", *before] if before else []
     words += [] if epochs is None else ["--epochs", str(epochs)]
     for name, asked in chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found).items():
         size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]

@@ -40,6 +40,8 @@ def unseen_notes(shares: Mapping[str, float], encoder: Encoder, mapped: Collecti
     slots |= {column.name: column.slot for history in layout.histories for column in history.columns}
     notes: list[str] = []
     for name, share in shares.items():
+        if slots[name] not in encoder.fitted.vocabularies:
+            continue  # a cross: most pairs of ids are new even where both are known
         counts = encoder.counts(slots[name])
         training = float(counts[UNSEEN] / max(1, counts.sum()))
         if share > MUCH and training < MUCH / 2:

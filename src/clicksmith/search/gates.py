@@ -45,7 +45,7 @@ class FeatureGateModule(nn.Module):
         with torch.no_grad():
             self.store.weight.fill_(start)
         self.offsets = SlotOffsets(self.store)
-        self.slots = slots
+        self.slots, self.start = slots, start
         self.names = numbers
         own = {"numbers": nn.Parameter(torch.full((len(numbers), 1), start))} if numbers else {}
         self.knobs = Knobs(temperature=torch.tensor(1.0), first=torch.tensor([start]), **own)

@@ -34,6 +34,8 @@ from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
 
 GATE = "embedder.gate."
+ALL = 0.999
+"""A share of features above this is as good as all."""
 
 
 class OptFS(Options, frozen=True):
@@ -207,11 +209,15 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     if stay == 0 and len(shut) == len(gate.names):
         raise UsageError(f"no feature is kept at penalty {options.penalty:g}; use a smaller --search.penalty.")
     asked.progress.said(f"kept after each epoch: {shares}")
-    if stay > 0.999 * total:
-        asked.progress.noted(
-            f"{stay:,} of {total:,} features are kept (after each epoch: {shares}): the penalty {options.penalty:g} is "
-            f"too small for this optimiser; try --search.penalty {10 * options.penalty or 1e-6:g}"
-        )
+    if stay > ALL * total:
+        steps = result.history[-1]["step"] if result.history else 0
+        rate = settings.learning_rate if options.gate_rate is None else options.gate_rate
+        why = f"the penalty {options.penalty:g} is too small for this optimiser; try --search.penalty "
+        why += f"{10 * options.penalty or 1e-6:g}"
+        if options.penalty and options.gate_update == "dense" and steps * rate < gate.start:
+            why = f"a gate falls by about its rate in a step at most, {steps} steps of {rate:g}, and begins at "
+            why += f"{gate.start:g}; try --search.gate-rate {min(10 * rate, 0.1):g}, or more --search.epochs"
+        asked.progress.noted(f"{stay:,} of {total:,} features are kept (after each epoch: {shares}): {why}")
     empty = [slot for slot, (some, of) in counts.items() if of and not some]
     for slot in empty:
         asked.progress.noted(f"of '{slot}' none of {counts[slot][1]:,} features is kept")
@@ -250,6 +256,8 @@ def _parts(
 def controls(options: OptFS, found: Plan) -> dict[str, dict[str, Any]]:
     """Return as many features by frequency and by chance; and a warm start, which may be all that a rewind gains."""
     share = {"share": round(found.parts[-1].found_by.scores["kept"], 6)}
+    if share["share"] > ALL:
+        return {}  # all features would be the same model
     warm = {} if options.rewind is None else {"warm": {"epochs": max(1, options.rewind)}}
     return {"frequent": share, "random": share, **warm}
 

@@ -1,14 +1,16 @@
 """Start files: weights that training begins with instead of drawn ones. A search writes one beside its Plan.
 
 Safetensors with the weights of the model *as `fit` builds it under the Plan* (compact: dropped features have no row),
-and that model's digest, so that they fit only the same backbone with the same options on the same ids.
+and that model's digest, so that they fit only the same backbone with the same options on the same ids; and a checksum.
 """
 
 import hashlib
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.files import atomic_file
@@ -20,7 +22,8 @@ def save_start(model: CTRModel, path: Path) -> None:
     """Write the weights of a model under a Plan."""
     with atomic_file(path) as beside:
         weights = {name: tensor.contiguous() for name, tensor in weights_of(model).items()}
-        save_file(weights, beside, metadata={"model": model.digest})
+        # one entry: the order of several is not always the same, and the same search leaves the same bytes
+        save_file(weights, beside, metadata={"model weights": f"{model.digest} {_checksum(weights)}"})
 
 
 def load_start(model: CTRModel, path: Path) -> None:
@@ -30,18 +33,32 @@ def load_start(model: CTRModel, path: Path) -> None:
     """
     try:
         with safe_open(path, "pt") as file:
-            told = (file.metadata() or {}).get("model", "")
+            made_for, _, checksum = (file.metadata() or {}).get("model weights", "").partition(" ")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ArtifactError(
             f"cannot read the start file '{path}': {error}. Search again, or leave --start out."
         ) from error
-    if told != model.digest:
+    if checksum != _checksum(weights):
+        raise ArtifactError(
+            f"the start file '{path}' is damaged: its weights have another checksum than when they were written. "
+            "Search again, or leave --start out."
+        )
+    if made_for != model.digest:
         raise UsageError(
             f"the start file '{path}' has the weights of another model: it goes with the Plan of its search, the same "
             "backbone and the same options, and no other Plan. Leave --start out to begin with drawn weights."
         )
     load_weights(model, weights)
+
+
+def _checksum(weights: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of weights by name."""
+    whole = hashlib.sha256()
+    for name in sorted(weights):
+        whole.update(name.encode())
+        whole.update(weights[name].cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def start_digest(path: str | Path) -> str:

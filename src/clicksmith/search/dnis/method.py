@@ -139,7 +139,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
         asked.progress.noted(note)
     model, table = softened(asked, bands)
     bands = [band for band in bands if band.slot in table.inner.store.starts]
-    metrics = _train(asked, options, model, table)
+    metrics, epochs = _train(asked, options, model, table)
     weight, starts = table.inner.store.weight.detach(), table.inner.store.starts
     slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
     for slot, blocks in slots.items():
@@ -148,6 +148,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     whole = sum(band.last - band.first for band in bands) * asked.spec.embed.dim
     at = numbering(asked.encoder)
     scores = {f"searched_{name}": value for name, value in metrics.items()} | {"kept": kept_values(slots) / whole}
+    scores["epochs"] = float(epochs)
     found = asked.found_by("dnis", options, **scores)
     part = Columns(
         dim=asked.spec.embed.dim, slots=slots, ranked=True, numbering={s: at[s] for s in slots}, found_by=found
@@ -159,14 +160,14 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     return (part,)
 
 
-def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> dict[str, float]:
-    """Train the weights plainly, then weights and alpha by turns; return the metrics of the best evaluation."""
+def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> tuple[dict[str, float], int]:
+    """Train the weights plainly, then weights and alpha by turns; return the best metrics, and all epochs."""
     knobs = cast("Store", asked.knobs)
     table.alpha.requires_grad_(False)
     warm = asked.settings
     if options.warm_epochs is not None:
         warm = msgspec.structs.replace(warm, epochs=options.warm_epochs, steps=None, patience=None, plateau_factor=1.0)
-    train(model, asked.train, asked.valid, warm, run_dir=asked.folder / "warm", progress=asked.progress)
+    plain = train(model, asked.train, asked.valid, warm, run_dir=asked.folder / "warm", progress=asked.progress)
     if options.update == "table":
         tables = {id(store.weight) for store in row_stores(model)}
         for parameter in model.parameters():
@@ -179,7 +180,7 @@ def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> di
     asked.progress.said(
         "alpha by block: " + ", ".join(f"{float(mean):.2f}" for mean in table.alpha.detach().mean(1)[:12])
     )
-    return result.metrics
+    return result.metrics, plain.epochs + result.epochs
 
 
 @torch.no_grad()
@@ -198,10 +199,13 @@ def inherit(compact: CTRModel, model: CTRModel, table: SoftTable, bands: list[Ba
 
 def controls(options: DNIS, found: Plan) -> dict[str, dict[str, Any]]:
     """Return the same cut by the size of E and by chance, and the plain model with as many more epochs."""
-    _ = found
     given = {name: getattr(options, name) for name in Cut.__struct_fields__}
     cut = {name: value for name, value in given.items() if value != getattr(Cut(), name)}
-    return {"columns_size": cut, "columns_random": cut, "warm": {"epochs": options.epochs}}
+    return {
+        "columns_size": cut,
+        "columns_random": cut,
+        "warm": {"epochs": int(found.parts[-1].found_by.scores["epochs"])},
+    }
 
 
 METHOD = Method(

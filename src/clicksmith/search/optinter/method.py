@@ -12,6 +12,7 @@ from clicksmith.errors import UsageError
 from clicksmith.fields.pairs import OPS, Pair
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.planned import spec_under
+from clicksmith.models.spec import shapes_of
 from clicksmith.plan.apply import Applied
 from clicksmith.plan.crossing import with_crosses
 from clicksmith.plan.parts import AnyPart, PairOp, Pairs
@@ -35,6 +36,11 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
     Raises UsageError: fewer than two id fields, too few rows for the budget. DivergedError: a weight is not finite.
     """
     pairs = pairs_of(asked.layout)
+    if not multiplies(asked) and (options.mode not in ("counts", "random") or (options.drawn or (0, 0))[1]):
+        raise UsageError(
+            "this backbone reads no field vectors, so there is nothing to factorise, and no search by gradients; give "
+            "--search.mode counts, which memorises the pairs that are worth it."
+        )
     found: tuple[Gain, ...] = ()
     if len(pairs) > options.pairs or options.candidates > 1 or options.mode == "counts":
         found = gains(asked.train, pairs)
@@ -71,9 +77,9 @@ def candidates(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], found: 
     """Return the Plans to choose from, by name; equal ones once."""
     named: dict[str, Ops] = {}
     if options.mode == "counts":
-        return {"counts": by_counts(found)}
+        return {"counts": by_counts(found, factorise=multiplies(asked))}
     if options.mode == "random":
-        return {"random": by_chance(options, pairs, asked.seed)}
+        return {"random": by_chance(options, pairs, asked.seed, OPS if multiplies(asked) else ("memorise", "naive"))}
     for i in range(max(1, options.candidates - 1)):
         named[f"{options.mode}_{asked.seed + i}"] = searched(asked, options, pairs, asked.seed + i)
     if options.candidates > 1:
@@ -85,11 +91,16 @@ def candidates(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], found: 
     return distinct
 
 
-def by_chance(options: OptInter, pairs: tuple[Pair, ...], seed: int) -> Ops:
+def multiplies(asked: Asked) -> bool:
+    """Return whether the backbone reads vectors, and so can have factorised pairs."""
+    return "vectors" in shapes_of(asked.spec, asked.layout).reads
+
+
+def by_chance(options: OptInter, pairs: tuple[Pair, ...], seed: int, ops_of: tuple[str, ...] = OPS) -> Ops:
     """Return the operations of the control. Raises UsageError: there are fewer pairs than are to have one."""
     random = np.random.default_rng(seed)
     if options.drawn is None:
-        return {pair: OPS[int(random.integers(len(OPS)))] for pair in pairs}
+        return {pair: ops_of[int(random.integers(len(ops_of)))] for pair in pairs}
     memorised, factorised = options.drawn
     if memorised + factorised > len(pairs):
         raise UsageError(f"drawn is {options.drawn}, and there are {len(pairs)} pairs; draw no more.")
@@ -98,13 +109,13 @@ def by_chance(options: OptInter, pairs: tuple[Pair, ...], seed: int) -> Ops:
     return {pairs[int(i)]: op for i, op in zip(random.permutation(len(pairs)), ops, strict=True)}
 
 
-def by_counts(found: tuple[Gain, ...]) -> Ops:
-    """Return for each pair the operation of the larger gain, naive where none is sure."""
+def by_counts(found: tuple[Gain, ...], *, factorise: bool = True) -> Ops:
+    """Return for each pair the operation of the larger gain, naive where none is sure; or memorise and naive alone."""
     ops: Ops = {}
     for gain in found:
-        op = "memorise" if gain.memorise >= gain.factorise else "factorise"
-        z = gain.memorise_z if op == "memorise" else gain.factorise_z
-        ops[gain.pair] = op if z > SURE and gain.best > 0 else "naive"
+        op = "memorise" if gain.memorise >= gain.factorise or not factorise else "factorise"
+        worth, z = (gain.memorise, gain.memorise_z) if op == "memorise" else (gain.factorise, gain.factorise_z)
+        ops[gain.pair] = op if z > SURE and worth > 0 else "naive"
     return ops
 
 
