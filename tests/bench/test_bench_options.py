@@ -105,6 +105,10 @@ def test_every_model_gets_the_same_trials_and_its_rows_say_what_was_found(tmp_pa
     assert rows["Trees"].configuration.spec["rounds"] == 10
     again = bench(tmp_path, models=["FM", "Trees"], seeds=1, tune=3)
     assert (again.finished, again.skipped) == (0, 2)
+    for other in (2, 4):
+        with pytest.raises(UsageError, match=rf"has the best of 3 trials, and --tune {other} asks for another budget"):
+            bench(tmp_path, models=["FM", "Trees"], seeds=1, tune=other)
+    assert bench(tmp_path, models=["FM", "Trees"], seeds=1, tune=3).skipped == 2  # nothing was tried meanwhile
     with pytest.raises(UsageError, match="--tune 0: at least 1 is needed"):
         bench(tmp_path, tune=0)
 
@@ -125,6 +129,8 @@ def test_a_search_opens_train_and_valid_only_and_goes_on_where_it_was(tmp_path, 
     more = search(one, data, tmp_path / "out", 3, jobs=1, say=said.append)
     assert sum(": complete" in text for text in said) == 1 and more.searched.trials == 3
     assert more.searched.score >= found.searched.score
+    with pytest.raises(UsageError, match=r"holds a search of 3 trials, and --tune 2 asks for fewer"):
+        search(one, data, tmp_path / "out", 2, jobs=1, say=said.append)
     (other,) = contestants(settings_for("shop"), ["lr"], train={"epochs": 2, "batch_size": 128})
     with pytest.raises(UsageError, match=r"holds another search; it differs in settings \(epochs\)"):
         search(other, data, tmp_path / "out", 2, jobs=1, say=said.append)

@@ -46,7 +46,7 @@ def test_progress_says_what_came_out_and_how_long_it_takes(tmp_path):
     make(tmp_path)
     said: list[str] = []
     bench(tmp_path, said=said, models=["LR"], seeds=1)
-    assert said[0] == "shop: checksums agree; files as given"
+    assert said[0] == "shop: no checksums are published for its files; files as given"
     assert said[1] == "encoded: train 1,500 rows, valid 400 rows, test 400 rows"
     assert said[-1].startswith("[1/1] LR seed 0: AUC 0.")
 

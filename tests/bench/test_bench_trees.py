@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from clicksmith.bench.settings import contestants, settings_for
 from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.store import Store
-from clicksmith.errors import UsageError
+from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate.auc import auc_of
 from clicksmith.evaluate.scored import scored
 from clicksmith.schema import Schema
@@ -106,6 +107,10 @@ def test_trees_find_what_is_planted_and_threads_change_nothing(stores):
     chance = 2.5 * (ad % 3 == 0) + 1.5 * (user % 2) + 0.5 * (truth["price"] > 20).to_numpy()
     assert auc > auc_of(scored(labels, logits=chance.astype(np.float32))) - 0.05
     assert one.reason == "patience" and one.history[-1]["step"] - one.best["step"] == 15
+    rows = valid.slice(0, valid.rows)
+    same = Store.of(replace(rows, labels=np.zeros_like(rows.labels)), valid.layout)
+    with pytest.raises(DataError, match=r"all 500 validation labels are 0, so monitor='auc' is not defined"):
+        grow(small, store, same, seed=3, threads=1, **asked)
     seeded = grow(small, store, valid, seed=4, threads=1, **asked)
     assert (seeded.score(valid) != one.score(valid)).any()
 

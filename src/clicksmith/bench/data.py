@@ -77,7 +77,8 @@ def prepare(name: str, folder: str | None, protocol: str | None, cache: Path, sa
         split = found.how or GIVEN
     else:
         split += f" (row numbers {parts.split.record.checksums['valid'][:16]})"
-    say(f"{found.title}: checksums agree; {split}")
+    sums = "no checksums are published for its files" if name.endswith(".toml") else "checksums agree"
+    say(f"{found.title}: {sums}; {split}")
     noted: Say = lambda text: say(f"note: {text}")  # noqa: E731
     fitted = cached_fit_encode(schema, parts.train, cache, root=dataset.root, noted=noted)
     encoded = {"train": fitted}

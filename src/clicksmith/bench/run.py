@@ -108,8 +108,10 @@ def _tuned(
     say: Say,
 ) -> list[Contestant]:
     """Return the contestants with what a search of each found; one whose trials all fail is reported and left out."""
-    from clicksmith.bench.tuned import search  # brings optuna
+    from clicksmith.bench.tuned import budget, search  # brings optuna
 
+    for one in chosen:
+        budget(results / data.title / one.title, trials)
     found: list[Contestant] = []
     for one in chosen:
         try:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from clicksmith.bench.data import BenchData, Say
-from clicksmith.bench.row import Searched
+from clicksmith.bench.row import Searched, read_row
 from clicksmith.bench.settings import Contestant
+from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.train.settings import TrainSettings
 from clicksmith.tuning.folder import SearchFolder, SearchRecord
@@ -72,6 +73,12 @@ def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs
     folder.enter(record)
     say(f"{one.title}: {trials} trials over {len(space)} parameters, {jobs} at once")
     study = open_study(folder.journal, "none", one.settings.epochs)
+    known = len(study.get_trials(deepcopy=False))
+    if known > trials:
+        raise UsageError(
+            f"'{folder.path}' holds a search of {known} trials, and --tune {trials} asks for fewer; give as many, or "
+            "another --results."
+        )
     Search(
         folder=folder,
         study=study,
@@ -95,6 +102,20 @@ def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs
         values=to_plain(best.values), score=best.score,
     )  # fmt: skip
     return replace(one, spec=spec, settings=msgspec.structs.replace(settings, seed=0), searched=searched)
+
+
+def budget(rows: Path, trials: int) -> None:
+    """Raise UsageError if there are rows of a search of another number of trials: its best would not be theirs."""
+    for path in sorted(rows.glob("*.json")):
+        try:
+            searched = read_row(path).searched
+        except ArtifactError:
+            continue  # reading all rows names it
+        if searched is not msgspec.UNSET and searched.trials != trials:
+            raise UsageError(
+                f"'{path}' has the best of {searched.trials} trials, and --tune {trials} asks for another budget; give "
+                f"--tune {searched.trials}, or another --results."
+            )
 
 
 def _space(one: Contestant) -> Space:

@@ -30,7 +30,7 @@ examples:
   clicksmith bench run frappe_x1 --data ~/data/frappe --models all --seeds 5
   clicksmith bench run frappe_x1 --models FM FinalMLP --seeds 2 --jobs 4 --memory 16
   clicksmith bench run shop.toml --models fm dcnv2 --settings shop_settings.toml
-  clicksmith bench run shop.toml --models my_models.py fm --tune 20
+  clicksmith bench run shop.toml --models my_models.py my_model fm --tune 20
   clicksmith bench run frappe_x1 --train.precision bf16 --results bf16
 
 The test rows are locked: training stops and selects on validation rows, and the weights it selects are tested once.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clicksmith.encode.store import Store
 from clicksmith.errors import UsageError
-from clicksmith.train.monitor import Judge, measured, score_of
+from clicksmith.train.monitor import Judge, check_monitor, measured, score_of
 from clicksmith.train.progress import Plan, Progress
 from clicksmith.train.settings import Monitor, TrainSettings
 from clicksmith.trees.features import PIECE, Features, Table, pieces
@@ -70,8 +70,10 @@ def grow(
 ) -> Grown:
     """Grow trees until validation rows are served no better; the same with any number of threads.
 
-    `stop` is asked after each evaluation, as by the trainer. Raises UsageError if LightGBM is not installed.
+    `stop` is asked after each evaluation, as by the trainer. Raises UsageError if LightGBM is not installed,
+    DataError if `monitor` means nothing on the validation rows.
     """
+    check_monitor(monitor, valid)
     package = lightgbm()
     fold = np.random.default_rng(seed).integers(0, trees.folds, rows.rows, np.uint8)
     features = Features(rows.layout, few=trees.few, folds=trees.folds, prior=trees.prior)

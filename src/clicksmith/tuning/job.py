@@ -11,6 +11,7 @@ import msgspec
 
 from clicksmith.batch.store import cached_encode, cached_fit_encode
 from clicksmith.errors import UsageError
+from clicksmith.files import locked
 from clicksmith.fitting.asked import AskedSchema, schema_for, seed_of
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
@@ -141,9 +142,10 @@ def tune(
     try:
         run(search, jobs)
     finally:
-        tuned = tuned_of(folder, study, record, found.space, base.monitor)
-        write_results(folder, tuned)
-        write_page(folder, record, tuned, found.space)
+        with locked(folder.path, wait=True):  # of several processes the last to write has read the last journal
+            tuned = tuned_of(folder, study, record, found.space, base.monitor)
+            write_results(folder, tuned)
+            write_page(folder, record, tuned, found.space)
     return tuned
 
 
