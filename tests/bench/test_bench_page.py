@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from world import finished
 
@@ -13,6 +14,7 @@ from clicksmith.bench.settings import BenchSettings, ModelSettings, read_setting
 from clicksmith.bench.site import write_site
 from clicksmith.bench.table import tables
 from clicksmith.cli.main import main
+from clicksmith.evaluate.auc import auc
 from clicksmith.papers import PAPERS
 from clicksmith.report.models import Spot, scatter_chart
 
@@ -34,7 +36,10 @@ def test_a_page_for_all_and_one_for_each_model(tmp_path):
         "index.html", "shop/FM.html", "shop/LR.html",
     }  # fmt: skip
     rows = {row.seed: row for row in read_results(finished() / "results").models("shop")["FM"]}
-    mean = sum(row.done.test.values["auc"].value for row in rows.values()) / len(rows)
+    home = finished() / "results" / "shop"  # the page's figures are those of the stored predictions
+    labels, stored = np.load(home / "test_labels.npy"), [np.load(home / "FM" / f"{seed}.npy") for seed in rows]
+    mean = sum(auc(labels, logits.astype(np.float32)) for logits in stored) / len(rows)
+    assert mean == pytest.approx(sum(row.done.test.values["auc"].value for row in rows.values()) / len(rows), abs=1e-4)
     assert f"<b>{mean:.5f}</b>" in index
     assert "0.7000<small>as the settings say</small>" in index
     model = (tmp_path / "shop" / "FM.html").read_text()
