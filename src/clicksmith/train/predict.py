@@ -38,8 +38,8 @@ def predict_logits(model: nn.Module, store: Store, batch_size: int = 16384) -> N
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     pieces: list[NDArray[np.float32]] = []
     model.eval()
-    settle(model)  # until `train` says what comes next
     try:
+        settle(model)  # until `train` says what comes next
         with torch.inference_mode():
             for number, start in enumerate(range(0, max(store.rows, 1), batch_size), 1):
                 inputs = to_device(inputs_of(store.slice(start, start + batch_size)), device)
