@@ -10,11 +10,11 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 import msgspec
 
-from clicksmith.errors import CompositionError, SchemaError
+from clicksmith.errors import ClicksmithError, CompositionError, SchemaError, UsageError
 from clicksmith.names import lookup, unknown
 
 PARTS: dict[str, type["Part"]] = {}
@@ -42,6 +42,9 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 f"rename {cls.__module__}.{cls.__qualname__}."
             )
         PARTS[kind] = cls
+
+
+P = TypeVar("P", bound=Part)
 
 
 def kind_of(cls: type[Part]) -> str:
@@ -94,6 +97,39 @@ def from_plain(value: Any, where: str = "$") -> Any:
         return cls(**fields)
     except TypeError as error:
         raise SchemaError(f"{where}: {error}.") from error
+
+
+def edited(part: P, changes: Mapping[str, Any], said: str = "") -> P:
+    """Return a part with values within it changed by path: `{"embed.table.std": 0.1}`; a number selects from a tuple.
+
+    said: stands before a path in messages, as in `--set `.
+    Raises UsageError: a path leads nowhere, or a value does not fit there.
+    """
+    if not changes:
+        return part
+    plain = to_plain(part)
+    for path, value in changes.items():
+        steps = path.split(".")
+        place = plain
+        for depth, step in enumerate(steps[:-1], 1):
+            place = place[_step(place, step, said + ".".join(steps[:depth]))]
+        place[_step(place, steps[-1], said + path)] = value
+    try:
+        return from_plain(plain)
+    except ClicksmithError as error:
+        raise UsageError(f"{said}{', '.join(changes)}: {error}") from error
+
+
+def _step(place: Any, step: str, where: str) -> Any:
+    if isinstance(place, list):
+        length = len(typing.cast("list[Any]", place))
+        if not step.isdigit() or int(step) >= length:
+            raise UsageError(f"{where}: '{step}' is not a position; there are {length}.")
+        return int(step)
+    options = typing.cast("dict[str, Any]", place) if isinstance(place, dict) else {}
+    if step not in options or step == "kind":
+        raise UsageError(f"{where}: {unknown(step, [key for key in options if key != 'kind'], 'option')}")
+    return step
 
 
 def _field(value: Any, hint: Any, where: str) -> Any:

@@ -1,5 +1,7 @@
 """What `bench run` takes beside a settings file: own models, training settings, a tuning budget for every model."""
 
+import re
+
 import msgspec
 import pytest
 from world import SETTINGS, bench, finished, make
@@ -120,10 +122,12 @@ def test_a_search_opens_train_and_valid_only_and_goes_on_where_it_was(tmp_path, 
     data = prepare(str(tmp_path / "shop.toml"), None, None, tmp_path / "cache", lambda _: None)
     closed = dict(data.stores) | {"test": tmp_path / "nowhere"}
     data = type(data)(**{name: getattr(data, name) for name in data.__slots__} | {"stores": closed})
-    (one,) = contestants(settings_for("shop"), ["lr"], train={"epochs": 1, "batch_size": 128})
+    forgets = BenchSettings({"lr": ModelSettings("lr", set={"embed.unseen_rate": 0.25})})
+    (one,) = contestants(forgets, ["lr"], train={"epochs": 1, "batch_size": 128})
     said: list[str] = []
     found = search(one, data, tmp_path / "out", 2, jobs=1, say=said.append)
     assert found.settings.epochs == 1 and found.searched.trials == 2
+    assert found.spec.embed.unseen_rate == 0.25  # what the settings give within the spec, every trial has
     assert sum(": complete" in text for text in said) == 2
     said.clear()
     more = search(one, data, tmp_path / "out", 3, jobs=1, say=said.append)
@@ -131,7 +135,7 @@ def test_a_search_opens_train_and_valid_only_and_goes_on_where_it_was(tmp_path, 
     assert more.searched.score >= found.searched.score
     with pytest.raises(UsageError, match=r"holds a search of 3 trials, and --tune 2 asks for fewer"):
         search(one, data, tmp_path / "out", 2, jobs=1, say=said.append)
-    (other,) = contestants(settings_for("shop"), ["lr"], train={"epochs": 2, "batch_size": 128})
+    (other,) = contestants(forgets, ["lr"], train={"epochs": 2, "batch_size": 128})
     with pytest.raises(UsageError, match=r"holds another search; it differs in settings \(epochs\)"):
         search(other, data, tmp_path / "out", 2, jobs=1, say=said.append)
     assert Store.open(data.stores["train"]).rows == 1500
@@ -143,11 +147,17 @@ def test_rows_of_given_settings_are_sealed_as_before():
     assert "searched" not in msgspec.to_builtins(row)
 
 
-def test_the_share_of_forgotten_ids_is_a_setting_of_a_model():
-    settings = BenchSettings({"FM": ModelSettings("fm"), "forgets": ModelSettings("fm", unseen_rate=0.25)})
+def test_a_setting_reaches_any_value_within_the_spec():
+    settings = BenchSettings(
+        {"FM": ModelSettings("fm"), "forgets": ModelSettings("fm", set={"embed.unseen_rate": 0.25})}
+    )
     plain, forgets = contestants(settings, ["all"])
     assert isinstance(plain.spec, ModelSpec)
     assert isinstance(forgets.spec, ModelSpec)
     assert (plain.spec.embed.unseen_rate, forgets.spec.embed.unseen_rate) == (0.0, 0.25)
-    with pytest.raises(UsageError, match=r"settings of forgets: unseen_rate is 1.5; it must be at least 0 and below 1"):
-        contestants(BenchSettings({"forgets": ModelSettings("fm", unseen_rate=1.5)}), ["all"])
+    for path, value, told in (
+        ("embed.unseen_rate", 1.5, "set embed.unseen_rate: unseen_rate is 1.5; it must be at least 0 and below 1"),
+        ("embed.tabel.std", 0.1, "set embed.tabel: no option named 'tabel'. Did you mean 'table'"),
+    ):
+        with pytest.raises(UsageError, match=f"settings of forgets: {re.escape(told)}"):
+            contestants(BenchSettings({"forgets": ModelSettings("fm", set={path: value})}), ["all"])

@@ -44,6 +44,12 @@ def test_help_of_every_verb_teaches_by_example(verb, capsys):
     assert f"\n  clicksmith {verb}" in text
 
 
+def test_values_of_an_option_given_twice_are_not_lost(capsys):
+    asked = ["bench", "run", "frappe_x1", "--models", "fm", "--models", "lr"]
+    assert main(asked) == 2
+    assert "--models is given 2 times; give all its values after one" in capsys.readouterr().err
+
+
 def test_an_unknown_option_names_the_nearest(capsys):
     assert main(["fit", "a.csv", "--lable", "click"]) == 2
     message = (

@@ -110,6 +110,18 @@ def test_what_is_said_of_a_dropped_field_falls_away():
     assert whole.parts[1].slots == {"a": both} and set(whole.parts[1].numbering) == {"a", "b"}
 
 
+def test_what_two_searches_say_alike_is_said_once():
+    one, two = Array(np.array([1, 1, 1, 0], bool)), Array(np.array([1, 1, 0, 1], bool))
+    plan = Plan(
+        parts=(
+            *dropped("c").parts, *dropped("c", "d").parts,
+            KeptFeatures(slots={"a": one}, numbering={"a": "n1"}, found_by=by("optfs")),
+            KeptFeatures(slots={"b": two}, numbering={"b": "n2"}, found_by=by("optembed")),
+        )
+    )  # fmt: skip
+    assert [line.partition(":")[0] for line in plan.summary()] == ["field c dropped", "field d dropped", "a", "b"]
+
+
 def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
     bits = (np.random.default_rng(0).random(200_000) < 0.5).astype(int)
     plan = kept(*bits.tolist())
@@ -124,6 +136,8 @@ def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
     side.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     with pytest.raises(ArtifactError, match=f"{side.name}.*checksum"):
         Plan.load(tmp_path / "plan.json")
+    plan.save(tmp_path / "plan.json")  # written again, as the message says
+    assert Plan.load(tmp_path / "plan.json") == plan and side.read_bytes() == content
     side.unlink()
     with pytest.raises(ArtifactError, match="together with its folder"):
         Plan.load(tmp_path / "plan.json")

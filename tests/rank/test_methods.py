@@ -150,6 +150,7 @@ def test_what_makes_no_sense_is_refused():
         ({"score": "outrank", "rotations": 0}, "rotations is 0"),
         ({"score": "holdout", "holdout": 1.0}, "holdout is 1"),
         ({"pairs": -1}, "pairs is -1"),
+        ({"pairs": 1}, "pairs is 1; it is how many of the best fields are looked at two by two: 2 or more"),
         ({"label": "buy"}, "no label 'buy'"),
     ):
         with pytest.raises(UsageError, match=match):

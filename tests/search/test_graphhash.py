@@ -23,7 +23,7 @@ def test_the_command_writes_a_plan_that_fits(tmp_path, capsys):
     words = ["search", "graphhash", str(tmp_path / "train.csv"), "--label", "click", "--out", str(out), "--quiet"]
     words += ["--search.left", "user", "--search.right", "ad", "--search.rows", "6", "--search.edges", "all"]
     assert main(words) == 0
-    assert "user: 40 ids share 6 rows (graphhash)" in capsys.readouterr().out
+    assert "user: 40 ids share 6 rows (graphhash graph)" in capsys.readouterr().out
     (part,) = Plan.load(out).parts
     assert part.found_by.method == "graphhash" and part.found_by.backbone == ""
     assert {one.rows for one in part.slots.values()} == {8}

@@ -14,7 +14,7 @@ from clicksmith.models import MODELS, check_options
 from clicksmith.models.register import load_user_models
 from clicksmith.models.spec import ModelSpec
 from clicksmith.names import lookup
-from clicksmith.parts import Part, from_plain
+from clicksmith.parts import Part, edited, from_plain
 from clicksmith.train.devices import device_of, precision_of
 from clicksmith.train.settings import TrainSettings
 from clicksmith.trees.grow import lightgbm
@@ -38,8 +38,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dense_l2: float | None = None
     epochs: int | None = None
     patience: int | None = None
-    unseen_rate: float = 0.0
-    """Share of ids that training forgets, so that the vector of unseen ones learns; `clicksmith fit` has its own."""
+    set: dict[str, Any] = {}
+    """Values within the model's spec by path, as of `fit --set`: `"embed.table.std" = 0.1`."""
 
 
 class BenchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +64,8 @@ class Contestant:
     """What makes the spec of options."""
     options: dict[str, Any]
     """Those that are given; a search leaves them as they are."""
+    set: dict[str, Any]
+    """Values within the spec that are given, by path; they too stay."""
     given: frozenset[str]
     """Settings of training that are given, which a search leaves as they are too."""
     files: tuple[str, ...] = ()
@@ -144,15 +146,13 @@ class _Entry:
         try:
             options = {key: _option(value) for key, value in model.options.items()}
             check_options(model.name, function, options)
-            spec = function(**options)
-            if model.unseen_rate and isinstance(spec, ModelSpec):
-                spec = replace(spec, embed=replace(spec.embed, unseen_rate=model.unseen_rate))
+            spec = edited(function(**options), model.set, "set ")
             settings = msgspec.convert(plain, TrainSettings)
         except (TypeError, msgspec.ValidationError, SchemaError, CompositionError, UsageError) as error:
             raise UsageError(f"settings of {title}: {error}") from error
         own_code = function not in (Trees, MODELS.get(model.name)) or any(isinstance(v, Part) for v in options.values())
         files = self.files if own_code else ()
-        return Contestant(title, spec, settings, function, options, frozenset(plain), files)
+        return Contestant(title, spec, settings, function, options, model.set, frozenset(plain), files)
 
 
 def _option(value: Any) -> Any:

@@ -104,9 +104,9 @@ def _dataset(one: DatasetTable, rows: Mapping[str, Sequence[Row]], failed: Seque
     note = (
         f"{one.test_rows:,} test rows. Models of a rank are tied with one another; below it stand the ranks that the "
         "significant differences leave open. The other small figures are "
-        f"{one.level:.0%} intervals over test rows and seeds, and standard deviations over seeds. "
-        f"Published: {one.source}."
+        f"{one.level:.0%} intervals over test rows and seeds, and standard deviations over seeds."
     )
+    note += f" Published: {one.source}." if one.source else ""
     return (
         f'<p class="note">{escape(note)}</p>{_leaderboard(one)}{listed([*one.notes, *failed])}'
         f"<h3>Real or noise</h3>{ties}<h3>Quality and cost</h3>{figures(found)}"

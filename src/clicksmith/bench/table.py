@@ -106,7 +106,10 @@ def _table(
 
 
 def _references(dataset: str, known: BenchSettings) -> tuple[dict[str, tuple[str, float]], str]:
-    """Return plain name -> name and test AUC as the settings, else the leaderboard, has it; and whose they are."""
+    """Return plain name -> name and test AUC as the settings, else the leaderboard, has it; and whose they are.
+
+    No model has one: of nobody, "".
+    """
     board = published(dataset)
     found = {name: (line.model, line.reference) for name, line in board.items()}
     for title, model in known.models.items():
@@ -115,7 +118,7 @@ def _references(dataset: str, known: BenchSettings) -> tuple[dict[str, tuple[str
             found[name] = (title, model.reference)
         elif name in found:
             found[name] = (title, found[name][1])
-    return found, SOURCE if board else known.source
+    return found, (SOURCE if board else known.source) if found else ""
 
 
 def _line(standing: Standing, rows: Sequence[Row], reference: float | None, slices: tuple[Slice, ...]) -> Line:

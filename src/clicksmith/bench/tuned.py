@@ -11,7 +11,7 @@ from clicksmith.bench.data import BenchData, Say
 from clicksmith.bench.row import Searched, read_row
 from clicksmith.bench.settings import Contestant
 from clicksmith.errors import ArtifactError, UsageError
-from clicksmith.parts import from_plain, to_plain
+from clicksmith.parts import edited, from_plain, to_plain
 from clicksmith.train.settings import TrainSettings
 from clicksmith.tuning.folder import SearchFolder, SearchRecord
 from clicksmith.tuning.page import write_page
@@ -48,7 +48,8 @@ class _Plan:
             prefix, _, option = name.partition(".")
             parts[prefix][option] = value
         settings = msgspec.structs.replace(self.one.settings, **parts["train"], seed=self.seed)
-        return Configuration(parts["model"], parts["train"], self.one.function(**parts["model"]), settings)
+        spec = edited(self.one.function(**parts["model"]), self.one.set, "set ")
+        return Configuration(parts["model"], parts["train"], spec, settings)
 
 
 def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs: int, say: Say) -> Contestant:
@@ -61,7 +62,7 @@ def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs
     record = SearchRecord(
         model=one.title,
         space=msgspec.to_builtins(space),
-        options=to_plain(one.options),
+        options=to_plain({**one.options, **one.set}),
         settings=msgspec.to_builtins(plan.resolve({}).settings),
         schema=data.schema,
         data=data.checksums,

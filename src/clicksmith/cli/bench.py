@@ -286,7 +286,8 @@ def _print(one: "DatasetTable", *, pairs: bool) -> None:
         ["", "", name, "not measured", *[""] * 4, f"{auc:.4f}", *[""] * 6] for name, auc in one.unmeasured.items()
     ]
     table(head, [*(_cells(line) for line in one.lines), *absent], numbers=numbers)
-    print(f"reference: {one.source}")
+    if one.source:
+        print(f"reference: {one.source}")
     if pairs:
         rows = [
             [p.a, p.b, f"{100 * p.effect:+.3f}", f"{100 * p.low:+.3f} to {100 * p.high:+.3f}", shown_p(p.p),

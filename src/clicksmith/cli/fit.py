@@ -11,8 +11,8 @@ from tyro.conf import Positional, UseAppendAction
 from clicksmith.cli.options import (
     about_lines,
     blaming,
-    edit_spec,
     flags,
+    literal,
     option_hints,
     option_lines,
     options_of,
@@ -176,6 +176,7 @@ def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelS
     from clicksmith.fitting.asked import learn_unseen
     from clicksmith.models import MODELS
     from clicksmith.names import lookup
+    from clicksmith.parts import edited
 
     function = lookup({**MODELS, **own}, name, "model")
     flat = {key: text for key, text in dotted.sets.items() if "." not in key and key in option_hints(function)}
@@ -185,7 +186,7 @@ def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelS
     options = options_of(function, {**flat, **dotted.model}, "--model.")
     nested = {key: text for key, text in dotted.sets.items() if key not in flat}
     spec = learn_unseen(function(**options))
-    return edit_spec(spec, nested) if nested else spec
+    return edited(spec, {path: literal(text) for path, text in nested.items()}, "--set ")
 
 
 def _close(run: "Run") -> None:

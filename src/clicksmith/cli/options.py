@@ -226,38 +226,6 @@ def type_name(hint: Any) -> str:
     return names.get(hint, getattr(hint, "__name__", str(hint)).upper())
 
 
-def edit_spec(spec: Any, changes: Mapping[str, str]) -> Any:
-    """Return the spec with nested fields changed: `{"interact.units": "[4]"}`; indices select from tuples."""
-    from clicksmith.parts import from_plain, to_plain
-
-    plain = to_plain(spec)
-    for path, text in changes.items():
-        *parents, last = path.split(".")
-        place = plain
-        for depth, step in enumerate(parents):
-            place = place[_step(place, step, f"--set {'.'.join(path.split('.')[: depth + 1])}")]
-        place[_step(place, last, f"--set {path}")] = literal(text)
-    try:
-        return from_plain(plain)
-    except ClicksmithError as error:
-        raise UsageError(f"--set {', '.join(changes)}: {error}") from error
-
-
-def _step(place: Any, step: str, where: str) -> Any:
-    if isinstance(place, list):
-        if not step.isdigit() or int(step) >= len(typing.cast("list[Any]", place)):
-            raise UsageError(f"{where}: '{step}' is not a position; there are {len(typing.cast('list[Any]', place))}.")
-        return int(step)
-    if not isinstance(place, dict) or step not in place or step == "kind":
-        known = (
-            [str(key) for key in typing.cast("dict[str, Any]", place) if key != "kind"]
-            if isinstance(place, dict)
-            else []
-        )
-        raise UsageError(f"{where}: {unknown(step, known, 'option')}")
-    return step
-
-
 def literal(text: str) -> Any:
     """Return a text as JSON if it is JSON (`.5` is 0.5), `64,32` as a list, else as it is."""
     number = re.sub(r"(?<![\w.\"])\.(?=\d)", "0.", text)

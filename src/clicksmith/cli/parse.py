@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import tyro
 from tyro.conf import arg
@@ -66,6 +66,7 @@ def call(
     keep.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
     keep.__annotations__ = {p.name: p.annotation for p in shown} | {"return": None}
     keep.__name__ = function.__name__
+    _check_repeated(argv, shown, prog)
     try:
         with contextlib.redirect_stderr(messages), _wide(any(a in ("-h", "--help") for a in argv)):
             _, rest = tyro.cli(
@@ -84,6 +85,27 @@ def call(
     if rest:
         raise UsageError(_unknown(rest, shown, prog))
     return function(*taken["args"], **taken["options"], **given)
+
+
+def _check_repeated(argv: Sequence[str], shown: Sequence[inspect.Parameter], prog: str) -> None:
+    """Raise UsageError: an option of several values stands twice, and the values of the first would be lost.
+
+    One of a single value may: the last one holds, so that a command can be given again with something added.
+    """
+    names = [word.split("=", 1)[0] for word in argv if word.startswith("--")]
+    for parameter in shown:
+        name, annotation = f"--{parameter.name.replace('_', '-')}", parameter.annotation
+        marks = getattr(annotation, "__metadata__", ())
+        if names.count(name) > 1 and _several(annotation) and tyro.conf.UseAppendAction not in marks:
+            raise UsageError(
+                f"{name} is given {names.count(name)} times; give all its values after one, as in {name} ONE TWO. "
+                f"See `{prog} --help`."
+            )
+
+
+def _several(annotation: Any) -> bool:
+    hint = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return get_origin(hint) is tuple
 
 
 def _unknown(rest: list[str], shown: Sequence[inspect.Parameter], prog: str) -> str:

@@ -141,10 +141,11 @@ class IdMaps(Part, frozen=True, tag="maps"):
         return tuple(self.slots)
 
     def lines(self) -> list[str]:
-        """Say how many rows are left."""
+        """Say how many rows are left, and how they were shared."""
+        how = " ".join(str(word) for word in (self.found_by.method, self.found_by.settings.get("kind", "")) if word)
         return [
             f"{slot}: {len(one.ids) - FIRST:,} ids share {one.rows - FIRST:,} rows"
-            f"{', two each' if one.second is not None else ''} ({self.found_by.method})"
+            f"{', two each' if one.second is not None else ''} ({how})"
             for slot, one in self.slots.items()
         ]
 

@@ -52,8 +52,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return frozenset(slot for part in self.parts if isinstance(part, IdMaps) for slot in part.slots)
 
     def summary(self) -> list[str]:
-        """Return what the Plan says, a line per part and vocabulary."""
-        return [line for part in self.parts for line in part.lines()]
+        """Return what the Plan says, a line per part and vocabulary; what two parts say alike is said once."""
+        return list(dict.fromkeys(line for part in self.parts for line in part.lines()))
 
     def save(self, path: str | Path) -> None:
         """Write the Plan as JSON at `path`, and its long arrays into the folder `arrays_of(path)`."""

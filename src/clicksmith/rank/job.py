@@ -189,8 +189,10 @@ def _check(store: Store, score: str, pairs: int, rotations: int, holdout: float)
         raise UsageError(f"rotations is {rotations}; the rule needs at least one control.")
     if not 0 < holdout < 1:
         raise UsageError(f"holdout is {holdout:g}; it is the share of the last rows, between 0 and 1.")
-    if pairs < 0:
-        raise UsageError(f"pairs is {pairs}; it is how many of the best fields are looked at two by two, or 0.")
+    if pairs < 0 or pairs == 1:
+        raise UsageError(
+            f"pairs is {pairs}; it is how many of the best fields are looked at two by two: 2 or more, or 0 for none."
+        )
     if "weight" in store.targets and score not in WEIGHTED:
         raise UsageError(
             f"score '{score}' knows no weights, and the rows have them; use {', '.join(WEIGHTED)}, or leave the weight "
