@@ -45,6 +45,15 @@ def clicks(rows=ROWS, seed=0):
     )
 
 
+def test_numbers_with_a_cell_that_is_none_are_told(tmp_path):
+    rows = clicks(600).select("click", "ad", pl.col("price").cast(pl.String))
+    rows[17, "price"] = "inf"
+    rows.write_csv(tmp_path / "log.csv")
+    found = rank(tmp_path / "log.csv", label="click")
+    assert found["price"].view == "values"
+    assert any("'price' holds numbers in all but 1 of" in text and "'inf'" in text for text in found.notes)
+
+
 @pytest.fixture(scope="module")
 def log():
     return clicks()

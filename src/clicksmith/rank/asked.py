@@ -92,7 +92,8 @@ def _inferred(source: Source, label: str | None) -> Asked:
 def _told(proposal: Proposal) -> tuple[str, ...]:
     time = proposal.schema.time
     said = () if time is None else (f"'{time.name}' is the time of the row; it orders rows and is not ranked.",)
-    return (*said, *_vectors(proposal.schema))
+    mixed = tuple(suspect.text for suspect in proposal.suspects if suspect.kind == "mixed")
+    return (*said, *mixed, *_vectors(proposal.schema))
 
 
 def _vectors(schema: Schema) -> tuple[str, ...]:
