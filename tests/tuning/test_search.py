@@ -330,6 +330,20 @@ def test_the_command_prints_trials_and_the_fit_that_trains_the_best(tmp_path, ca
     capsys.readouterr()
 
 
+def test_the_command_says_why_trials_failed(tmp_path, capsys):
+    (tmp_path / "space.toml").write_text("[model]\ndim = [2, 4]\n[train]\nepochs = 1\nlearning_rate = [0.01, 1e30]\n")
+    argv = ["tune", str(folder() / "train.csv"), "--label", "click", "--model", "fm", "--quiet", "--pruner", "none"]
+    argv += ["--space", f"{tmp_path}/space.toml", "--sampler", "grid", "--out", f"{tmp_path}/s"]
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    assert "4 trials: 2 complete, 2 failed" in printed
+    told = [line.split(": ") for line in printed.splitlines() if line.startswith("failed: ")]
+    failed = [trial["number"] for trial in files(tmp_path / "s", "trials.json")["trials"] if trial["state"] == "failed"]
+    assert {words[2] for words in told} == {"DivergedError"}
+    named = [int(n) for words in told for n in words[1].removeprefix("trial ").split(", ")]
+    assert sorted(named) == sorted(failed)
+
+
 def test_the_command_prints_the_space_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     argv = ["tune", str(folder() / "train.csv"), "--label", "click", "--model", "fm", "--model.dim", "8"]

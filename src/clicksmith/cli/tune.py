@@ -27,6 +27,8 @@ The same command again goes on with an interrupted search; given several times a
 
 SHOWN = 10
 """Trials in the printed table."""
+REASONS = 5
+"""Failures that are told below it, each with its trials."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -160,6 +162,12 @@ def _print(found: "Tuned") -> None:
     counts = [f"{found.count(state)} {state}" for state in ("complete", "pruned", "failed") if found.count(state)]
     again = f"; {same} proposals were the same as another and were not run" if same else ""
     print(f"\n{len(found.trials)} trials: {', '.join(counts)}{again}")
+    failures: dict[str, list[str]] = {}
+    for trial in found.trials:
+        if trial.state == "failed":
+            failures.setdefault(trial.error, []).append(str(trial.number))
+    for error, these in list(failures.items())[:REASONS]:
+        print(f"failed: trial {', '.join(these)}: {error}")
     if found.importances:
         print()
         shares = [[name, f"{share:.2f}"] for name, share in found.importances.items()]
