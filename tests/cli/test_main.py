@@ -44,6 +44,13 @@ def test_help_of_every_verb_teaches_by_example(verb, capsys):
     assert f"\n  clicksmith {verb}" in text
 
 
+def test_the_package_runs_as_the_command():
+    call = [sys.executable, "-m", "clicksmith", "fti"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no verb named 'fti'. Did you mean 'fit'?")
+
+
 def test_values_of_an_option_given_twice_are_not_lost(capsys):
     asked = ["bench", "run", "frappe_x1", "--models", "fm", "--models", "lr"]
     assert main(asked) == 2
