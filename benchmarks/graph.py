@@ -5,7 +5,7 @@ these rows to the finished id maps of both sides. Memory is the process's highes
 `agreement` is the adjusted mutual information of rows and communities, `together` the share of pairs of ids in one row
 that are of one community; the latter tells where there are far more rows than communities.
 
-    python benchmarks/graph.py --out benchmarks/results/graph.json
+    python benchmarks/graph.py --sizes 10m        writes benchmarks/results/graph.json
 """
 
 import argparse
@@ -109,7 +109,7 @@ def pairs(labels: NDArray[np.int64]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "graph.json")
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=list(SIZES))
     parser.add_argument("--libraries", nargs="+", choices=("scikit-network", "networkit"), default=None)
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
@@ -133,8 +133,7 @@ def main() -> None:
                         sys.exit(done.stderr)
                     found.append(json.loads(done.stdout))
                     print(json.dumps(found[-1]), flush=True)
-    if asked.out:
-        asked.out.write_text(json.dumps({"command": command(), "machine": machine(), "graphs": found}, indent=1) + "\n")
+    asked.out.write_text(json.dumps({"command": command(), "machine": machine(), "graphs": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from clicksmith.schema import Behaviour, Categorical, Label, Numeric, Schema
 from clicksmith.serve.artifact import Artifact, save
 from clicksmith.serve.environment import environment
 from clicksmith.serve.predictor import Precision, Predictor, load
+from machine import command
 
 RESULTS = Path(__file__).parent / "results" / "latency.json"
 SIZES = (1, 100, 1000)
@@ -130,7 +131,7 @@ def main() -> None:
     about = environment()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     record = {
-        "command": "python benchmarks/latency.py",
+        "command": command(),
         "machine": {
             "processor": about.processor,
             "platform": f"{platform.system()} {platform.machine()}",

@@ -8,11 +8,11 @@ here=$(dirname "$0")
 python="$here/../.venv/bin/python"
 
 "$python" "$here/metrics.py"
-"$python" "$here/graph.py"
+"$python" "$here/graph.py" --sizes 10m
 "$python" "$here/latency.py"
 "$python" "$here/rank.py" ${OUTRANK_PYTHON:+--peer-python "$OUTRANK_PYTHON"}
 if [ -n "${TEXT:-}" ]; then
-    "$python" "$here/prepare.py" "$TEXT" ${PEERS:+--peers "$PEERS"} ${PEER_PYTHON:+--peer-python "$PEER_PYTHON"}
+    "$python" "$here/prepare.py" "$TEXT" ${PEERS:+--peers "$PEERS"} ${PEER_PYTHON:+--peers-python "$PEER_PYTHON"}
 else
     echo "TEXT is not set: the preparation of raw text was not measured"
 fi

@@ -39,7 +39,7 @@ def search(
     *,
     dotted: tuple[dict[str, str], dict[str, str], dict[str, str]],
     backbone: Annotated[
-        str | None, option("NAME", "the model that is searched with", default="required, but for graphhash")
+        str | None, option("NAME", "the model that is searched with", default="required where the method trains")
     ] = None,
     out: Annotated[str | None, option("FILE", "the Plan, as JSON", default="required")] = None,
     label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
