@@ -12,7 +12,7 @@ from clicksmith.bench.settings import BenchSettings, ModelSettings, contestants,
 from clicksmith.bench.tuned import search
 from clicksmith.cli.main import main
 from clicksmith.encode.store import Store
-from clicksmith.errors import UnknownNameError, UsageError
+from clicksmith.errors import SchemaError, UnknownNameError, UsageError
 from clicksmith.models.spec import ModelSpec
 
 OWN = """
@@ -139,6 +139,26 @@ def test_a_search_opens_train_and_valid_only_and_goes_on_where_it_was(tmp_path, 
     with pytest.raises(UsageError, match=r"holds another search; it differs in settings \(epochs\)"):
         search(other, data, tmp_path / "out", 2, jobs=1, say=said.append)
     assert Store.open(data.stores["train"]).rows == 1500
+
+
+def test_a_space_smaller_than_the_budget_is_searched_whole_and_may_be_asked_for_again(tmp_path):
+    make(tmp_path)
+    fixed = {"epochs": 1, "batch_size": 128, "learning_rate": 0.01, "table_l2": 0.0, "dense_l2": 0.0}
+    settings = tmp_path / "fixed.toml"
+    settings.write_text("[train]\n" + "".join(f"{k} = {v}\n" for k, v in fixed.items()) + '[models.LR]\nname = "lr"\n')
+    for seeds in (1, 2):  # the second goes on with the search that the first has made
+        done = bench(tmp_path, models=["LR"], seeds=seeds, tune=4, settings=settings)
+        assert (done.finished, done.skipped, done.failed) == (1, seeds - 1, [])
+    (rows,) = read_results(tmp_path / "results").models("shop").values()
+    assert {row.searched.trials for row in rows} == {4} and rows[0].searched.space == {}
+
+
+def test_a_data_set_whose_name_is_no_folder_is_refused(tmp_path):
+    make(tmp_path)
+    text = (tmp_path / "shop.toml").read_text()
+    (tmp_path / "shop.toml").write_text(text.replace('name = "shop"', 'name = "shop/2024"', 1))
+    with pytest.raises(SchemaError, match=r"the data set is named 'shop/2024'; its name becomes a folder of results"):
+        bench(tmp_path, models=["LR"], seeds=1)
 
 
 def test_rows_of_given_settings_are_sealed_as_before():

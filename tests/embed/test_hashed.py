@@ -7,8 +7,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from clicksmith.batch.batch import Inputs
 from clicksmith.embed.hashed import PRIME, Hashed
 from clicksmith.embed.sockets import TableShape
+from clicksmith.embed.views import CrossView
 from clicksmith.encode.hashing import hash64
-from clicksmith.encode.layout import IdColumn, Layout, Slot
+from clicksmith.encode.layout import ZERO, IdColumn, Layout, Slot
 from clicksmith.errors import CompositionError
 from clicksmith.interact.linear import CrossedWeights
 from clicksmith.models import model_spec
@@ -96,6 +97,27 @@ def test_crosses_add_one_weight_for_each_pair_of_ids_and_none_where_one_is_missi
         logits.append(total)
     torch.testing.assert_close(model(inputs).logits.squeeze(1), torch.stack(logits))
     assert model.parameter_counts().embedding == 2 * (2**5 + 1)
+
+
+def test_a_value_that_a_plan_drops_to_zero_is_in_no_cross_and_needs_no_gate():
+    layout = LAYOUTS["ids"]
+    model = CTRModel(model_spec("hashed_lr", bits=5, crosses=True), layout)
+    for store in (m for m in model.modules() if hasattr(m, "reset")):
+        store.reset(1.0)
+    (view,) = (module for module in model.modules() if isinstance(module, CrossView))
+    inputs = random_batch(layout, 12).inputs
+    inputs.ids.clamp_(min=2)
+    inputs.ids[:, 0] = ZERO
+    gates = []
+
+    def gate(ids, _):
+        gates.append(ids)
+        return torch.ones(*ids.shape, 1)
+
+    vectors = view(inputs, gate)
+    with_first = (view.pairs == 0).any(0)
+    assert with_first.any() and not vectors[:, with_first].any() and vectors[:, ~with_first].any()
+    assert int(gates[0].min()) == 0
 
 
 def test_crosses_find_what_only_a_pair_says():

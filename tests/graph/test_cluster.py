@@ -31,6 +31,12 @@ def brute(edges, one, two, g):
     return sum((a[u, i] / m - g * k[u] * d[i] / m**2) for u, i in pairs if one[u] == two[i])
 
 
+def test_a_seed_may_be_any_whole_number():
+    edges = random_edges(0)
+    one, two = (cluster(edges, seed=20_240_501_123) for _ in range(2))
+    np.testing.assert_array_equal(one.left, two.left)
+
+
 @pytest.mark.parametrize("g", [0.5, 1.0, 7.0])
 def test_modularity_is_the_double_sum(g):
     for seed in range(5):

@@ -143,6 +143,23 @@ def test_weighted_rows_take_their_chance_from_permutations():
         rank_store(store_of(both, labels, weight=np.ones(2_000, np.float32)), score="outrank")
 
 
+def test_any_seed_draws_and_draws_the_same_again():
+    codes, labels = world(900)
+    store = store_of(codes[:, None], labels)
+    for seed in (20_240_501, 2**40 + 3):
+        one, two = (rank_store(store, seed=seed, pairs=0) for _ in range(2))
+        assert one.fields == two.fields and one.controls == two.controls
+        assert one.controls != rank_store(store, seed=0).controls
+
+
+def test_holdout_needs_rows_and_both_classes_to_learn_from():
+    codes, labels = world(200)
+    with pytest.raises(DataError, match=r"holdout 0.999 of 200 rows leaves a part without rows"):
+        rank_store(store_of(codes[:, None], labels), score="holdout", holdout=0.999)
+    with pytest.raises(DataError, match=r"the first 160 rows, on which `holdout` learns, are of one class"):
+        rank_store(store_of(codes[:, None], np.sort(np.arange(200) >= 170).astype(np.int64)), score="holdout")
+
+
 def test_what_makes_no_sense_is_refused():
     codes, labels = world(50)
     store = store_of(codes[:, None], labels)

@@ -233,6 +233,13 @@ def test_the_command_ends_with_status_2_and_no_file_where_there_is_no_ranking(lo
     assert not (tmp_path / "out").exists()
 
 
+def test_times_beyond_every_calendar_are_told_with_what_to_do(log):
+    schema = Schema(fields=(Categorical("ad"),), label=Label("click"), time=Time("time"))
+    micro = log.with_columns(pl.col("time") * 1_000_000)
+    with pytest.raises(DataError, match=r"a row's time is 1\.7e\+15 seconds after 1970.* its unit"):
+        rank(micro, schema=schema)
+
+
 def test_rows_that_cannot_be_counted_are_named_with_their_file(log, tmp_path, capsys):
     Schema(fields=(Categorical("ad"),), label=Label("click"), weight="worth").save(tmp_path / "weight.json")
     Schema(fields=(Categorical("ad"),), label=Label("click"), time=Time("time")).save(tmp_path / "time.json")

@@ -58,6 +58,14 @@ def test_batches_of_the_knobs_do_not_depend_on_where_one_begins():
     assert sum(len(ids) for ids in seen[:5]) == 70
 
 
+def test_batches_of_the_knobs_leave_out_negatives_as_training_does():
+    store = clicks(400)
+    clicked = int(store.targets["labels"].sum())
+    few = KnobBatches(store, 1_000, seed=1, negative_rate=0.1)
+    labels = few.batch(0).targets.labels
+    assert int(labels.sum()) == clicked and len(labels) == clicked + round(0.1 * (400 - clicked))
+
+
 def test_a_start_file_fits_its_model_and_no_other(tmp_path):
     spec, path = model_spec("fm", dim=4), tmp_path / "start.safetensors"
     one, two = new_model(spec, LAYOUT, 0), new_model(spec, LAYOUT, 1)

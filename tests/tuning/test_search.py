@@ -136,6 +136,13 @@ def test_another_search_in_the_folder_is_refused_and_the_difference_named(tmp_pa
         clicksmith.tune(**{**arguments, **change})
 
 
+def test_a_range_over_a_setting_that_is_none_by_default_is_searched(tmp_path):
+    space = {"train": {"steps": {"low": 2, "high": 6}}}
+    asked = {"schema": PLAIN, "model": "fm", "settings": {"epochs": 1, "batch_size": 64}, "space": space}
+    tuned = clicksmith.tune(clicks(300), out=tmp_path / "s", trials=2, pruner="none", **asked)
+    assert all(2 <= trial.values["train.steps"] <= 6 for trial in tuned.trials) and tuned.count("complete") == 2
+
+
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("x")
     with pytest.raises(UsageError, match=r"is not empty and holds no search \(for example 'thesis\.txt'\)"):
@@ -149,6 +156,11 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
         ({"jobs": 0}, r"^jobs is 0; it must be at least 1\.$"),
         ({"timeout": -1.0}, r"^timeout is -1 seconds; it must be above 0\.$"),
         ({"sampler": "tpf"}, r"^no sampler named 'tpf'\. Did you mean 'tpe'\?$"),
+        ({"space": {"train": {"monitor": ["auc", "gauc+auc"]}}}, r"no option of \[train\] named 'monitor'"),
+        (
+            {"settings": {"epochs": 2}, "space": {"train": {"epochs": [1, 2]}}},
+            r"^train\.epochs is given and in",
+        ),
         ({"options": {"dmi": 3}}, r"^fm: no option named 'dmi'\. Did you mean 'dim'\?$"),
         ({"sampler": "grid"}, r"a grid needs lists, and train\.learning_rate is a range"),
     ],

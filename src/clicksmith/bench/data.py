@@ -13,7 +13,7 @@ from clicksmith.datasets.load import find, load
 from clicksmith.datasets.spec import DatasetSpec
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.source import open_source
-from clicksmith.errors import UsageError
+from clicksmith.errors import SchemaError, UsageError
 from clicksmith.fitting.asked import AskedSchema
 from clicksmith.fitting.split import parts_of
 from clicksmith.names import lookup
@@ -149,6 +149,11 @@ def _declared(path: Path, protocol: str | None) -> Found:
     if protocol is not None:
         raise UsageError(f"--protocol {protocol}: a data set declared in TOML has one protocol; leave it out.")
     dataset = Dataset.from_toml(path)
+    if not dataset.name or dataset.name != Path(dataset.name).name or dataset.name.startswith("."):
+        raise SchemaError(
+            f"'{path}': the data set is named '{dataset.name}'; its name becomes a folder of results, so leave out '/' "
+            "and a leading '.'."
+        )
     sides = AskedSchema(dataset.schema, dataset.root).side_fingerprints()
     how = None if dataset.valid is None else GIVEN
     sums = {part: open_source(rows).fingerprint() for part, rows in dataset.parts.items()}

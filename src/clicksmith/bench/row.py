@@ -127,7 +127,7 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How the options of a row were found, where they were searched: the same number of trials for every model."""
 
     trials: int
-    """Different configurations that were tried, all judged on validation rows."""
+    """The budget: so many different configurations, or all where the space has fewer, judged on validation rows."""
     space: dict[str, Any]
     """What was searched, by `model.NAME` and `train.NAME`."""
     sampler: str

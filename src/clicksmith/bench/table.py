@@ -89,7 +89,11 @@ def _table(
     notes = list(ranking.notes)
     again = [row for rows in models.values() for row in rows if row.done.test_evaluations > 1]
     notes += [f"{row.model} seed {row.seed}: test rows were scored {row.done.test_evaluations} times" for row in again]
-    made = {row.made_by.processor if row.made_by.gpu is None else row.made_by.gpu for row in results.rows}
+    made = {
+        row.made_by.processor if row.made_by.gpu is None else row.made_by.gpu
+        for rows in models.values()
+        for row in rows
+    }
     if len(made) > 1:
         notes.append(f"made on {len(made)} kinds of processor ({', '.join(sorted(made))}): compare no times")
     return DatasetTable(

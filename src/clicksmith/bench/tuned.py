@@ -18,7 +18,7 @@ from clicksmith.tuning.page import write_page
 from clicksmith.tuning.plan import Configuration
 from clicksmith.tuning.result import tuned_of, write_results
 from clicksmith.tuning.rules import proposed_space
-from clicksmith.tuning.search import Search
+from clicksmith.tuning.search import Search, is_lost, is_trial
 from clicksmith.tuning.space import Space
 from clicksmith.tuning.study import open_study
 
@@ -74,7 +74,7 @@ def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs
     folder.enter(record)
     say(f"{one.title}: {trials} trials over {len(space)} parameters, {jobs} at once")
     study = open_study(folder.journal, "none", one.settings.epochs)
-    known = len(study.get_trials(deepcopy=False))
+    known = sum(is_trial(trial) and not is_lost(trial) for trial in study.get_trials(deepcopy=False))
     if known > trials:
         raise UsageError(
             f"'{folder.path}' holds a search of {known} trials, and --tune {trials} asks for fewer; give as many, or "
@@ -99,7 +99,7 @@ def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs
     spec, settings = from_plain(best.spec), msgspec.convert(best.settings, TrainSettings)
     say(f"{one.title}: trial {best.number} is best, {one.settings.monitor} {best.score:.5f} on valid")
     searched = Searched(
-        trials=len(found.trials), space=record.space, sampler=SAMPLER, seed=SEED, number=best.number,
+        trials=trials, space=record.space, sampler=SAMPLER, seed=SEED, number=best.number,
         values=to_plain(best.values), score=best.score,
     )  # fmt: skip
     return replace(one, spec=spec, settings=msgspec.structs.replace(settings, seed=0), searched=searched)

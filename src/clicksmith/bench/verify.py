@@ -136,12 +136,12 @@ def recompute(
     with tempfile.TemporaryDirectory() as place:
 
         def compare(how: Ended) -> None:
-            row = by_name[how.job.configuration.name]
+            row = by_place[how.job.dataset, how.job.model, how.job.configuration.settings["seed"]]
             verdicts.append(_verdict(results, row, how, Path(place), allowed(results, row, tolerance)))
             ended(verdicts[-1])
 
         own = tuple(str(Path(file).resolve()) for file in files)
-        by_name = {row.name: row for row in rows}
+        by_place = {(row.dataset, row.model, row.seed): row for row in rows}
         trials = [
             msgspec.structs.replace(
                 job_of(

@@ -104,12 +104,12 @@ class CrossView(nn.Module):
         if self.table is None:
             return inputs.numeric.new_zeros((inputs.ids.shape[0], 0, self.dim))
         first, second = (inputs.ids.index_select(1, side).long() for side in self.pairs)
-        there = (first != PADDING) & (second != PADDING)
+        there = (first > PADDING) & (second > PADDING)  # nor what a Plan drops to zero
         numbers = (1 + (first * self.rows + second) % (PRIME - 1)).masked_fill(~there, PADDING)
         vectors = self.table(numbers, self.slots)
         if gate is None:
             return vectors
-        gates = gate(inputs.ids, self.single)
+        gates = gate(inputs.ids.clamp(min=PADDING), self.single)
         return vectors * gates.index_select(1, self.pairs[0]) * gates.index_select(1, self.pairs[1])
 
 

@@ -87,7 +87,7 @@ def _louvain(edges: Edges, resolution: float, seed: int) -> NDArray[Any]:
         sort_clusters=False,
         return_probs=False,
         return_aggregate=False,
-        random_state=seed,
+        random_state=seed % 2**32,
     )
     louvain.fit(edges.matrix(), force_bipartite=True)
     return np.concatenate([louvain.labels_row_, louvain.labels_col_])

@@ -41,7 +41,7 @@ def _constant(rows: EncodedRows, first: int) -> Codes:  # noqa: ARG001 - see Rea
 
 def _random(size: int, seed: int, rows: EncodedRows, first: int) -> Codes:
     """Return a random code that depends on seed and row number alone, so that any piece gives the same."""
-    mixed = mix(_numbers(rows, first).astype(np.uint64) ^ np.uint64((seed + 1) << 44))
+    mixed = mix(_numbers(rows, first).astype(np.uint64) ^ np.uint64(((seed + 1) << 44) % 2**64))
     return ((mixed >> np.uint64(32)) * np.uint64(size) >> np.uint64(32)).astype(np.int64)
 
 

@@ -126,8 +126,15 @@ def holdout(given: Evidence) -> dict[str, float]:
             "the last. Sort the rows by time."
         )
     cut = int(given.store.rows * (1 - given.holdout))
+    if not 0 < cut < given.store.rows:
+        raise DataError(f"holdout {given.holdout:g} of {given.store.rows:,} rows leaves a part without rows.")
     before = count(given.store, given.views, label=given.label, stop=cut)
     after = count(given.store, given.views, label=given.label, start=cut)
+    if before.clicks in (0, before.total):
+        raise DataError(
+            f"the first {cut:,} rows, on which `holdout` learns, are of one class; put the rows in the order of time, "
+            "or by chance."
+        )
     return {name: _saved(before, after, views[0]) for name, views in given.seen.items()}
 
 

@@ -15,6 +15,7 @@ from clicksmith.encode.layout import UNSEEN
 from clicksmith.encode.store import Store
 from clicksmith.encode.texts import Packed
 from clicksmith.encode.vocabulary import FIRST
+from clicksmith.errors import DataError
 from clicksmith.rank.counts import Counts, Vector, checked
 from clicksmith.rank.mutual import NullOfLabel, mutual_information
 from clicksmith.rank.pairs import joined
@@ -150,6 +151,16 @@ def unseen_shares(store: Store, views: Sequence[View]) -> dict[str, float]:
     return {name: count / store.rows for name, count in met.items()}
 
 
+def _name(start: float, by_day: bool) -> str:
+    try:
+        return datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d" if by_day else "%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError) as error:
+        raise DataError(
+            f"a row's time is {start:.6g} seconds after 1970, which no calendar has; give the schema's time its unit "
+            "(s or ms)."
+        ) from error
+
+
 def drift(store: Store, views: Sequence[View], label: int) -> Drift | None:
     """Return the click rate and what the fields say of it by period, None if the rows have no time.
 
@@ -165,7 +176,7 @@ def drift(store: Store, views: Sequence[View], label: int) -> Drift | None:
     by_day = 2 <= days <= 31
     edges = (first_day + np.arange(1, days)) * 86_400.0 if by_day else np.linspace(low, high, PERIODS + 1)[1:-1]
     starts = [low, *edges.tolist()]
-    names = [datetime.fromtimestamp(s, UTC).strftime("%Y-%m-%d" if by_day else "%Y-%m-%d %H:%M") for s in starts]
+    names = [_name(start, by_day) for start in starts]
     views = [view for view in views if view.kind != "one value"]
     sizes = [min(view.size, VALUES) for view in views]
     tables = [np.zeros((len(names), size, 2), np.int64) for size in sizes]

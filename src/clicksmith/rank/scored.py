@@ -175,5 +175,5 @@ def sampled(rows: int, most: int, seed: int) -> NDArray[Any]:
 
     if rows <= most:
         return np.arange(rows)
-    numbers = np.arange(rows, dtype=np.int64)
-    return np.flatnonzero(mix(numbers ^ np.int64(seed << 40)) < np.uint64(int(most / rows * 2**64)))
+    numbers = np.arange(rows, dtype=np.uint64)
+    return np.flatnonzero(mix(numbers ^ np.uint64((seed << 40) % 2**64)) < np.uint64(int(most / rows * 2**64)))

@@ -15,8 +15,8 @@ from clicksmith.train.step import Stepper
 class KnobBatches:
     """The batches of some rows, one epoch after another, by a running number: a resumed search gets the same ones."""
 
-    def __init__(self, store: Store, batch_size: int, *, seed: int) -> None:
-        self.loader = Loader(store, min(batch_size, store.rows), seed=seed)
+    def __init__(self, store: Store, batch_size: int, *, seed: int, negative_rate: float = 1.0) -> None:
+        self.loader = Loader(store, min(batch_size, store.rows), seed=seed, negative_rate=negative_rate)
         self._next = -1
         self._order: Iterator[RowNumbers] = iter(())
 

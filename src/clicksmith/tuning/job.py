@@ -180,12 +180,14 @@ def asked_search(
     seed = seed_of(settings) if seed is None else seed
     parts = replace(parts_of(train, valid, None, schema=asked.schema, how=split, seed=seed), test=None)
     plan = Plan(function, asked.schema, parts.train.rows_hint, seed, dict(options or {}), dict(settings or {}))
+    fixed = {f"model.{n}" for n in plan.options} | {f"train.{n}" for n in plan.changes}
     if space is None:
         found = proposed_space(function, plan.resolve({}).settings)
-        fixed = {f"model.{n}" for n in plan.options} | {f"train.{n}" for n in plan.changes}
         found = {name: dimension for name, dimension in found.items() if name not in fixed}
     else:
         found = space_of(space, hints, "space") if isinstance(space, Mapping) else read_space(space, hints)
+        if both := sorted(fixed & set(found)):
+            raise UsageError(f"{both[0]} is given and in the space as well; leave it out of one of them.")
     return AskedSearch(model, asked, parts, plan, found)
 
 

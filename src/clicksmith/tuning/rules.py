@@ -29,6 +29,8 @@ from clicksmith.trees.spec import Trees
 from clicksmith.tuning.space import Choice, Dimension, Range, Space, space_of
 
 SCALED = ("dim", "width", "rank", "heads", "experts", "reduction")
+FIXED = ("seed", "monitor", "device", "checkpoint_minutes")
+"""Settings that are the same in all trials: they decide how, or by what, trials are compared."""
 TRAINED = ("learning_rate", "table_l2", "dense_l2", "batch_size")
 
 
@@ -58,7 +60,7 @@ def proposed_space(function: Callable[..., object], settings: TrainSettings) -> 
 
 
 def hints_of(function: Callable[..., object]) -> dict[str, dict[str, Any]]:
-    """Return the types of everything that can be searched, by prefix and name; the seed cannot.
+    """Return the types of everything that can be searched, by prefix and name; `FIXED` settings cannot.
 
     Trees have no optimiser: nothing of their training is searched but their own options.
     """
@@ -67,7 +69,7 @@ def hints_of(function: Callable[..., object]) -> dict[str, dict[str, Any]]:
     if function is Trees:
         return {"model": options}
     settings = typing.get_type_hints(TrainSettings)
-    return {"model": options, "train": {n: settings[n] for n in TrainSettings.__struct_fields__ if n != "seed"}}
+    return {"model": options, "train": {n: settings[n] for n in TrainSettings.__struct_fields__ if n not in FIXED}}
 
 
 def dimension_of(name: str, hint: Any, default: Any) -> Dimension | None:

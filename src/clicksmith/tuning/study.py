@@ -81,7 +81,9 @@ def params_of(values: dict[str, Any], space: Space) -> dict[str, Any]:
     for name, value in values.items():
         dimension = space[name]
         inside = (
-            value in dimension.values if isinstance(dimension, Choice) else dimension.low <= value <= dimension.high
+            value in dimension.values
+            if isinstance(dimension, Choice)
+            else value is not None and dimension.low <= value <= dimension.high
         )
         if inside:
             found[name] = dimension.stored(value)

@@ -76,11 +76,19 @@ class AlphaHook(Hook):
     """Moves alpha before each step of the weights, on a batch of rows of its own."""
 
     def __init__(
-        self, options: DNIS, table: SoftTable, rows: Store, knobs: Store, *, batch_size: int, seed: int
+        self,
+        options: DNIS,
+        table: SoftTable,
+        rows: Store,
+        knobs: Store,
+        *,
+        batch_size: int,
+        seed: int,
+        negative_rate: float = 1.0,
     ) -> None:
         self.options, self.alpha = options, table.alpha
-        self.batches = KnobBatches(knobs, batch_size, seed=seed)
-        self.inner = KnobBatches(rows, batch_size, seed=seed + 1)
+        self.batches = KnobBatches(knobs, batch_size, seed=seed, negative_rate=negative_rate)
+        self.inner = KnobBatches(rows, batch_size, seed=seed + 1, negative_rate=negative_rate)
         self.alpha.requires_grad_(False)  # the training rows do not move it
         self.digest = knobs.digest
 
@@ -173,7 +181,10 @@ def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> tu
         for parameter in model.parameters():
             parameter.requires_grad_(id(parameter) in tables)
     settings = msgspec.structs.replace(asked.settings, epochs=options.epochs, steps=None)
-    hook = AlphaHook(options, table, asked.train, knobs, batch_size=settings.batch_size, seed=asked.seed)
+    hook = AlphaHook(
+        options, table, asked.train, knobs, batch_size=settings.batch_size, seed=asked.seed,
+        negative_rate=settings.negative_rate,
+    )  # fmt: skip
     result = train(
         model, asked.train, asked.valid, settings, run_dir=asked.folder / "training", progress=asked.progress, hook=hook
     )

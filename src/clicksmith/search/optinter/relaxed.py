@@ -92,7 +92,9 @@ def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int
     )
     held = None
     if asked.knobs is not None:
-        held = KnobBatches(Crossed(asked.knobs, crosses), settings.batch_size, seed=seed)
+        held = KnobBatches(
+            Crossed(asked.knobs, crosses), settings.batch_size, seed=seed, negative_rate=settings.negative_rate
+        )
     train(
         model, rows, judged, settings, run_dir=asked.folder / f"training {seed}", progress=asked.progress,
         hook=AlphaHook(options, module, held),
