@@ -187,6 +187,11 @@ def _left(path: Path) -> list[Path]:
     return found
 
 
+def names_folder(name: str) -> bool:
+    """Return whether a name that a user gave can be that of a folder, beside others and not hidden."""
+    return bool(name) and name == Path(name).name and not name.startswith(".")
+
+
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)

@@ -14,6 +14,7 @@ from clicksmith.datasets.spec import DatasetSpec
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.source import open_source
 from clicksmith.errors import SchemaError, UsageError
+from clicksmith.files import names_folder
 from clicksmith.fitting.asked import AskedSchema
 from clicksmith.fitting.split import parts_of
 from clicksmith.names import lookup
@@ -149,7 +150,7 @@ def _declared(path: Path, protocol: str | None) -> Found:
     if protocol is not None:
         raise UsageError(f"--protocol {protocol}: a data set declared in TOML has one protocol; leave it out.")
     dataset = Dataset.from_toml(path)
-    if not dataset.name or dataset.name != Path(dataset.name).name or dataset.name.startswith("."):
+    if not names_folder(dataset.name):
         raise SchemaError(
             f"'{path}': the data set is named '{dataset.name}'; its name becomes a folder of results, so leave out '/' "
             "and a leading '.'."

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from clicksmith.bench.row import Searched
 from clicksmith.errors import CompositionError, SchemaError, UsageError
+from clicksmith.files import names_folder
 from clicksmith.models import MODELS, check_options
 from clicksmith.models.register import load_user_models
 from clicksmith.models.spec import ModelSpec
@@ -134,7 +135,7 @@ class _Entry:
     files: tuple[str, ...]
 
     def __call__(self, title: str, model: ModelSettings) -> Contestant:
-        if not title or title != Path(title).name or title.startswith("."):
+        if not names_folder(title):
             raise UsageError(
                 f"a model is named '{title}'; its name becomes a folder, so leave out '/' and a leading '.'."
             )
