@@ -118,7 +118,8 @@ def work_off(runs: list[Asked], jobs: int) -> None:
                 elif len(running) < jobs and all(path.exists() for path in before):
                     waiting.remove(run)
                     running.append(started(run))
-            time.sleep(0.2)
+            while running and all(process.poll() is None for _, process, _, _ in running):
+                time.sleep(0.2)
             for entry in [entry for entry in running if entry[1].poll() is not None]:
                 running.remove(entry)
                 ended(*entry, left=len(waiting) + len(running))

@@ -203,6 +203,10 @@ def test_vectors_are_not_ranked_and_it_is_said(log):
     [
         (lambda f: f.drop("ad"), "'ad'"),
         (lambda f: f.with_columns(ad=pl.lit(None, pl.String)), "field 'ad' is empty in all 4,000 rows.*schema"),
+        (
+            lambda f: f.with_columns(ad=pl.int_range(pl.len()).cast(pl.String)),
+            "every value of field 'ad' is rarer than",
+        ),
         (lambda f: f.with_columns(click=pl.lit(1)), "'click' is 1 in every row"),
         (lambda f: f.with_columns(click=pl.when(pl.col("place") == "top").then(pl.col("click"))), "'click' is empty"),
         (lambda f: f.with_columns(click=pl.col("click") + 1), "label 'click' is '[12]'; a label is 0 or 1"),
@@ -211,9 +215,16 @@ def test_vectors_are_not_ranked_and_it_is_said(log):
     ],
 )
 def test_bad_rows_are_refused_naming_the_column(log, change, match):
-    schema = Schema(fields=(Categorical("ad"), Numeric("price")), label=Label("click"))
+    schema = Schema(fields=(Categorical("ad", min_count=2), Numeric("price")), label=Label("click"))
     with pytest.raises(DataError, match=match):
         rank(change(log), schema=schema)
+
+
+def test_pairs_of_weighted_rows_are_told_to_count_rows(log):
+    schema = Schema(fields=(Categorical("ad"), Categorical("place")), label=Label("click"), weight="worth")
+    weighed = log.with_columns(worth=pl.lit(2.0))
+    assert any("weights count for single fields only" in note for note in rank(weighed, schema=schema, pairs=2).notes)
+    assert not any("weights" in note for note in rank(weighed, schema=schema).notes)
 
 
 def test_the_command_ends_with_status_2_and_no_file_where_there_is_no_ranking(log, tmp_path, capsys):

@@ -87,6 +87,18 @@ def test_values_that_a_plan_dropped_count_as_missing_ones(tmp_path):
     assert found[0] == found[1]
 
 
+def test_a_row_of_weight_two_counts_as_two_rows(tmp_path):
+    _, store = Encoder.fit_encode(SCHEMA, planted(4000), tmp_path / "rows")
+    pairs, rows = method.pairs_of(store.layout)[:4], store.slice(0, store.rows)
+    weighed = replace(rows, weight=np.full(store.rows, 3.0, np.float32))
+    plain, even = gains(store, pairs), gains(Store.of(weighed, store.layout), pairs)
+    assert [g.memorise for g in even] == pytest.approx([g.memorise for g in plain])  # only ratios of weights count
+    heavy = np.arange(store.rows) % 4 == 0
+    light = Store.of(replace(rows, weight=np.where(heavy, 1.0, 1e-9).astype(np.float32)), store.layout)
+    few = gains(light, pairs)
+    assert [g.memorise for g in few] != pytest.approx([g.memorise for g in plain], rel=0.1)
+
+
 def test_every_planted_pair_gets_its_operation_and_every_other_stays_naive(tmp_path):
     told = Told()
     plan = search(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from clicksmith.cli.main import main
-from search.features_world import planted
+from clicksmith.schema import Categorical, Label, Schema
+from search.features_world import NAMES, planted
 
 BASE = "TRAIN --valid VALID --label click --backbone fm --model.dim 4 --train.epochs 1 --train.batch-size 256 --quiet"
 
@@ -177,3 +178,12 @@ def test_what_a_search_did_not_do_is_noted_with_its_figures(run):
     status, error = run(f"search optembed {base.replace('fm --model.dim 4', 'lr')} --out ids.json")
     assert status == 0
     assert "note: no widths are chosen: the backbone has no main table of vectors" in error
+
+
+@pytest.mark.parametrize("method", ["optfs", "optembed", "dnis"])
+def test_vocabularies_without_a_value_are_refused(method, run, tmp_path):
+    fields = tuple(Categorical(name, min_count=3000) for name in NAMES)
+    Schema(fields=fields, label=Label("click")).save(tmp_path / "schema.json")
+    base = BASE.replace("--label click", "--schema schema.json")
+    status, told = run(f"search {method} {base} --out p.json")
+    assert status == 2 and f"{method} chooses among values of fields, and every value is rarer than its" in told

@@ -11,6 +11,7 @@ from clicksmith.train.settings import TrainSettings
 from clicksmith.tuning.plan import Plan
 from clicksmith.tuning.rules import dimension_of, hints_of, proposed_space
 from clicksmith.tuning.space import Choice, Range, grid_of, read_space, space_of, space_text
+from clicksmith.tuning.study import params_of
 
 PLAIN = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
 
@@ -22,6 +23,14 @@ def test_every_model_has_a_space_that_survives_its_file(name, tmp_path):
     assert name in ("lr", "hashed_lr") or "model.dim" in space
     (tmp_path / "space.toml").write_text(space_text(space))
     assert read_space(tmp_path / "space.toml", hints_of(MODELS[name])) == space
+
+
+@pytest.mark.parametrize("table_l2", [0.0, 3e-5])
+def test_what_would_be_trained_without_a_search_lies_in_the_space(table_l2):
+    settings = TrainSettings(table_l2=table_l2)
+    space = {n: d for n, d in proposed_space(MODELS["fm"], settings).items() if n.startswith("train.")}
+    values = {name: getattr(settings, name.removeprefix("train.")) for name in space}
+    assert params_of(values, space) == values
 
 
 def test_the_rules_go_by_name_annotation_and_default():

@@ -15,6 +15,7 @@ import numpy as np
 from clicksmith.batch.store import cached_fit_encode, warn
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.fitting import Progress
+from clicksmith.encode.recipe import slot_of
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.names import lookup
@@ -99,6 +100,12 @@ def rank(
     fields = tuple(_outside(f, wanted.outside) for f in found.fields)
     for field in fields:
         if wanted.given is not None and field.coverage <= 0:
+            vocabulary = encoder.fitted.vocabularies.get(slot_of(wanted.schema, field.field))
+            if vocabulary is not None and len(vocabulary.rare_counts):
+                raise DataError(
+                    f"every value of field '{field.field}' is rarer than its min_count {vocabulary.keep.min_count} in "
+                    f"the {found.rows:,} rows of {wanted.source.name}; lower it, or leave the field out of the schema."
+                )
             raise DataError(
                 f"field '{field.field}' is empty in all {found.rows:,} rows of {wanted.source.name}; leave it out "
                 "of the schema, or check the column."
@@ -177,7 +184,7 @@ def rank_store(
         pairs=two,
         order=relevant_and_new(relevance, two) if two else (),
         drift=drift(store, first, at),
-        notes=_notes(store, counts, score, at),
+        notes=_notes(store, counts, score, at, pairs),
         seed=seed,
         given=None if encoder is None else encoder.schema,
     )
@@ -255,10 +262,12 @@ def _pairs(store: Store, evidence: Evidence, best: Sequence[str], label: int, se
     return pair_scores(store, views, label, seed)
 
 
-def _notes(store: Store, counts: Counts, score: str, label: int) -> tuple[str, ...]:
+def _notes(store: Store, counts: Counts, score: str, label: int, pairs: int) -> tuple[str, ...]:
     notes: list[str] = []
     if counts.rows < FEW:
         notes.append(f"{counts.rows:,} rows are few: trust z, not the order.")
+    if pairs and "weight" in store.targets:
+        notes.append("pairs of fields are judged by rows, each as one: their weights count for single fields only.")
     if score == "outrank" and _in_order(store, label):
         notes.append(
             "labels of neighbouring rows agree more than chance allows; the rotation rule needs shuffled rows."

@@ -16,7 +16,7 @@ from clicksmith.fitting.told import FitProgress
 from clicksmith.models.planned import spec_under
 from clicksmith.plan import Plan
 from clicksmith.plan.apply import apply_plan
-from clicksmith.plan.parts import AnyPart, FoundBy
+from clicksmith.plan.parts import FIRST, AnyPart, FoundBy
 
 if TYPE_CHECKING:
     from clicksmith.models.spec import CTRModel, ModelSpec
@@ -74,6 +74,13 @@ class Asked:
         return FoundBy(
             method=method, seed=self.seed, backbone=self.backbone, settings=plain, data=self.data, scores=scores
         )
+
+
+def require_values(layout: Layout, method: str) -> None:
+    """Raise UsageError: no field has a value that a method could choose."""
+    if not any(slot.rows > FIRST for slot in layout.slots):
+        why = "every value is rarer than its field's min_count" if layout.slots else "the data has only numbers"
+        raise UsageError(f"{method} chooses among values of fields, and {why}; `clicksmith rank` chooses fields.")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures, KeptFields
 from clicksmith.search.emptied import emptied, slots_left
 from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates
-from clicksmith.search.method import Asked, Method, Options
+from clicksmith.search.method import Asked, Method, Options, require_values
 from clicksmith.search.rewound import rewound
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
@@ -167,8 +167,7 @@ def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
     embed = asked.spec.embed
     if embed.ids is not None:
         raise CompositionError(f"optfs puts a gate in front of every id, where the backbone has {embed.ids} already.")
-    if not asked.layout.slots:
-        raise UsageError("optfs chooses among values of fields, and the data has only numbers; use `clicksmith rank`.")
+    require_values(asked.layout, "optfs")
     numbers = tuple(column.name for column in asked.layout.numeric) if options.drop_empty_fields else ()
     if numbers and embed.numeric.fields(numbers) != numbers:
         raise CompositionError(

@@ -10,6 +10,7 @@
 | one of some names, but for activations | each |
 | `learning_rate`, `table_l2` | a tenth to ten times, a hundredth to ten times (on the log scale) |
 | `dense_l2` | 0, 1e-6, 1e-5, 1e-4 |
+| `table_l2` that is 0 | 0, 1e-7, 1e-6, 1e-5, 1e-4 |
 | `batch_size` | half, same, twice |
 
 Other options keep their default. Where a rule does not fit, a model's file declares `SPACE` beside its function: a
@@ -101,9 +102,10 @@ def _trained(name: str, default: Any) -> Dimension:
         return Choice(_scaled(default))
     if name == "dense_l2":
         return Choice(tuple(dict.fromkeys((default, 0.0, 1e-6, 1e-5, 1e-4))))
+    if name == "table_l2" and not default:
+        return Choice((default, 1e-7, 1e-6, 1e-5, 1e-4))
     if name == "table_l2":
-        middle = default or 1e-5
-        return Range(middle / 100, middle * 10, log=True)
+        return Range(default / 100, default * 10, log=True)
     return Range(default / 10, default * 10, log=True)
 
 

@@ -52,6 +52,14 @@ def test_blocks_of_a_field_are_merged_where_it_has_too_few_features():
     assert bands == [Band("a", 2, 3, 0), Band("a", 3, 4, 1)] and "2 features for 4 blocks" in notes[0]
 
 
+@pytest.mark.parametrize("group", ["global", "field"])
+def test_a_slot_whose_ids_do_not_fall_in_frequency_is_a_block_of_its_own(group):
+    counts = {"a": np.array([0, 0, 9, 5]), "hashed": np.array([0, 0, 1, 90, 0, 50])}
+    bands, notes = bands_of(counts, (0.5, 0.5), group=group, alone=["hashed"])
+    assert bands == [Band("hashed", 2, 6, 0), Band("a", 2, 3, 1), Band("a", 3, 4, 2)]
+    assert len(notes) == 1 and notes[0].startswith("'hashed' is one block")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

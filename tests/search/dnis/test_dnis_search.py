@@ -19,6 +19,7 @@ from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
 from clicksmith.models import MODELS, model_spec
 from clicksmith.plan.parts import FIRST, Columns
+from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.dnis import method as dnis
 from clicksmith.search.dnis.blocks import Band
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
@@ -302,3 +303,23 @@ def test_a_field_that_loses_all_columns_is_said_and_trains_as_zeros(tmp_path, mo
     table = load_artifact(run.path).model.embedder.columns.table
     ids = torch.arange(2, 50, dtype=torch.int32).unsqueeze(1)
     assert not table(ids, ("b",)).any() and table(ids, ("a",)).any()
+
+
+def test_hashed_and_mapped_ids_are_one_block_and_the_others_are_cut_by_frequency(tmp_path):
+    told = []
+
+    class Noted(Quiet):
+        def noted(self, text):
+            told.append(text)
+
+    hashed = Schema(fields=(Categorical("a", buckets=50), Categorical("b")), label=Label("click"))
+    asked = {**SMALL, "options": DNIS(epochs=1), "progress": Noted()}
+    plan = search("dnis", planted(1500), out=tmp_path / "hashed.json", **{**asked, "schema": hashed})
+    assert len(plan.parts[-1].slots["a"]) == 1 < len(plan.parts[-1].slots["b"])
+    maps = search(
+        "graphhash", planted(1500), out=tmp_path / "maps.json",
+        **{**SMALL, "options": {"left": "a", "right": "b", "maps": "left", "kind": "random", "rows": 30}},
+    )  # fmt: skip
+    plan = search("dnis", planted(1500), plan=maps, out=tmp_path / "mapped.json", **asked)
+    assert len(plan.parts[-1].slots["a"]) == 1 < len(plan.parts[-1].slots["b"])
+    assert sum("'a' is one block" in text for text in told) == 2

@@ -10,6 +10,7 @@ from ranked_world import RANKS, ranked
 from scipy.stats import spearmanr
 
 from clicksmith.cli.main import main
+from clicksmith.embed.rows import row_stores
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import UsageError
 from clicksmith.fitting.asked import new_model, spec_for
@@ -19,6 +20,7 @@ from clicksmith.models import model_spec
 from clicksmith.models.planned import spec_under
 from clicksmith.plan import Columns, FoundBy, KeptFeatures, Plan
 from clicksmith.plan.apply import apply_plan
+from clicksmith.plan.merge import merge
 from clicksmith.search.job import search
 from clicksmith.search.optembed.gate import ThresholdGate
 from clicksmith.search.optembed.method import search_optembed
@@ -172,6 +174,10 @@ def test_under_columns_of_a_plan_ids_are_pruned_and_no_start_is_left(tmp_path, m
     plan = search("optembed", rows, plan=tmp_path / "columns.json", out=tmp_path / "plan.json", **asked)
     assert [type(part) for part in plan.parts] == [KeptFeatures]
     assert not (tmp_path / "plan.json.start.safetensors").exists()
+    applied = apply_plan(merge(Plan.load(tmp_path / "columns.json"), plan), Encoder.fit(SCHEMA, rows))
+    compact = new_model(spec_under(applied, spec_for("fm", {"dim": 4}, SCHEMA)), applied.encoder.layout, 0)
+    size = sum(store.weight.numel() for store in row_stores(compact))
+    assert plan.parts[0].found_by.scores["parameters"] == size  # what was priced is what is there
 
 
 def test_the_command(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Drawn widths, chosen widths against the compact table for every backbone, and the scores of many candidates."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from clicksmith.embed.mixed import Mixed, MixedBlock
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.sockets import TableShape
 from clicksmith.embed.table import Plain
+from clicksmith.encode.store import Store
 from clicksmith.errors import UsageError
 from clicksmith.kernels.layers import Linear
 from clicksmith.kernels.settled import Settling
@@ -19,7 +22,7 @@ from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel, shapes_of
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.price import pricing
-from clicksmith.search.optembed.score import Scorer, chosen
+from clicksmith.search.optembed.score import Scorer, chosen, judging
 from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import Sampled, grid
 from clicksmith.testing.layouts import LAYOUTS, random_batch
@@ -161,6 +164,29 @@ def test_many_candidates_score_as_one_by_one_each_with_statistics_of_its_own():
     assert torch.allclose(norms[0].running_mean, seen[0].mean(0), atol=1e-6)
     assert torch.allclose(norms[0].running_var, seen[0].var(0), atol=1e-5)
     assert norms[0].momentum == 0.1
+
+
+def test_rows_count_by_their_weights():
+    score, _, _ = scorer("fm")
+    many = Store.of(replace(SELECT.slice(0, 1500), weight=np.repeat([2.0, 1.0], 750).astype(np.float32)), SELECT.layout)
+    twice = np.concatenate([np.arange(750), np.arange(1500)])
+    for metric in ("auc", "logloss"):
+        score.metric = metric
+        score.select = SELECT
+        (repeated,) = score([None], twice)
+        score.select = many
+        assert score([None], np.arange(1500)) == [pytest.approx(repeated, abs=1e-9)]
+
+
+def test_where_clicks_are_rare_more_rows_judge():
+    labels = np.zeros((50_000, 2), np.float32)
+    labels[::2, 0] = labels[::500, 1] = 1
+    assert len(judging(labels[:, :1], 10_000, 0)) == 10_000
+    rows = judging(labels, 10_000, 0)
+    assert len(rows) == 50_000  # of 20,000 and 40,000 rows some 40 and 80 are clicks of the rare kind
+    assert len(judging(labels, 1000, 0)) in (8000, 16_000)  # ten are wanted
+    assert len(judging(labels[:, :1], 1, 0)) <= 16
+    assert len(judging(np.zeros((300, 1), np.float32), 100, 0)) == 300
 
 
 def test_products_packed_for_scoring_change_no_score_and_are_forgotten(monkeypatch):

@@ -1,6 +1,6 @@
 """Blocks of features of similar frequency, as ranges of ids in each slot. Paper: dnis, section 4.1."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -12,7 +12,7 @@ from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, UsageError
 from clicksmith.models.spec import shapes_of
 from clicksmith.plan.parts import FIRST
-from clicksmith.search.method import Asked
+from clicksmith.search.method import Asked, require_values
 from clicksmith.train.counts import id_counts
 
 Group = Literal["global", "field"]
@@ -72,7 +72,8 @@ def bands_in(
 
     Raises UsageError: the blocks do not fit. CompositionError: the backbone has no plain table of vectors to cut.
     """
-    if "vectors" not in shapes_of(asked.spec, asked.layout).reads or not asked.layout.slots:
+    require_values(asked.layout, method)
+    if "vectors" not in shapes_of(asked.spec, asked.layout).reads:
         raise CompositionError(
             f"{method} gives vectors their columns, and this backbone reads none from a table of ids."
         )
@@ -83,13 +84,19 @@ def bands_in(
             "under a Plan that has columns already, or of a backbone that brings its own. Leave that Plan out, or use "
             "another backbone."
         )
-    occurrences = id_counts(asked.train)
+    occurrences, known = id_counts(asked.train), asked.encoder.fitted.vocabularies
     counts = {slot.name: occurrences[slot.name].numpy() for slot in asked.layout.slots}
-    return bands_of(counts, blocks, group=group, rest=rest)
+    alone = [slot for slot in counts if np.any(np.diff(known[slot].training_counts[FIRST:]) > 0)]
+    return bands_of(counts, blocks, group=group, rest=rest, alone=alone)
 
 
 def bands_of(
-    counts: Mapping[str, NDArray[np.int64]], blocks: tuple[float, ...], *, group: Group, rest: bool = False
+    counts: Mapping[str, NDArray[np.int64]],
+    blocks: tuple[float, ...],
+    *,
+    group: Group,
+    rest: bool = False,
+    alone: Collection[str] = (),
 ) -> tuple[list[Band], list[str]]:
     """Return the bands and notes; rows of alpha are numbered over all of them, without gaps.
 
@@ -98,12 +105,19 @@ def bands_of(
     Args:
         counts: slot to occurrences of each id in training. Ids fall in frequency (the encoder numbers them so).
         group: "global" cuts one order over the features of all slots; equal counts go by slot, then by id.
+        alone: slots whose ids do not fall in frequency, of which no range is of like frequency: each is a block.
     """
-    names = [slot for slot, found in counts.items() if len(found) > FIRST]
+    names = [slot for slot, found in counts.items() if len(found) > FIRST and slot not in alone]
     features = [len(counts[slot]) - FIRST for slot in names]
     notes: list[str] = []
     found: list[Band] = []
     rows = 0
+    for slot in alone:
+        found.append(Band(slot, FIRST, len(counts[slot]), rows))
+        rows += 1
+        notes.append(
+            f"'{slot}' is one block: it is hashed or a Plan maps its ids, which therefore do not fall in frequency"
+        )
     if group == "global" and names:
         falling = np.concatenate([np.minimum.accumulate(counts[slot][FIRST:]) for slot in names])
         owner = np.repeat(np.arange(len(names)), features)

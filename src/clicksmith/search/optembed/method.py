@@ -21,13 +21,13 @@ from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, Block, Columns, FoundBy, KeptFeatures
-from clicksmith.search.method import Asked, Method
+from clicksmith.search.method import Asked, Method, require_values
 from clicksmith.search.optembed.evolution import Evolution, Scored, Widths, smallest_within
 from clicksmith.search.optembed.gate import ThresholdGate
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.price import Kept, check_budget, pricing
 from clicksmith.search.optembed.probe import first, probes
-from clicksmith.search.optembed.score import Scorer, chosen
+from clicksmith.search.optembed.score import Scorer, judging
 from clicksmith.search.optembed.start import startable, started
 from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import SampledTable
@@ -107,11 +107,10 @@ def search_optembed(
         DataError, DivergedError: as `train` says, or nothing would be kept.
     """
     told = progress or Quiet()
+    require_values(train.layout, "optembed")
     model = new_model(
         supernet(spec, options, train.layout, resting(options, settings, train)), train.layout, settings.seed
     )
-    if not train.layout.slots:
-        raise UsageError("optembed chooses among values of fields, and the data has only numbers.")
     full = sum(store.weight.numel() for store in row_stores(model))
     gate = cast("ThresholdGate", model.embedder.gate)
     gate.watch(model.embedder)
@@ -183,7 +182,7 @@ class _WidthSearch:
             select.rows,
         )
         self.scorer = Scorer(model, table, train, select, norm_rows=options.norm_rows, metric=options.metric, seed=seed)
-        self.rows = chosen(select.rows, options.score_rows, seed)
+        self.rows = judging(select.targets["labels"], options.score_rows, seed)
         self.grid = tuple(int(w) for w in table.grid)
         self.evolution = Evolution(len(table.slots), self.grid, options, price=price, budget=budget, seed=seed)
 

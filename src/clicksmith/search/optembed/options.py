@@ -51,7 +51,8 @@ class OptEmbed(Options, frozen=True):
     metric: Literal["auc", "logloss"] = "auc"
     """What a candidate is scored by."""
     score_rows: int = 10_000
-    """Selection rows that score candidates, the same for all; the last front is scored on all rows."""
+    """Selection rows that score candidates, the same for all; more where they hold few clicks. The last front is scored
+    on all rows."""
     norm_rows: int = 4_096
     """Training rows that batch normalisation measures anew for each candidate."""
 

@@ -1,11 +1,12 @@
 """What a candidate costs: the row-indexed parameters of the model under its Plan."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clicksmith.embed.rows import row_stores
+from clicksmith.embed.rows import RowStore, row_stores
 from clicksmith.encode.layout import UNSEEN
 from clicksmith.models.spec import CTRModel
 from clicksmith.plan.parts import FIRST
@@ -24,7 +25,7 @@ def pricing(model: CTRModel, kept: Kept, table: SampledTable | None) -> Callable
     fixed = 0
     for store in row_stores(model):
         if id(store) not in mine:
-            fixed += store.dim * sum(FIRST + stays[slot] if slot in stays else rows for slot, rows in store.slots)
+            fixed += store.dim * _rows(store, kept)
     dim = 0 if table is None else table.dim
     counts = [] if table is None else [stays[slot] for slot in table.slots]
 
@@ -38,6 +39,14 @@ def pricing(model: CTRModel, kept: Kept, table: SampledTable | None) -> Callable
         return total
 
     return price
+
+
+def _rows(store: RowStore, kept: Kept) -> int:
+    """Return the rows that a store keeps; a slot of which only padding is left has none."""
+    rows: Counter[str] = Counter()
+    for slot, first, end in store.runs:
+        rows[slot] += int(kept[slot][first:end].sum()) if slot in kept else end - first
+    return sum(count for count in rows.values() if count > 1)
 
 
 def check_budget(options: OptEmbed, budget: int | None, parameters: int) -> None:

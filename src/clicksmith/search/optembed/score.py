@@ -55,8 +55,11 @@ class Scorer:
         statistics = self._measured(candidates)
         logits: list[list[NDArray[np.float32]]] = [[] for _ in candidates]
         labels: list[NDArray[np.float32]] = []
+        weights: list[NDArray[np.float32]] = []
         for batch in self._batches(self.select, rows):
             labels.append(batch.targets.labels.cpu().numpy())
+            if batch.targets.weight is not None:
+                weights.append(batch.targets.weight.cpu().numpy())
             with self.table.once.opened():
                 for candidate, known, found in zip(candidates, statistics, logits, strict=True):
                     self._put(known)
@@ -64,8 +67,8 @@ class Scorer:
                     found.append(self.model(batch.inputs).logits.float().cpu().numpy())
         self.table.choose(None)
         self.model.eval()  # what was settled is forgotten
-        truth = np.concatenate(labels)
-        return [_score(truth, np.concatenate(found), self.metric) for found in logits]
+        truth, weight = np.concatenate(labels), np.concatenate(weights) if weights else None
+        return [_score(truth, np.concatenate(found), weight, self.metric) for found in logits]
 
     def _measured(self, candidates: Sequence[dict[str, int] | None]) -> list[Statistics]:
         """Return the statistics of each candidate: the mean over the batches, each as in training."""
@@ -110,9 +113,27 @@ def chosen(total: int, rows: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng([seed, 0x0E]).choice(total, rows, replace=False))
 
 
-def _score(labels: NDArray[np.float32], logits: NDArray[np.float32], metric: str) -> float:
+def judging(labels: NDArray[np.float32], rows: int, seed: int) -> NDArray[np.int64]:
+    """Return `chosen` rows; more of them where clicks (or their absence) are so rare that a hundredth would not be.
+
+    A hundred of either are enough. Shape:
+        labels: [all rows, outputs]
+    """
+    enough = max(1, min(100, rows // 100))
+    while rows < len(labels):
+        drawn = chosen(len(labels), rows, seed)
+        clicks = labels[drawn].sum(0)
+        if np.minimum(clicks, rows - clicks).min() >= enough:
+            return drawn
+        rows *= 2
+    return np.arange(len(labels))
+
+
+def _score(
+    labels: NDArray[np.float32], logits: NDArray[np.float32], weight: NDArray[np.float32] | None, metric: str
+) -> float:
     """Return the mean over outputs; higher is better."""
     if metric == "auc":
-        return float(np.mean([auc(labels[:, i], logits[:, i]) for i in range(labels.shape[1])]))
+        return float(np.mean([auc(labels[:, i], logits[:, i], weight) for i in range(labels.shape[1])]))
     x = logits.astype(np.float64)
-    return -float(np.mean(np.logaddexp(0, x) - labels * x))
+    return -float(np.average((np.logaddexp(0, x) - labels * x).mean(1), weights=weight))

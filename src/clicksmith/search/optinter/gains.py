@@ -48,9 +48,12 @@ def gains(store: Store, pairs: tuple[tuple[str, str], ...], *, rows: int = 1 << 
     total = min(rows, store.rows)
     ids = np.concatenate([store.slice(s, min(s + PIECE, total)).ids for s in range(0, total, PIECE)])
     ids = np.maximum(ids, PADDING)  # values that a Plan dropped are as those that are missing
-    y = np.asarray(store.targets["labels"][:total, 0], np.float64)
+    targets = store.targets
+    y = np.asarray(targets["labels"][:total, 0], np.float64)
+    weight = np.asarray(targets["weight"][:total], np.float64) if "weight" in targets else np.ones(total)
+    weight /= weight.mean()
     half = np.random.default_rng(0).permutation(total) % 2 == 0
-    shifts = {name: _shifts(ids[:, at[name]], y, half) for name in {n for pair in pairs for n in pair}}
+    shifts = {name: _shifts(ids[:, at[name]], y, weight, half) for name in {n for pair in pairs for n in pair}}
     found: list[Gain] = []
     for pair in pairs:
         a, b = (ids[:, at[name]].astype(np.int64) for name in pair)
@@ -64,26 +67,26 @@ def gains(store: Store, pairs: tuple[tuple[str, str], ...], *, rows: int = 1 << 
         for side in (0, 1):
             fit, judge = half == bool(side), half != bool(side)
             prior, own = shifts[pair[0]][side], shifts[pair[1]][side]
-            rate = y[fit].mean()
+            rate = np.average(y[fit], weights=weight[fit])
             z = np.log(rate / (1 - rate)) + prior + own
             p = 1 / (1 + np.exp(-z))
-            r, h = y - p, p * (1 - p)
+            r, h = weight * (y - p), weight * p * (1 - p)
             shift = _step(keys, r, h, fit, cells)[keys]
             product = _product(a, b, r, h, fit)
-            won.append((_won(y, z, shift, judge), _won(y, z, product, judge)))
+            won.append((_won(y, z, shift, weight, judge), _won(y, z, product, weight, judge)))
         m, f = (np.concatenate([w[i] for w in won]) for i in (0, 1))
         found.append(Gain(pair, float(m.mean()), float(f.mean()), _z(m), _z(f)))
     return tuple(found)
 
 
-def _shifts(ids: NDArray[np.int32], y: Floats, half: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _shifts(ids: NDArray[np.int32], y: Floats, weight: Floats, half: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Return the smoothed log-odds of each row's value against the rate, fitted on either half."""
     found: list[Floats] = []
     for side in (0, 1):
         fit = half == bool(side)
-        n = np.bincount(ids[fit], minlength=int(ids.max(initial=0)) + 1)
-        c = np.bincount(ids[fit], y[fit], minlength=len(n))
-        rate = y[fit].mean()
+        n = np.bincount(ids[fit], weight[fit], minlength=int(ids.max(initial=0)) + 1)
+        c = np.bincount(ids[fit], (weight * y)[fit], minlength=len(n))
+        rate = np.average(y[fit], weights=weight[fit])
         smooth = (c + 10 * rate) / (n + 10)
         found.append((np.log(smooth / (1 - smooth)) - np.log(rate / (1 - rate)))[ids])
     return found[0], found[1]
@@ -121,10 +124,10 @@ def _side(ids: NDArray[np.int64], x: Floats, r: Floats, h: Floats, size: int) ->
     return np.bincount(ids, r * x, minlength=size) / (np.bincount(ids, h * x * x, minlength=size) + PRIOR)
 
 
-def _won(y: Floats, z: Floats, shift: Floats, judge: NDArray[np.bool_]) -> Floats:
-    """Return the log-likelihood that a shift wins on each judging row."""
+def _won(y: Floats, z: Floats, shift: Floats, weight: Floats, judge: NDArray[np.bool_]) -> Floats:
+    """Return the log-likelihood, times its weight, that a shift wins on each judging row."""
     before, after, y = z[judge], (z + np.clip(shift, -3, 3))[judge], y[judge]
-    return y * (after - before) - np.logaddexp(0, after) + np.logaddexp(0, before)
+    return weight[judge] * (y * (after - before) - np.logaddexp(0, after) + np.logaddexp(0, before))
 
 
 def _z(won: Floats) -> float:

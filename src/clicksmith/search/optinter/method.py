@@ -8,7 +8,7 @@ import numpy as np
 
 from clicksmith.encode.crossed import Crossed
 from clicksmith.encode.layout import Layout
-from clicksmith.errors import UsageError
+from clicksmith.errors import CompositionError, UsageError
 from clicksmith.fields.pairs import OPS, Pair
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.planned import spec_under
@@ -33,11 +33,12 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
 
     Paper: optinter, learning algorithm.
 
-    Raises UsageError: fewer than two id fields, too few rows for the budget. DivergedError: a weight is not finite.
+    Raises UsageError: fewer than two id fields, too few rows for the budget. CompositionError: the backbone reads no
+    vectors, and the mode needs them. DivergedError: a weight is not finite.
     """
     pairs = pairs_of(asked.layout)
     if not multiplies(asked) and (options.mode not in ("counts", "random") or (options.drawn or (0, 0))[1]):
-        raise UsageError(
+        raise CompositionError(
             "this backbone reads no field vectors, so there is nothing to factorise, and no search by gradients; give "
             "--search.mode counts, which memorises the pairs that are worth it."
         )
