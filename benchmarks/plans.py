@@ -11,6 +11,8 @@ time from the weights of the first; and METHOD-CONTROL, as large as the model th
     columns_random, columns_size    columns of blocks of features by chance, or by the size of the plain model's vectors
     dim                   the plain backbone with another dimension for all
     hash, frequency       ids that share rows by chance, the most frequent ones excepted for the latter
+    double                the sum of two rows that ids share by chance
+    rate                  ids of like click rate share a row: knows the labels, and no graph
     pairs                 as many pairs of either operation, drawn by chance
 
 Models are selected on validation rows, after ten evaluations without a rise, and tested once. Runs that are there are

@@ -73,7 +73,7 @@ def controls(chain: tuple[Step, ...]) -> tuple[str, ...]:
         "optembed": ("frequent", "columns_random", "dim"),
         "dnis": ("columns_size", "columns_random", "dim"),
         "optinter": ("pairs", "dim"),
-        "graphhash": ("hash", "frequency", "dim"),
+        "graphhash": ("hash", "double", "frequency", "rate", "dim"),
     }
     return found[chain[0].search]
 
@@ -171,5 +171,7 @@ CONTROLS: dict[str, Callable[[Facts, Facts, tuple[Step, ...]], Recipe]] = {
     "dim": _smaller,
     "pairs": _pairs,
     "hash": _varied(kind="random"),
+    "double": _varied(kind="double"),
     "frequency": _varied(kind="frequency"),
+    "rate": _varied(kind="rate"),
 }

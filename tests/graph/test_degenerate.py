@@ -3,15 +3,21 @@
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from clicks import clicks
+from clicksmith.batch.batch import batch_of
+from clicksmith.embed.rows import row_stores
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.vocabulary import FIRST
+from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
 from clicksmith.graph.maps import GraphHash, graph_hash
+from clicksmith.models import MODELS
+from clicksmith.models.planned import spec_under
 from clicksmith.plan import FoundBy, IdMap, IdMaps, Plan
-from clicksmith.plan.apply import numbering
+from clicksmith.plan.apply import apply_plan, numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.job import search
@@ -54,21 +60,52 @@ def fitted(plan, out, **more):
     return load(fit(ROWS, plan=plan, out=out, **(given | more)).path)
 
 
-def test_one_row_for_all_ids_is_the_model_without_the_field_up_to_a_bias(encoded, tmp_path):
-    users = encoded[0].layout.rows["user"] - FIRST
-    predictor = fitted(map_of(encoded[0], np.zeros(users, np.int32)), tmp_path / "one")
-    one, other = (VALID.with_columns(user=pl.lit(user)) for user in ("u1", "u2"))
-    np.testing.assert_array_equal(predictor.predict(one), predictor.predict(other))
+def built(plan, name, encoder=None):
+    """Return the model under a plan with large weights, and the encoder that goes with it."""
+    applied = apply_plan(plan, encoder or ENCODER)
+    model = new_model(spec_under(applied, MODELS[name]()), applied.encoder.layout, 0)
+    for store in row_stores(model):
+        store.reset(0.5)
+    return model.eval(), applied.encoder
 
 
-def test_rows_under_other_numbers_are_the_same_model(encoded, tmp_path):
-    users = encoded[0].layout.rows["user"] - FIRST
-    rows = np.arange(users) % 7
-    renamed = np.array([3, 6, 0, 2, 5, 1, 4])[rows]
-    one, two = (fitted(map_of(encoded[0], r), tmp_path / str(i)) for i, r in enumerate((rows, renamed)))
-    scores = one.predict(VALID)
-    assert scores.std() > 0.01  # it has learned
-    np.testing.assert_allclose(scores, two.predict(VALID), atol=1e-3)
+def logits(model, encoder):
+    with torch.no_grad():
+        return model(batch_of(encoder.encode(VALID)).inputs).logits
+
+
+ENCODER = Encoder.fit(SCHEMA, ROWS)
+USERS = ENCODER.layout.rows["user"] - FIRST
+
+
+def test_one_row_for_all_ids_is_the_model_without_the_field_up_to_a_bias():
+    known = VALID.filter(pl.col("user").is_in(ROWS["user"].implode()))
+    shared, under = built(map_of(ENCODER, np.zeros(USERS, np.int32)), "lr")
+    without, less = built(Plan(), "lr", Encoder.fit(Schema(fields=SCHEMA.fields[1:], label=Label("click")), ROWS))
+    (all_of,), (rest,) = row_stores(shared), row_stores(without)
+    with torch.no_grad():
+        for slot, rows in less.layout.rows.items():
+            at, to = all_of.starts[slot], rest.starts[slot]
+            rest.weight[to : to + rows] = all_of.weight[at : at + rows]
+        bias = all_of.weight[all_of.starts["user"] + FIRST]
+        found = [m(batch_of(e.encode(known)).inputs).logits for m, e in ((shared, under), (without, less))]
+    assert known.height > 50 and found[0].std() > 0.1
+    torch.testing.assert_close(found[0], found[1] + bias)
+
+
+@pytest.mark.parametrize("name", ["lr", "fm", "deepfm"])
+def test_rows_under_other_numbers_are_the_same_model(name):
+    rows, order = np.arange(USERS) % 7, np.array([3, 6, 0, 2, 5, 1, 4])
+    (one, first), (two, second) = built(map_of(ENCODER, rows), name), built(map_of(ENCODER, order[rows]), name)
+    two.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        for before, after in zip(row_stores(one), row_stores(two), strict=True):
+            at = before.starts["user"] + FIRST
+            after.weight[at + torch.from_numpy(order)] = before.weight[at : at + 7]
+    found = logits(one, first)
+    assert found.std() > 0.1
+    assert torch.equal(found, logits(two, second))
+    assert not torch.equal(found, logits(one, second))
 
 
 def test_clusters_cut_by_rate_lie_within_clusters(encoded):

@@ -101,6 +101,11 @@ def test_weighted_vectors_multiply_each_vector_by_that_of_its_feature():
     torch.testing.assert_close(given.squeeze(1), expected)
 
 
+def test_weight_vectors_of_another_length_are_refused():
+    with pytest.raises(CompositionError, match=rf"dim={DIM + 1} cannot weigh fields' vectors of dim={DIM}; give both"):
+        WeightedVectors(dim=DIM + 1).out(shape())
+
+
 def test_blocks_say_what_they_read():
     assert FirstOrder().reads() == (View("first_order", 1),)
     assert WeightedVectors(dim=3).reads() == ("vectors", View("vector_weights", 3))

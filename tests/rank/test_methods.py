@@ -120,6 +120,9 @@ def test_holdout_asks_for_rows_in_order_of_time():
     times[7] = 0
     with pytest.raises(DataError, match=r"row 8: its time is before that of row 7.*Sort the rows by time"):
         rank_store(store_of(codes[:, None], labels, time=times), score="holdout")
+    times[7], times[8], times[9] = 7, np.nan, 3
+    with pytest.raises(DataError, match=r"row 10: its time is before that of row 8"):
+        rank_store(store_of(codes[:, None], labels, time=times), score="holdout")
 
 
 def test_a_forest_finds_the_field():

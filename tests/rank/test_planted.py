@@ -30,6 +30,17 @@ def test_precision_at_20_where_plain_information_and_the_papers_rule_fail():
     assert np.mean(plain) < np.mean(rule) < np.mean(ours) - 0.3
 
 
+@pytest.mark.slow
+def test_precision_at_12_of_weaker_fields_in_more_rows():
+    ours, plain = [], []
+    for seed in range(3):
+        codes, labels, relevant = planted_fields(131_072, 120, effect=0.1, seed=seed)
+        store = store_of(codes, labels)
+        ours.append(precision(rank_store(store), relevant, most=12))
+        plain.append(precision(rank_store(store, score="mi"), relevant, most=12))
+    assert np.mean(ours) >= 0.8 and np.mean(plain) < 0.3, (ours, plain)
+
+
 def test_raw_whole_numbers_are_ranked_as_well_as_ids():
     codes, labels, relevant = planted_fields(seed=1)
     assert precision(rank(frame_of(codes, labels), label="click"), relevant) >= 0.6

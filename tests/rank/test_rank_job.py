@@ -19,7 +19,7 @@ from clicksmith.rank.counts import count
 from clicksmith.rank.methods import METHODS
 from clicksmith.rank.page import ranking_page
 from clicksmith.rank.views import views_of
-from clicksmith.schema import Categorical, Label, Multimodal, Numeric, Schema, Time
+from clicksmith.schema import Bag, Categorical, Label, Multimodal, Numeric, Schema, Time
 
 ROWS = 4_000
 
@@ -218,6 +218,16 @@ def test_bad_rows_are_refused_naming_the_column(log, change, match):
     schema = Schema(fields=(Categorical("ad", min_count=2), Numeric("price")), label=Label("click"))
     with pytest.raises(DataError, match=match):
         rank(change(log), schema=schema)
+
+
+def test_the_coverage_of_a_bag_is_the_share_of_rows_with_a_value(log):
+    schema = Schema(fields=(Bag("tags"), Categorical("ad")), label=Label("click"))
+    every = pl.int_range(pl.len())
+    tagged = log.with_columns(tags=pl.when(every % 10 >= 3).then(pl.format("t{}|u{}", every % 7, every % 4)))
+    found = {field.field: field for field in rank(tagged, schema=schema).fields}
+    assert found["tags"].coverage == pytest.approx(0.7)
+    with pytest.raises(DataError, match="field 'tags' is empty in all 4,000 rows"):
+        rank(log.with_columns(tags=pl.lit(None, pl.String)), schema=schema)
 
 
 def test_pairs_of_weighted_rows_are_told_to_count_rows(log):

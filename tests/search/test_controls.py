@@ -66,16 +66,22 @@ def values_of(plan: Plan) -> int:
 
 
 @pytest.mark.parametrize(
-    ("method", "options", "wanted", "epochs"),
+    ("method", "options", "wanted", "told"),
     [
         ("optfs", "--search.epochs 4 --search.penalty 1e-3 --search.gate-rate .02 --search.rewind 2",
-         ["frequent", "random", "warm"], 2),
+         ["frequent", "random", "warm"], ["--search.epochs=2"]),
+        ("optembed", "--search.generations 1 --search.max-ratio .5 --search.start supernet",
+         ["frequent", "warm"], ["--search.epochs=1", "--model.dim=2"]),
         ("dnis", "--search.epochs 2 --search.blocks .3,.7 --search.share .4",
-         ["columns_size", "columns_random", "warm"], 3),  # one plain epoch and two
+         ["columns_size", "columns_random", "warm"], ["--search.epochs=3", "--model.dim=2"]),  # one plain and two
+        ("optinter", "--search.candidates 1 --search.epochs 3 --search.alpha-rate 1 --search.dim 3",
+         ["optinter"], ["--search.mode=random", "--search.dim=3"]),
+        ("graphhash", "--search.left user --search.rows 12", ["graphhash", "graphhash", "graphhash"],
+         ["--search.kind=random", "--search.kind=frequency", "--search.kind=rate"]),
     ],
 )  # fmt: skip
 def test_a_search_ends_with_the_commands_of_controls_of_its_size(
-    method, options, wanted, epochs, tmp_path, monkeypatch, capsys
+    method, options, wanted, told, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     for name, rows in (("t.csv", ROWS), ("v.csv", VALID)):
@@ -83,13 +89,25 @@ def test_a_search_ends_with_the_commands_of_controls_of_its_size(
     asked = "t.csv --valid v.csv --label click --backbone fm --model.dim 4 --epochs 1 --train.batch-size 50 --quiet"
     assert main(f"search {method} {asked} {options} --out found.json".split()) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("control: clicksmith ")]
-    assert [line.split()[3] for line in lines] == wanted
-    assert f"--search.epochs={epochs}" in lines[2]
+    assert all(any(one in line for line in lines) for one in told)
+    searches = [line.split()[2:] for line in lines if line.split()[2] == "search"]
+    assert [line[1] for line in searches] == wanted
     for line in lines:
-        assert main([*line.split()[2:], "--quiet"]) == 0
-    found, first, second, none = (values_of(Plan.load(f"{name}.json")) for name in ("found", *wanted))
-    assert none == 0
-    if method == "optfs":
-        assert first == second == found and 0 < found < 65
+        words = line.split()[2:]
+        assert main([*words, "--quiet", *(["--out", "shorter"] if words[0] == "fit" else [])]) == 0
+    found, *others = (Plan.load(name) for name in ("found.json", *(words[-1] for words in searches)))
+    if method == "graphhash":
+        rows = [{slot: one.rows for slot, one in plan.parts[0].slots.items()} for plan in (found, *others)]
+        assert all(one == rows[0] for one in rows)
+    elif method == "optinter":
+        ops = [sorted(pair.op for pair in plan.parts[0].pairs) for plan in (found, *others)]
+        assert ops[0] and all(one == ops[0] for one in ops)
+    elif method == "optembed":
+        assert values_of(others[-1]) == 0 < values_of(others[0]) < 65
     else:
-        assert all(0.5 * 65 * 4 <= size <= 0.6 * 65 * 4 for size in (found, first, second))
+        sizes = [values_of(plan) for plan in (found, *others)]
+        assert sizes.pop() == 0  # the warm start chooses nothing
+        if method == "optfs":
+            assert len(set(sizes)) == 1 and 0 < sizes[0] < 65
+        else:
+            assert all(0.5 * 65 * 4 <= size <= 0.6 * 65 * 4 for size in sizes)

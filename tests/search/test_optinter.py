@@ -31,6 +31,7 @@ from clicksmith.search.optinter.gains import gains
 from clicksmith.search.optinter.options import OptInter
 from clicksmith.serve.predictor import load
 from clicksmith.train.settings import TrainSettings
+from clicksmith.train.trainer import train
 
 NAMES = tuple(f"f{i}" for i in range(6))
 SCHEMA = Schema(fields=tuple(Categorical(name=name) for name in NAMES), label=Label("click"))
@@ -189,6 +190,25 @@ def test_the_architecture_weights_see_their_own_rows_only(tmp_path, monkeypatch,
         assert all(torch.equal(a, b) for a, b in zip(first, moves, strict=True))
 
 
+def test_held_out_rows_leave_weights_and_running_statistics_alone(tmp_path, monkeypatch):
+    work = asked(tmp_path)
+    work = replace(work, spec=model_spec("dnn", **SMALL | {"batch_norm": True, "dropout": 0.2}))
+    other = work.encoder.encode_to(planted(1000, 9), tmp_path / "other")
+    trained = []
+
+    def kept(model, *given, **named):
+        trained.append(model)
+        return train(model, *given, **named)
+
+    monkeypatch.setattr(relaxed, "train", kept)
+    options = OptInter(mode="bilevel", epochs=1, alpha_rate=0)
+    for name, knobs in (("a", work.knobs), ("b", other)):
+        relaxed.searched(replace(work, folder=tmp_path / name, knobs=knobs), options, method.pairs_of(work.layout), 0)
+    one, two = (model.state_dict() for model in trained)
+    assert any("running_mean" in name for name in one)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_the_same_seed_finds_the_same_and_screening_keeps_the_pairs_that_say_something(tmp_path):
     work = asked(tmp_path, 20_000)
     options = OptInter(mode="random", candidates=1, pairs=2)
@@ -227,6 +247,18 @@ def test_weights_that_are_not_finite_stop_the_search(tmp_path, monkeypatch):
         relaxed.searched(asked(tmp_path), OptInter(epochs=1), method.pairs_of(asked(tmp_path / "b").layout), 0)
 
 
+def test_architecture_weights_that_are_not_finite_name_their_rate(tmp_path, monkeypatch):
+    work, real = asked(tmp_path), relaxed.AlphaHook._move
+
+    def spoilt(self, step):
+        self.module.alpha.grad.fill_(float("nan"))
+        real(self, step)
+
+    monkeypatch.setattr(relaxed.AlphaHook, "_move", spoilt)
+    with pytest.raises(DivergedError, match=r"architecture weight is not finite at step 1\. .*--search\.alpha-rate"):
+        relaxed.searched(work, OptInter(epochs=1), method.pairs_of(work.layout), 0)
+
+
 def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
     options = {"epochs": 2, "candidates": 1}
     given = {
@@ -257,7 +289,9 @@ def test_a_search_that_diverged_leaves_the_plan_before_it_and_is_no_obstacle_to_
         "valid": planted(600, 1), "backbone": "dnn", "model_options": SMALL, "schema": SCHEMA, "out": out,
         "options": {"epochs": 1, "candidates": 1},
     }  # fmt: skip
-    with pytest.raises(DivergedError, match=r"not finite at step 1\. Use a lower learning rate"):
+    with pytest.raises(
+        DivergedError, match=r"not finite at step 1\. Use a lower --search\.alpha-rate, or a lower learning rate"
+    ):
         search("optinter", planted(1000), settings={**QUICK, "learning_rate": 1e30}, **given)
     assert not out.exists()
     good = search("optinter", planted(1000), settings=QUICK, **given)

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from clicksmith.cli.options import blaming, flags, option_lines, options_of, shown, take_dotted, training_options
+from clicksmith.cli.options import (
+    blaming,
+    flags,
+    option_hints,
+    option_lines,
+    options_of,
+    shown,
+    take_dotted,
+    training_options,
+)
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
 
@@ -83,12 +92,13 @@ def search(
     rows = opened(train, columns, delimiter)
     own, model, settings = dotted
     given: dict[str, Any] = training_options(settings, epochs=epochs, seed=seed)
+    spec = learn_unseen(function(**options_of(function, model, "--model.")))
     with ShownProgress(quiet=quiet) as progress, blaming(model, train=settings, search=own):
         found = run(
             method,
             rows,
             out=out,
-            backbone=learn_unseen(function(**options_of(function, model, "--model."))),
+            backbone=spec,
             name=backbone,
             label=label,
             schema=schema,
@@ -112,14 +122,20 @@ def search(
     note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
     start = start_of(Path(out))
     begin = ["--start", str(start)] if start.exists() else []  # the weights that the search left for this backbone
-    next_words = shlex.join([*train, *([] if backbone is None else ["--model", backbone]), *words])
-    note(f"next:  clicksmith fit {next_words} --plan {shlex.join([*before, out, *begin])}")
+    next_words = [*train, *([] if backbone is None else ["--model", backbone]), *words]
+    note(f"next:  clicksmith fit {shlex.join(next_words)} --plan {shlex.join([*before, out, *begin])}")
     words = [*train, *([] if backbone is None else ["--backbone", backbone]), *words]
     words += ["--plan", *before] if before else []
     words += [] if epochs is None else ["--epochs", str(epochs)]
-    for name, asked in chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found).items():
+    wanted = chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found)
+    for name, (by, asked) in wanted.items():
         size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]
-        note(f"control: clicksmith search {name} {shlex.join([*words, *size])} --out {name}.json")
+        note(f"control: clicksmith search {by} {shlex.join([*words, *size])} --out {name}.json")
+    kept = found.parts[-1].found_by.scores.get("kept", 1.0) if wanted else 1.0
+    less = max(1, round(kept * spec.embed.dim))
+    if less < spec.embed.dim and "dim" in option_hints(function):
+        shorter = [*(word for word in next_words if not word.startswith("--model.dim=")), f"--model.dim={less}"]
+        note(f"control: clicksmith fit {shlex.join([*shorter, *(['--plan', *before] if before else [])])}")
     return 0
 
 

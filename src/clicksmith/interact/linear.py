@@ -5,6 +5,7 @@ from torch import nn
 
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
 from clicksmith.embed.sockets import Block
+from clicksmith.errors import CompositionError
 
 FIRST_ORDER = View("first_order", 1)
 CROSSES = View("crosses", 1, per="cross")
@@ -80,8 +81,12 @@ class WeightedVectors(Block, frozen=True):
         """Read the vectors and a table of weights for them."""
         return ("vectors", View("vector_weights", self.dim))
 
-    def out(self, shape: FieldShape) -> HiddenShape:  # noqa: ARG002
-        """Give a logit, no vector."""
+    def out(self, shape: FieldShape) -> HiddenShape:
+        """Give a logit, no vector. Raises CompositionError: the fields' vectors have another length."""
+        if shape.dim != self.dim:
+            raise CompositionError(
+                f"a weight vector of dim={self.dim} cannot weigh fields' vectors of dim={shape.dim}; give both one dim."
+            )
         return HiddenShape(0, logit=True)
 
     def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002

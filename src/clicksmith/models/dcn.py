@@ -17,7 +17,10 @@ def dcn(
     batch_norm: bool = True,
     dropout: float = 0.2,
 ) -> ModelSpec:
-    """A cross network beside dense layers; without `units`, the cross network alone."""
+    """A cross network beside dense layers; without `units`, the cross network alone.
+
+    Differs in form alone: the last layer of paper and FuxiCTR reads both vectors side by side, here each has its part.
+    """
     crossed = Stacked(then=(Cross(layers=layers),))
     mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)
     interact = Parallel(blocks=(crossed, Stacked(then=(mlp,)))) if units else crossed

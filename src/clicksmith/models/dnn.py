@@ -15,6 +15,10 @@ def dnn(
     batch_norm: bool = True,
     dropout: float = 0.2,
 ) -> ModelSpec:
-    """Dense layers on all fields' vectors side by side."""
+    """Dense layers on all fields' vectors side by side.
+
+    Differs from the paper, which averages what a user saw and retrieves the next video: as in FuxiCTR (there DNN, in
+    BARS YoutubeDNN) a row is scored from all its fields.
+    """
     mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)
     return ModelSpec(embed=Embed(dim=dim), interact=Stacked(then=(mlp,)))

@@ -7,5 +7,8 @@ from clicksmith.models.spec import ModelSpec
 
 
 def ffm(*, dim: int = 4) -> ModelSpec:
-    """Field-aware factorisation machine: a vector of every feature for every other field."""
+    """Field-aware factorisation machine: a vector of every feature for every other field.
+
+    Differs from the paper's LIBFFM, which leaves the first order out; FuxiCTR has it.
+    """
     return ModelSpec(interact=Parallel(blocks=(FirstOrder(), FFM(dim=dim))))

@@ -16,7 +16,10 @@ def ipnn(
     batch_norm: bool = False,
     dropout: float = 0.2,
 ) -> ModelSpec:
-    """Dense layers on all vectors and the dot products of all pairs."""
+    """Dense layers on all vectors and the dot products of all pairs.
+
+    Differs from the paper: the products are read as they are, without its product layer of low rank, as in FuxiCTR.
+    """
     mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)
     products = Parallel(blocks=(Flat(), InnerProducts()))
     return ModelSpec(embed=Embed(dim=dim), interact=Stacked(first=products, then=(mlp,)))

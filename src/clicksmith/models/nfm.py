@@ -17,7 +17,11 @@ def nfm(
     batch_norm: bool = False,
     dropout: float = 0.2,
 ) -> ModelSpec:
-    """First order, and dense layers on the products of all pairs added up."""
+    """First order, and dense layers on the products of all pairs added up.
+
+    Differs from the paper: batch normalisation and dropout are those of the dense layers, and none stands before them;
+    FuxiCTR has it so too.
+    """
     mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)
     deep = Stacked(first=BiInteraction(), then=(mlp,))
     return ModelSpec(embed=Embed(dim=dim), interact=Parallel(blocks=(FirstOrder(), deep)))

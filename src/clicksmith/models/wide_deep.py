@@ -16,6 +16,10 @@ def wide_deep(
     batch_norm: bool = True,
     dropout: float = 0.2,
 ) -> ModelSpec:
-    """First order beside dense layers on all vectors."""
+    """First order beside dense layers on all vectors.
+
+    Differs from the paper: the wide part has every feature and no crosses made by hand, and one optimiser trains both,
+    as in FuxiCTR.
+    """
     mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)
     return ModelSpec(embed=Embed(dim=dim), interact=Parallel(blocks=(FirstOrder(), Stacked(then=(mlp,)))))

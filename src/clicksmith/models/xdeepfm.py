@@ -19,7 +19,10 @@ def xdeepfm(
     dropout: float = 0.2,
     bias_each: bool = False,
 ) -> ModelSpec:
-    """First order, a compressed interaction network and dense layers; without `units`, no dense layers."""
+    """First order, a compressed interaction network and dense layers; without `units`, no dense layers.
+
+    Differs from the authors' code: no feature map is held back from the next layer or from the sum, as in the text.
+    """
     mlp = MLP(units=units, activation=activation, batch_norm=batch_norm, dropout=dropout)
     deep = (Stacked(then=(mlp,)),) if units else ()
     interact = Parallel(blocks=(FirstOrder(), CIN(units=cin_units), *deep), bias_each=bias_each)

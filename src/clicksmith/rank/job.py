@@ -226,7 +226,7 @@ def _field(
     label_entropy: float,
 ) -> FieldScore:
     first = several[0]
-    told = quality(first, counts, texts, copy_of, label_entropy)
+    told = quality(several, counts, texts, copy_of, label_entropy)
     return FieldScore(
         field=first.view.field,
         score=score,

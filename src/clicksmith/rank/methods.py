@@ -119,11 +119,12 @@ def rotated(codes: Codes, labels: NDArray[np.int64], size: int, turns: Sequence[
 def holdout(given: Evidence) -> dict[str, float]:
     """What click rates by value, learned on the earlier rows, save in log loss on the later ones: robust to drift."""
     times = given.store.targets.get("time")
-    if times is not None and np.any(np.diff(times) < 0):
-        row = int(np.flatnonzero(np.diff(times) < 0)[0]) + 2
+    known = np.zeros(0, np.int64) if times is None else np.flatnonzero(~np.isnan(times))
+    if times is not None and np.any(back := np.diff(times[known]) < 0):
+        at = int(np.flatnonzero(back)[0])
         raise DataError(
-            f"row {row}: its time is before that of row {row - 1}; `holdout` learns on the first rows and measures on "
-            "the last. Sort the rows by time."
+            f"row {known[at + 1] + 1}: its time is before that of row {known[at] + 1}; `holdout` learns on the first "
+            "rows and measures on the last. Sort the rows by time."
         )
     cut = int(given.store.rows * (1 - given.holdout))
     if not 0 < cut < given.store.rows:

@@ -72,15 +72,18 @@ def _text(values: Packed, number: int) -> str:
     return values.text[start : int(values.ends[number])].tobytes().decode()
 
 
-def quality(found: Seen, counts: Counts, texts: Vocabularies, copy_of: str | None, entropy: float) -> Quality:
-    """Return what the counts of one field tell besides its score."""
+def quality(
+    several: Sequence[Seen], counts: Counts, texts: Vocabularies, copy_of: str | None, entropy: float
+) -> Quality:
+    """Return what the counts of one field tell besides its score; its views are `several`, the surest first."""
+    found = several[0]
     view = found.view
     rows = counts.by[view.key][0]
     total = counts.total
     there, singles = _distinct(rows, texts.buckets(view.field) if view.kind == "values" else None, counts.rows)
-    covered = 1.0
-    if view.kind in ("values", "bins"):
-        covered -= float(sum(rows[code] for code in view.empty if code < len(rows))) / total
+    whole = next(one.view for one in several if one.view.kind != "one value")
+    each = counts.by[whole.key][0]
+    covered = 1.0 - float(sum(each[code] for code in set(whole.empty) if code < len(each))) / total
     top: list[tuple[str, float]] = []
     if view.kind in ("values", "one value"):
         often = np.argpartition(-rows, min(SHOWN, len(rows) - 1))[: SHOWN + 2]

@@ -87,7 +87,8 @@ def _of_several(layout: Layout) -> list[View]:
 
 
 def _two(name: str, rows: int, ids: Callable[[EncodedRows], Codes]) -> list[View]:
-    return [View(name, "set", SETS, partial(_set, ids)), View(name, "one value", rows, partial(_each, ids))]
+    nothing = tuple(_hashed(np.array([[mixed]], np.uint64)).item() for mixed in (0, mix(np.array([1])).item()))
+    return [View(name, "set", SETS, partial(_set, ids), nothing), View(name, "one value", rows, partial(_each, ids))]
 
 
 def _column(c: int, rows: EncodedRows, first: int) -> Codes:  # noqa: ARG001 - see Read
@@ -121,7 +122,11 @@ def _each(ids: Callable[[EncodedRows], Codes], rows: EncodedRows, first: int) ->
 
 def _set(ids: Callable[[EncodedRows], Codes], rows: EncodedRows, first: int) -> Codes:
     each = _each(ids, rows, first)
-    mixed = np.where(each < 0, np.uint64(0), mix(each))
+    return _hashed(np.where(each < 0, np.uint64(0), mix(each)))
+
+
+def _hashed(mixed: NDArray[np.uint64]) -> Codes:
+    """Return the code of each set from its mixed ids, [n, length] -> [n]."""
     return (mix(mixed.sum(1, dtype=np.uint64)) >> np.uint64(46)).astype(np.int64)  # 18 bits
 
 

@@ -1,9 +1,10 @@
 """`clicksmith search graphhash`: `clicksmith.graph` as a search method. No backbone is trained."""
 
 from clicksmith.encode.unseen import unmapped_notes
-from clicksmith.graph.maps import GraphHash, graph_hash
+from clicksmith.graph.maps import CLUSTERED, GraphHash, graph_hash
+from clicksmith.plan import Plan
 from clicksmith.plan.parts import AnyPart
-from clicksmith.search.method import Asked, Method, Options
+from clicksmith.search.method import Asked, Controls, Method, Options, changed
 
 
 class GraphHashOptions(GraphHash, Options, frozen=True):
@@ -21,4 +22,15 @@ def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
     return (part,)
 
 
-METHOD = Method("graphhash", "ids that meet the same partners share a row", GraphHashOptions, run, trains=False)
+def controls(options: GraphHashOptions, _: Plan) -> Controls:
+    """Return maps of the same size without a graph: by chance, for the rare ids alone, and by click rate."""
+    if options.kind not in CLUSTERED or options.rows is None:
+        return {}
+    given = changed(options)
+    kinds = {"hash": "random", "frequency": "frequency", "rate": "rate"}
+    return {name: ("graphhash", given | {"kind": kind}) for name, kind in kinds.items()}
+
+
+METHOD = Method(
+    "graphhash", "ids that meet the same partners share a row", GraphHashOptions, run, trains=False, controls=controls
+)

@@ -1,13 +1,16 @@
 """Steps of the search's own parameters on rows that the weights never see (bilevel searches)."""
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from clicksmith.batch.batch import Batch, to_device
 from clicksmith.batch.loader import Loader, RowNumbers
+from clicksmith.embed.activation import Dice
 from clicksmith.encode.store import Store
 from clicksmith.train.step import Stepper
 
@@ -27,6 +30,23 @@ class KnobBatches:
             self._order = self.loader.order(epoch, at)
         self._next = number + 1
         return self.loader.batch(next(self._order))
+
+
+def norms_of(model: nn.Module) -> list[Any]:
+    """Return the layers that keep running statistics of what they saw in training."""
+    return [layer for layer in model.modules() if isinstance(layer, (_BatchNorm, Dice))]
+
+
+@contextmanager
+def apart(model: nn.Module) -> Generator[None]:
+    """Leave running statistics and random numbers as they were: rows seen inside have no say in the weights."""
+    buffers = [buffer for norm in norms_of(model) for buffer in norm.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    devices = {buffer.device for buffer in buffers if buffer.device.type != "cpu"}
+    with torch.random.fork_rng(devices=list(devices)):
+        yield
+    for buffer, value in zip(buffers, before, strict=True):
+        buffer.copy_(value)
 
 
 def knob_loss(stepper: Stepper, batch: Batch) -> Tensor:

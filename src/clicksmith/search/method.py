@@ -83,6 +83,16 @@ def require_values(layout: Layout, method: str) -> None:
         raise UsageError(f"{method} chooses among values of fields, and {why}; `clicksmith rank` chooses fields.")
 
 
+Controls = dict[str, tuple[str, dict[str, Any]]]
+"""By a short name the search that another one has to beat, and its options."""
+
+
+def changed(options: Options) -> dict[str, Any]:
+    """Return the options that are not the default, in order; one without default always is."""
+    known = {field.name: field.default for field in msgspec.structs.fields(options)}
+    return {name: getattr(options, name) for name, default in known.items() if getattr(options, name) != default}
+
+
 @dataclass(frozen=True)
 class Method:
     """A search: `run(asked, options)` gives parts of a Plan."""
@@ -94,7 +104,7 @@ class Method:
     run: Callable[[Asked, Any], tuple[AnyPart, ...]]
     trains: bool = True
     """Whether it trains a backbone; else none need be named."""
-    controls: Callable[[Any, Plan], dict[str, dict[str, Any]]] = lambda _, __: {}
-    """From the options and what was found to the searches of equal size that it has to beat, with their options."""
+    controls: Callable[[Any, Plan], Controls] = lambda _, __: {}
+    """From the options and what was found to the searches of equal size that it has to beat."""
     knob_share: Callable[[Any], float] = lambda _: 0.0
     """From the options to the share of the training rows that train the search's own parameters instead."""

@@ -25,7 +25,7 @@ from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures, KeptFields
 from clicksmith.search.emptied import emptied, slots_left
 from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates
-from clicksmith.search.method import Asked, Method, Options, require_values
+from clicksmith.search.method import Asked, Controls, Method, Options, require_values
 from clicksmith.search.rewound import rewound
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
@@ -252,13 +252,13 @@ def _parts(
     return (KeptFields(drop=drop, found_by=by), features) if drop else (features,)
 
 
-def controls(options: OptFS, found: Plan) -> dict[str, dict[str, Any]]:
+def controls(options: OptFS, found: Plan) -> Controls:
     """Return as many features by frequency and by chance; and a warm start, which may be all that a rewind gains."""
     share = {"share": round(found.parts[-1].found_by.scores["kept"], 6)}
     if share["share"] > ALL:
         return {}  # all features would be the same model
-    warm = {} if options.rewind is None else {"warm": {"epochs": max(1, options.rewind)}}
-    return {"frequent": share, "random": share, **warm}
+    warm: Controls = {} if options.rewind is None else {"warm": ("warm", {"epochs": max(1, options.rewind)})}
+    return {"frequent": ("frequent", share), "random": ("random", share), **warm}
 
 
 METHOD = Method("optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run, controls=controls)

@@ -76,7 +76,7 @@ def test_an_interrupted_search_goes_on_to_the_same_result(tmp_path):
 def test_the_plan_is_kept_features_and_prefixes():
     kept = {"a": np.array([True, True, True, False]), "b": np.ones(5, bool)}
     result = found()
-    result = type(result)(kept, {"a": 3, "b": 4}, 0, (), (), result.model)
+    result = type(result)(kept, {"a": 3, "b": 4}, 0, (), (), result.model, 1, 1)
     by = FoundBy(method="optembed")
     features, columns = result.parts(4, {"a": "x", "b": "y"}, by)
     assert isinstance(features, KeptFeatures) and list(features.slots) == ["a"]

@@ -23,7 +23,7 @@ from clicksmith.search.dnis.controls import Cut
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
 from clicksmith.search.dnis.prune import column_sizes, kept_columns, kept_values
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
-from clicksmith.search.method import Asked, Method, Options
+from clicksmith.search.method import Asked, Controls, Method, Options, changed
 from clicksmith.train.checkpoint import load_weights, weights_of
 from clicksmith.train.hook import Hook
 from clicksmith.train.start import save_start
@@ -208,14 +208,13 @@ def inherit(compact: CTRModel, model: CTRModel, table: SoftTable, bands: list[Ba
     load_weights(compact, weights | {n: t for n, t in weights_of(compact).items() if n.startswith(TABLE)})
 
 
-def controls(options: DNIS, found: Plan) -> dict[str, dict[str, Any]]:
+def controls(options: DNIS, found: Plan) -> Controls:
     """Return the same cut by the size of E and by chance, and the plain model with as many more epochs."""
-    given = {name: getattr(options, name) for name in Cut.__struct_fields__}
-    cut = {name: value for name, value in given.items() if value != getattr(Cut(), name)}
+    cut = changed(Cut(**{name: getattr(options, name) for name in Cut.__struct_fields__}))
     return {
-        "columns_size": cut,
-        "columns_random": cut,
-        "warm": {"epochs": int(found.parts[-1].found_by.scores["epochs"])},
+        "columns_size": ("columns_size", cut),
+        "columns_random": ("columns_random", cut),
+        "warm": ("warm", {"epochs": int(found.parts[-1].found_by.scores["epochs"])}),
     }
 
 

@@ -18,10 +18,11 @@ from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.told import FitProgress, Quiet
 from clicksmith.identity import digest
 from clicksmith.models.spec import CTRModel, ModelSpec
+from clicksmith.plan import Plan
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, Block, Columns, FoundBy, KeptFeatures
-from clicksmith.search.method import Asked, Method, require_values
+from clicksmith.search.method import Asked, Controls, Method, require_values
 from clicksmith.search.optembed.evolution import Evolution, Scored, Widths, smallest_within
 from clicksmith.search.optembed.gate import ThresholdGate
 from clicksmith.search.optembed.options import OptEmbed
@@ -60,6 +61,10 @@ class Found:
     """What a person should know."""
     model: CTRModel
     """The supernet, trained."""
+    full: int
+    """Row-indexed parameters of the model when nothing is pruned or cut."""
+    epochs: int
+    """Epochs that the supernet was trained."""
 
     def parts(self, dim: int, numbering: dict[str, str], by: FoundBy) -> tuple[AnyPart, ...]:
         """Return the Plan's parts: kept features where some are dropped, prefix columns where vectors are cut."""
@@ -139,12 +144,12 @@ def search_optembed(
     price, budget = pricing(model, kept, sampled), options.budget(full)
     if sampled is None:
         check_budget(options, budget, price(()))
-        return Found(kept, {}, price(()), (), tuple(notes), model)
+        return Found(kept, {}, price(()), (), tuple(notes), model, full, result.epochs)
     asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed])
     search = _WidthSearch(model, sampled, train, select, options, price, budget, settings.seed, folder, asked, told)
     best, front = search.run()
     widths = dict(zip(sampled.slots, best.widths, strict=True))
-    return Found(kept, widths, best.parameters, front, tuple(notes), model)
+    return Found(kept, widths, best.parameters, front, tuple(notes), model, full, result.epochs)
 
 
 class Rest(Hook):
@@ -276,7 +281,8 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     found = search_optembed(
         asked.spec, asked.train, stop, select, settings, options, folder=asked.folder, progress=asked.progress
     )
-    scores = {"parameters": float(found.parameters)}
+    scores = {"parameters": float(found.parameters), "kept": found.parameters / found.full}
+    scores["epochs"] = float(found.epochs)
     if found.front:
         scores["score"] = next(one.score for one in found.front if one.parameters == found.parameters)
     parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
@@ -290,4 +296,19 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     return parts
 
 
-METHOD = Method("optembed", "which ids keep vectors, and how wide the vectors of each vocabulary are", OptEmbed, run)
+def controls(options: OptEmbed, found: Plan) -> Controls:
+    """Return a model as large with the most frequent features; and the plain one trained on, if the refit is."""
+    if not found.parts:
+        return {}
+    scores = found.parts[-1].found_by.scores
+    again: Controls = {"warm": ("warm", {"epochs": int(scores["epochs"])})} if options.start == "supernet" else {}
+    return {"frequent": ("frequent", {"share": round(scores["kept"], 6)}), **again}
+
+
+METHOD = Method(
+    "optembed",
+    "which ids keep vectors, and how wide the vectors of each vocabulary are",
+    OptEmbed,
+    run,
+    controls=controls,
+)

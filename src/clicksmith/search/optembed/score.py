@@ -1,20 +1,18 @@
 """Scores of many candidates in one pass over the rows."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from clicksmith.batch.batch import Batch, batch_of, to_device
-from clicksmith.embed.activation import Dice
 from clicksmith.encode.store import Store
 from clicksmith.evaluate.auc import auc
 from clicksmith.kernels.layers import Linear
 from clicksmith.models.spec import CTRModel
+from clicksmith.search.knobs import norms_of
 from clicksmith.search.optembed.widths import SampledTable
 
 BATCH = 4096
@@ -41,7 +39,7 @@ class Scorer:
         seed: int,
     ) -> None:
         self.model, self.table, self.train, self.select, self.metric = model, table, train, select, metric
-        self.norms: list[Any] = [m for m in model.modules() if isinstance(m, (_BatchNorm, Dice))]
+        self.norms = norms_of(model)
         self.rows = chosen(train.rows, norm_rows, seed) if self.norms else np.zeros(0, np.int64)
         self.device = next(model.parameters()).device
 

@@ -1,6 +1,7 @@
 """OptInter as a search method: candidates for the operations of pairs, ranked by what retrained models score."""
 
 import math
+from collections import Counter
 from itertools import combinations
 
 import msgspec
@@ -13,10 +14,11 @@ from clicksmith.fields.pairs import OPS, Pair
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.planned import spec_under
 from clicksmith.models.spec import shapes_of
+from clicksmith.plan import Plan
 from clicksmith.plan.apply import Applied
 from clicksmith.plan.crossing import with_crosses
 from clicksmith.plan.parts import AnyPart, PairOp, Pairs
-from clicksmith.search.method import Asked, Method
+from clicksmith.search.method import Asked, Controls, Method, changed
 from clicksmith.search.optinter.gains import Gain, gains
 from clicksmith.search.optinter.options import OptInter
 from clicksmith.search.optinter.relaxed import searched
@@ -163,10 +165,21 @@ def held_out(options: OptInter) -> float:
     return options.held_out if options.mode == "bilevel" else 0.0
 
 
+def controls(options: OptInter, found: Plan) -> Controls:
+    """Return as many pairs of either operation, drawn by chance."""
+    ops = Counter(pair.op for part in found.parts if isinstance(part, Pairs) for pair in part.pairs)
+    if options.mode == "random" or not ops:
+        return {}
+    given = {name: value for name, value in changed(options).items() if name in ("dim", "std", "min_count")}
+    drawn = (ops["memorise"], ops["factorise"])
+    return {"pairs": ("optinter", given | {"mode": "random", "candidates": 1, "drawn": drawn})}
+
+
 METHOD = Method(
     "optinter",
     "what to do with each pair of fields: memorise, factorise or nothing",
     OptInter,
     run,
+    controls=controls,
     knob_share=held_out,
 )

@@ -12,13 +12,15 @@ from clicksmith.errors import DivergedError, UsageError
 from clicksmith.fields.pairs import OPS, Pair, RelaxedModule, RelaxedPairs
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.planned import pairs_to
-from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
+from clicksmith.search.knobs import KnobBatches, apart, knob_gradients, knob_loss
 from clicksmith.search.method import Asked
 from clicksmith.search.optinter.options import OptInter
 from clicksmith.train.dense import DenseOptimizer
 from clicksmith.train.hook import Hook
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
+
+LOWER = "Use a lower --search.alpha-rate, or a lower learning rate."
 
 
 class AlphaHook(Hook):
@@ -49,8 +51,9 @@ class AlphaHook(Hook):
     def after_step(self, step: int, rate: float) -> None:  # noqa: ARG002
         """Move the architecture weights on held-out rows."""
         if self.held is not None:
-            loss = knob_loss(self.stepper, self.held.batch(step - 1))
-            (self.module.alpha.grad,) = knob_gradients(loss, [self.module.alpha])
+            with apart(self.stepper.model):
+                loss = knob_loss(self.stepper, self.held.batch(step - 1))
+                (self.module.alpha.grad,) = knob_gradients(loss, [self.module.alpha])
             self._move(step)
             self.module.alpha.grad = None
 
@@ -65,7 +68,7 @@ class AlphaHook(Hook):
     def _move(self, step: int) -> None:
         self.adam.step(self.options.alpha_rate)
         if step % 64 == 1 and not bool(self.module.alpha.isfinite().all()):
-            raise DivergedError(f"an architecture weight is not finite at step {step}. Use a lower learning rate.")
+            raise DivergedError(f"an architecture weight is not finite at step {step}. {LOWER}")
 
 
 def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int) -> dict[Pair, str]:
@@ -101,7 +104,7 @@ def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int
     )  # fmt: skip
     alpha = module.alpha.detach().cpu()
     if not bool(alpha.isfinite().all()):
-        raise DivergedError("an architecture weight is not finite. Use a lower learning rate.")
+        raise DivergedError(f"an architecture weight is not finite. {LOWER}")
     ops = {pair: OPS[int(i)] for pair, i in zip(pairs, alpha.argmax(1), strict=True)}
     return {pair: "naive" if op == "memorise" and pair in rare else op for pair, op in ops.items()}
 
