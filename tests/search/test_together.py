@@ -86,8 +86,13 @@ def test_a_chain_of_all_searches_makes_one_small_model(tmp_path):
     assert sizes[0] < sizes[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backbone", MODELS)
+QUICKLY = ("lr", "dssm", "autoint")
+"""Backbones that are not left to the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "backbone", [name if name in QUICKLY else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 @pytest.mark.parametrize("method", ["optfs", "optembed", "dnis", "optinter", "graphhash"])
 def test_every_method_with_every_backbone(method, backbone, tmp_path):
     more = {"left": "user", "right": "item", "rows": 16} if method == "graphhash" else {}
