@@ -63,6 +63,18 @@ def test_the_command_to_reproduce_says_what_training_was_told(tmp_path):
     assert "--models FM --seeds 2 --train.batch-size 128 --train.plateau-factor 0.1\n" in told
 
 
+def test_the_command_to_reproduce_has_the_threads_and_says_what_a_model_of_ones_own_needs(tmp_path):
+    results = read_results(finished() / "results")
+    for i, row in enumerate(results.rows):
+        results.rows[i] = msgspec.structs.replace(row, made_by=msgspec.structs.replace(row.made_by, threads=4))
+    own = BenchSettings({"FM": ModelSettings("my_fm"), "LR": ModelSettings("lr")})
+    write_site(results, tmp_path, PAPERS, settings=own)
+    fm, lr = ((tmp_path / "shop" / f"{name}.html").read_text() for name in ("FM", "LR"))
+    assert "--models FM --seeds 2 --threads 4\n" in fm and "--models LR --seeds 2 --threads 4" in lr
+    assert "add --models FILE.py to the second, and FILE.py before the name to the first." in fm
+    assert "FILE.py" not in lr
+
+
 def test_a_model_names_its_paper_and_the_loop_that_holds_each_part(tmp_path):
     fm = (site(tmp_path) / "shop" / "FM.html").read_text()
     assert "<p>Rendle, ICDM 2010</p>" in fm

@@ -9,8 +9,10 @@ from world import copied, finished
 from clicksmith.bench.published import SOURCE, leaderboards, plain, published
 from clicksmith.bench.results import read_results
 from clicksmith.bench.settings import BenchSettings, ModelSettings, settings_for
+from clicksmith.bench.site import write_site
 from clicksmith.bench.table import tables
 from clicksmith.models import MODELS
+from clicksmith.papers import PAPERS
 
 
 def test_thirteen_leaderboards_of_359_rows_ship():
@@ -56,7 +58,7 @@ def test_every_published_model_of_a_tuned_data_set_has_settings(dataset):
 
 def test_published_names_are_those_of_backbones():
     known = {plain(name) for name in MODELS} | {"crossnet", "crossnetv2", "cin", "finalnet2b", "dcnv2"}
-    sequence_models = {"bst", "dien", "dmin", "dmr", "apgdcnv2"}  # of the four sets with behaviours
+    sequence_models = {"bst", "dien", "dmin", "dmr"}  # of the four sets with behaviours
     assert {plain(line.model) for lines in leaderboards().values() for line in lines} - known <= sequence_models
 
 
@@ -93,3 +95,15 @@ def test_a_data_set_without_leaderboard_has_the_figures_of_its_settings_alone():
     (table,) = tables(read_results(finished() / "results"))
     assert {line.reference for line in table.lines} == {None} and table.unmeasured == {}
     assert "test-selected" in SOURCE and table.source != SOURCE
+
+
+def test_apg_on_dcnv2_stands_beside_apg_and_gauc_beside_gauc(tmp_path):
+    folder = copied(tmp_path)
+    renamed(folder, "taobaoad_x1", {"FM": "apg", "LR": "DIN"})
+    results = read_results(folder / "results")
+    (table,) = tables(results)
+    found = {line.standing.model: (line.reference, line.reference_gauc) for line in table.lines}
+    assert found["apg"] == (0.649595, 0.575258) and found["DIN"][1] == published("taobaoad_x1")["din"].gauc
+    assert "APG_DCNv2" not in table.unmeasured
+    write_site(results, folder / "site", PAPERS)
+    assert "<small>published 0.5753</small>" in (folder / "site" / "index.html").read_text()

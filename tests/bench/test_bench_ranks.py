@@ -209,3 +209,57 @@ def test_nothing_to_rank_is_refused():
     for nothing in ({}, {"a": []}):
         with pytest.raises(UsageError, match="nothing to rank"):
             rank(np.array([0, 1], np.uint8), nothing)
+
+
+def of_users(users: int, each: int, random: np.random.Generator):
+    """Rows of users, and two models of one strength that are each good at other users."""
+    labels, signal = world(users * each, random)
+    groups = np.repeat(np.arange(users), each)
+    a, b = ((1.0 + 0.8 * random.standard_normal(users))[groups] * signal for _ in range(2))
+    noise = random.standard_normal((2, signal.size))
+    return labels, groups, {"a": [a + noise[0]], "b": [b + noise[1]]}
+
+
+def test_rows_of_one_user_count_together():
+    random = np.random.default_rng(4)
+    labels, groups, predictions = of_users(40, 100, random)
+    rows, whole = (rank(labels, predictions, groups=g, resamples=400) for g in (None, groups))
+    (by_row,), (by_user,) = rows.pairs, whole.pairs
+    assert by_user.effect == by_row.effect and by_user.rows_error > 3 * by_row.rows_error
+    exact = compare(labels, predictions["a"][0], predictions["b"][0], groups=groups, by_group=True)
+    assert by_user.effect == pytest.approx(exact.effect)
+    assert by_user.rows_error == pytest.approx((exact.high - exact.low) / 2 / stats.norm.ppf(0.975))
+    assert by_user.high - by_user.low == pytest.approx(2 * stats.t.ppf(0.975, 39) * by_user.rows_error, rel=0.01)
+    assert np.ptp(by_user.bootstrap) == pytest.approx(by_user.high - by_user.low, rel=0.2)
+    assert np.ptp(by_user.bootstrap) > 2.5 * np.ptp(by_row.bootstrap)
+    for one, other in zip(rows.standings, whole.standings, strict=True):
+        assert one.auc == other.auc and other.high - other.low > 2 * (one.high - one.low)
+
+
+def test_models_that_are_good_at_other_users_differ_in_about_five_percent_of_worlds():
+    random = np.random.default_rng(5)
+    found = {"rows": 0, "users": 0}
+    for _ in range(200):
+        labels, groups, predictions = of_users(30, 20, random)
+        found["rows"] += rank(labels, predictions).pairs[0].p < 0.05
+        found["users"] += rank(labels, predictions, groups=groups).pairs[0].p < 0.05
+    assert found["users"] < 200 * 0.05 + 3 * np.sqrt(200 * 0.05 * 0.95)
+    assert found["rows"] > 200 * 0.15
+
+
+def test_a_group_for_each_row_is_no_group_at_all_and_one_for_all_says_nothing():
+    labels, signal = world(2000, random := np.random.default_rng(6))
+    predictions = {name: model(signal, random, seeds=2) for name in ("a", "b")}
+    without = rank(labels, predictions, resamples=5)
+    alone = rank(labels, predictions, groups=random.permutation(2000), resamples=5)
+    assert alone.pairs[0].rows_error == pytest.approx(without.pairs[0].rows_error, rel=1e-3)
+    one = rank(labels, predictions, groups=np.full(2000, 3), resamples=5)
+    assert (one.pairs, one.standings) == (without.pairs, without.standings)
+    assert one.notes[0].startswith("all test rows are of one group")
+
+
+def test_a_resample_of_few_users_has_rows_of_both_classes():
+    labels = np.array([1, 1, 0, 0], np.uint8)
+    predictions = {"a": [np.array([0.3, 0.1, 0.2, 0.0])], "b": [np.array([0.1, 0.0, 0.2, 0.3])]}
+    (pair,) = rank(labels, predictions, groups=np.array([0, 0, 1, 1]), resamples=50).pairs
+    assert np.isfinite(pair.bootstrap).all()

@@ -90,3 +90,14 @@ def test_what_killed_attempts_cost_and_that_they_scored_test_rows_is_not_forgott
     assert later.seconds >= spent.seconds and later.cpu_seconds > 2 * spent.cpu_seconds - 1e-3
     (attempt.folder / "spent.json").write_text("{")
     assert attempted(one).before.test_evaluations == 0
+
+
+def test_that_test_rows_were_scored_outlives_other_code_but_not_another_configuration(tmp_path):
+    one = job(tmp_path)
+    attempted(one).note(2)
+    other = attempted(one, threads=2)
+    assert other.before.test_evaluations == 2
+    again = attempted(one, threads=2)  # the first was removed, and the second killed before it wrote anything itself
+    assert again.before.test_evaluations == 2 and len(list(again.folder.parent.iterdir())) == 1
+    changed = msgspec.structs.replace(one.configuration, split="another")
+    assert attempted(msgspec.structs.replace(one, configuration=changed)).before.test_evaluations == 0

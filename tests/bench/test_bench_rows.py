@@ -8,7 +8,7 @@ import pytest
 import torch
 from world import finished
 
-from clicksmith.bench.cost import flops_per_row, memory_needed, peak_memory
+from clicksmith.bench.cost import BASE, flops_per_row, memory_free, memory_needed, peak_memory
 from clicksmith.bench.facts import LABELS
 from clicksmith.bench.locked import LockedTest
 from clicksmith.bench.row import read_array, read_row, write_row
@@ -212,3 +212,23 @@ def test_tuned_models_have_the_parameters_that_the_benchmark_logged(dataset):
             found = CTRModel(one.spec, layout).parameter_counts().total
         # two heads joined have one constant less; AFN+ joins two logits by a layer of its own there
         assert published[one.title] - found in ((4,) if one.title == "AFN+" else (0, 1)), one.title
+
+
+def test_models_named_beside_all_enter_after_them():
+    settings = BenchSettings({"FM": ModelSettings("fm"), "LR": ModelSettings("lr")})
+    assert [one.title for one in contestants(settings, ["dnn", "all", "LR"])] == ["FM", "LR", "dnn"]
+    with pytest.raises(UnknownNameError, match=r"no model named 'dnnn'. Did you mean 'dnn'"):
+        contestants(settings, ["all", "dnnn"])
+
+
+def test_memory_of_a_container_that_files_fill_is_free_and_never_less_than_a_trial_takes(tmp_path):
+    meminfo, gigabyte = tmp_path / "meminfo", 1 << 30
+    meminfo.write_text(f"MemTotal: 99 kB\nMemAvailable: {32 << 20} kB\n")
+    assert memory_free(meminfo, tmp_path) == round(32 * gigabyte * 0.8)
+    (tmp_path / "memory.max").write_text(f"{16 * gigabyte}\n")
+    (tmp_path / "memory.current").write_text(f"{15 * gigabyte}\n")
+    assert memory_free(meminfo, tmp_path) == BASE
+    (tmp_path / "memory.stat").write_text(f"anon 1\nactive_file 7\ninactive_file {9 * gigabyte}\n")
+    assert memory_free(meminfo, tmp_path) == round(10 * gigabyte * 0.8)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_free(meminfo, tmp_path) == round(32 * gigabyte * 0.8)

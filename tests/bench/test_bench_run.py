@@ -1,25 +1,33 @@
 """Runs: resumed, parallel, nothing shared; a trial that fails is a row, and what is wrong beforehand runs nothing."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
+import torch
 from world import SETTINGS, bench, copied, finished, make
 
 from clicksmith.bench import pool
+from clicksmith.bench.attempt import Attempt, scored_before
 from clicksmith.bench.data import prepare
 from clicksmith.bench.job import Job
-from clicksmith.bench.row import read_row
+from clicksmith.bench.row import read_row, write_row
+from clicksmith.bench.run import side_by_side
+from clicksmith.bench.settings import BenchSettings, ModelSettings, contestants
 from clicksmith.cli.main import main
 from clicksmith.datasets import DATASETS
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, StorageError, UnknownNameError, UsageError
 from clicksmith.forks import ADDRESS
+from clicksmith.trees.spec import Trees
 
 
 def rows(folder: Path) -> dict[str, Path]:
@@ -85,11 +93,33 @@ def test_a_trial_that_diverges_or_cannot_be_built_is_a_row_and_the_others_go_on(
     assert main([*argv, "Refused", "FM"]) == 1  # not every outcome that was asked for is there
 
 
+def test_that_test_rows_were_scored_outlives_a_refusal(tmp_path):
+    make(tmp_path)
+    refused = '[models.Refused]\nname = "autoint"\noptions = { dim = 4, width = 10, heads = 4 }\n'
+    (tmp_path / "settings.toml").write_text(refused)
+    bench(tmp_path, seeds=1)
+    row = read_row(rows(tmp_path)["Refused/0"])
+    scored = msgspec.structs.replace(row.failure, test_evaluations=1)
+    write_row(tmp_path / "results", msgspec.structs.replace(row, failure=scored))
+    assert len(bench(tmp_path, seeds=1, retry=True).failed) == 1
+    assert read_row(rows(tmp_path)["Refused/0"]).failure == scored
+
+
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
     folder = copied(tmp_path)
     (folder / "settings.toml").write_text(SETTINGS.replace("epochs = 2", "epochs = 3"))
     with pytest.raises(UsageError, match=r"is a row of another configuration .it differs in: epochs is 2, asked 3"):
         bench(folder)
+
+
+def test_a_failed_trial_of_another_configuration_is_run_again_if_asked(tmp_path):
+    make(tmp_path)
+    (tmp_path / "settings.toml").write_text(SETTINGS.replace("learning_rate = 1e-2", "learning_rate = 1e30"))
+    assert len(bench(tmp_path, models=["FM"], seeds=1).failed) == 1
+    (tmp_path / "settings.toml").write_text(SETTINGS)
+    with pytest.raises(UsageError, match=r"it differs in: .*; its trial failed: --retry runs this one in its place"):
+        bench(tmp_path, models=["FM"], seeds=1)
+    assert bench(tmp_path, models=["FM"], seeds=1, retry=True).finished == 1
 
 
 def test_a_strange_file_is_named_left_alone_and_does_not_stop_the_others(tmp_path):
@@ -165,6 +195,45 @@ def test_a_process_that_dies_without_a_word_is_told_by_its_end(script, kind, wor
     assert words in found[0].failure.message
 
 
+def test_processes_that_could_not_be_begun_are_told_apart(monkeypatch):
+    class Gone:
+        """What there is of a process if the server is gone before it says which: `Forked` takes it for killed."""
+
+        pid = -signal.SIGKILL
+
+        def __init__(self, *_, **__):
+            self.stdin, self.stdout = io.BytesIO(), ()
+            self.wait, self.kill = lambda: -signal.SIGKILL, lambda: None
+
+    monkeypatch.setattr(pool, "Piped", Gone)
+    found: list[pool.Ended] = []
+    pool.run_jobs([job(), job()], at_once=2, memory=1 << 34, need=lambda _: 1, ended=found.append)
+    assert [one.failure.kind for one in found] == ["out of memory"] * 2
+
+
+def test_a_trial_that_dies_after_it_scored_test_rows_says_so(monkeypatch, tmp_path):
+    one = msgspec.structs.replace(job(), results=str(tmp_path))
+    Attempt(tmp_path / "shop", "LR", one.configuration, threads=1).note(2)
+    for before, scored in ((0, 2), (3, 3)):
+        stand_in("import os; os.kill(os.getpid(), 9)", monkeypatch)
+        found: list[pool.Ended] = []
+        asked = msgspec.structs.replace(one, test_evaluations=before)
+        pool.run_jobs([asked], at_once=1, memory=1 << 34, need=lambda _: 1, ended=found.append)
+        assert found[0].failure.test_evaluations == scored
+
+
+def test_one_trial_at_once_on_a_gpu_and_one_a_core_without(monkeypatch):
+    settings = BenchSettings({"FM": ModelSettings("fm"), "cpu": ModelSettings("fm")})
+    chosen = contestants(settings, ["all"], train={"precision": "fp32"})
+    monkeypatch.setattr("clicksmith.bench.run.cores", lambda: 7)
+    monkeypatch.setattr("clicksmith.bench.settings.device_of", lambda wish: torch.device("cpu"))
+    assert side_by_side(chosen) == 7
+    monkeypatch.setattr("clicksmith.bench.settings.device_of", lambda wish: torch.device("cuda"))
+    assert side_by_side(chosen) == 1
+    trees = [replace(one, spec=Trees()) for one in chosen]  # they grow on the processor
+    assert side_by_side(trees) == 7
+
+
 def test_an_interruption_ends_the_trials_that_run(monkeypatch, tmp_path):
     script = f"""
 import os, sys, time
@@ -209,6 +278,22 @@ def test_a_full_disk_stops_the_run_and_changes_nothing(tmp_path, monkeypatch):
     assert set(rows(folder)) == {"FM/1", "LR/0", "LR/1"}
     monkeypatch.undo()
     assert bench(folder).finished == 1
+
+
+def test_a_full_disk_keeps_what_is_known_of_earlier_attempts(tmp_path, monkeypatch):
+    folder = copied(tmp_path)
+    path = rows(folder)["FM/0"]
+    asked = read_row(path).configuration
+    path.unlink()
+    before = Attempt(path.parents[1], "FM", asked, threads=2)
+    before.note(1)
+    stand_in(FULL, monkeypatch)
+    with pytest.raises(StorageError, match=r"no space left on the disk while writing .*spent.json"):
+        bench(folder)
+    assert scored_before(path.parents[1], "FM", asked) == 1
+    monkeypatch.undo()
+    assert bench(folder).finished == 1
+    assert read_row(path).done.test_evaluations == 2
 
 
 FULL = f"""
@@ -268,6 +353,14 @@ def test_a_file_that_is_not_the_published_one_is_named_with_both_sums_and_nothin
         bench(tmp_path, dataset="frappe_x1", data=str(tmp_path), settings=None)
     assert str(error.value).startswith(f"'{tmp_path}/train.csv' has MD5 ")
     assert f"expected {DATASETS['frappe_x1'].files[0].md5[0]}" in str(error.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_validation_rows_that_are_the_test_rows_are_refused(tmp_path):
+    make(tmp_path)
+    (tmp_path / "valid.csv").write_bytes((tmp_path / "test.csv").read_bytes())
+    with pytest.raises(UsageError, match=r"shop.toml': valid and test are the same rows, .*leave out valid"):
+        bench(tmp_path)
     assert not (tmp_path / "results").exists()
 
 

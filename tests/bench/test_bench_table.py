@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 from world import copied, finished
 
-from clicksmith.bench.data import named
+from clicksmith.bench.data import TEST_AS_VALID, named
+from clicksmith.bench.figures import check_figures
 from clicksmith.bench.results import read_results
-from clicksmith.bench.row import read_row, write_array, write_row
+from clicksmith.bench.row import Row, read_row, write_array, write_row
 from clicksmith.bench.settings import read_settings
-from clicksmith.bench.table import tables
+from clicksmith.bench.site import write_site
+from clicksmith.bench.table import DatasetTable, tables
 from clicksmith.cli.main import main
 from clicksmith.datasets import DATASETS
 from clicksmith.errors import ArtifactError
+from clicksmith.evaluate.interval import Estimate
+from clicksmith.evaluate.metrics import metric_named
+from clicksmith.evaluate.scored import scored
+from clicksmith.papers import PAPERS
 
 
 def place(folder: Path, model: str, seed: int) -> Path:
@@ -147,3 +153,90 @@ def test_the_command_line_verifies_and_names_what_is_wrong(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "LR/0.json' is not a row of a benchmark" in printed
     assert "3 rows are sound (0 of failed trials), 1 files are left out" in printed
+
+
+def with_figures(row: Row, values: dict[str, Estimate]) -> Row:
+    """Return a row that says other test figures."""
+    test = msgspec.structs.replace(row.done.test, values=row.done.test.values | values)
+    return msgspec.structs.replace(row, outcome=msgspec.structs.replace(row.done, test=test))
+
+
+def told(folder: Path, **changes) -> tuple[DatasetTable, str]:
+    """Return the table and the site when FM's first row has other content."""
+    rewritten(place(folder, "FM", 0), **changes)
+    results = read_results(folder / "results")
+    assert results.strange == []
+    write_site(results, folder / "site", PAPERS)
+    (table,) = tables(results)
+    return table, (folder / "site" / "index.html").read_text()
+
+
+def test_validation_rows_of_one_class_leave_their_auc_out(tmp_path):
+    folder = copied(tmp_path)
+    done = read_row(place(folder, "FM", 0)).done
+    valid = {name: value for name, value in done.valid.items() if name != "auc"}
+    table, _ = told(folder, outcome=msgspec.structs.replace(done, valid=valid))
+    found = {line.standing.model: line.valid_auc for line in table.lines}
+    assert found["FM"] is None and found["LR"] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "ways"), [({"kernels": "torch"}, "torch kernels, 1 thread"), ({"threads": 4}, "kernels, 4 threads")]
+)
+def test_times_of_other_kernels_or_threads_are_not_to_be_compared(tmp_path, change, ways):
+    folder = copied(tmp_path)
+    made_by = read_row(place(folder, "FM", 0)).made_by
+    table, index = told(folder, made_by=msgspec.structs.replace(made_by, **change))
+    (note,) = table.notes
+    assert note.startswith("made in 2 ways (") and ways in note and note.endswith(": compare no times")
+    assert "made in 2 ways (" in index
+
+
+def test_rows_selected_on_test_rows_say_so(tmp_path):
+    folder = copied(tmp_path)
+    for path in (place(folder, model, seed) for model in ("FM", "LR") for seed in (0, 1)):
+        rewritten(path, configuration=msgspec.structs.replace(read_row(path).configuration, split=TEST_AS_VALID))
+    table, index = told(folder)
+    (note,) = table.notes
+    assert note.startswith("test rows are validation rows too, as published: ") and "higher than new rows" in note
+    assert note in index
+
+
+@pytest.mark.parametrize(("name", "by"), [("auc", 1e-3), ("auc", -1e-3), ("logloss", 5e-4), ("logloss", -5e-4)])
+def test_figures_that_are_not_those_of_the_predictions_are_not_sound(tmp_path, capsys, name, by):
+    folder = copied(tmp_path)
+    path = place(folder, "FM", 0)
+    row = read_row(path)
+    said = row.done.test.values[name].value
+    rewritten(path, outcome=with_figures(row, {name: Estimate(said + by)}).outcome)
+    assert main(["bench", "verify", str(folder / "results"), "--check-only"]) == 1
+    printed = capsys.readouterr().out
+    assert f"FM/0.json' says {name} {said + by:.6f}, its stored predictions give 0." in printed
+    assert "3 rows are sound (0 of failed trials), 1 files are left out" in printed
+
+
+def test_a_figure_of_rows_of_one_class_is_only_what_is_defined_on_them():
+    row = with_figures(read_row(place(finished(), "FM", 0)), {"logloss": Estimate(np.log(2)), "auc": Estimate(0.5)})
+    with pytest.raises(ArtifactError, match=r"'x' says auc 0\.500000, its stored predictions give nan"):
+        check_figures(row, np.ones(9, np.uint8), np.zeros(9, np.float16), "x")
+
+
+def test_rounding_to_float16_is_never_taken_for_a_wrong_figure():
+    row = read_row(place(finished(), "FM", 0))
+    random = np.random.default_rng(0)
+    for scale in (0.0, 1e-6, 1e-3, 1.0, 300.0, 1e5):  # alike when rounded; subnormal; of steps of 1/4; beyond float16
+        labels = (random.random(3000) < 0.4).astype(np.uint8)
+        logits = (0.02 * scale * labels + scale * random.standard_normal(3000) + 0.1).astype(np.float32)
+        rows = scored(labels, logits=logits)
+        values = {name: Estimate(metric_named(name).value(rows)) for name in ("auc", "logloss")}
+        stored = np.clip(logits, -65504, 65504).astype(np.float16)
+        check_figures(with_figures(row, values), labels, stored, "x")
+
+
+def test_the_test_rows_of_a_group_count_together(tmp_path):
+    folder = copied(tmp_path)
+    (with_groups,) = tables(read_results(folder / "results"))
+    (folder / "results" / "shop" / "test_groups.npy").unlink()
+    (without,) = tables(read_results(folder / "results"))
+    assert with_groups.pairs[0].effect == without.pairs[0].effect
+    assert with_groups.pairs[0].rows_error != without.pairs[0].rows_error

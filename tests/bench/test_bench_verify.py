@@ -1,18 +1,23 @@
 """Verification: a row comes out again, to the bit or within what other seeds leave open; what does not is flagged."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 from world import copied, finished
 
+from clicksmith.bench.cost import BASE
+from clicksmith.bench.pool import Ended
 from clicksmith.bench.results import Results, read_results
-from clicksmith.bench.row import Row, read_row, write_array, write_row
-from clicksmith.bench.verify import allowed, auc_of, quickest, recompute, row_named, sentinels
+from clicksmith.bench.row import Measured, Row, read_row, write_array, write_row
+from clicksmith.bench.verify import Verdict, allowed, auc_of, quickest, recompute, row_named, sentinels
 from clicksmith.cli.main import main
 from clicksmith.errors import DataError, UnknownNameError, UsageError
+from clicksmith.evaluate import evaluate
 
 
 def with_auc(row: Row, auc: float, seed: int) -> Row:
@@ -20,6 +25,14 @@ def with_auc(row: Row, auc: float, seed: int) -> Row:
     values = {**test.values, "auc": msgspec.structs.replace(test.values["auc"], value=auc)}
     done = msgspec.structs.replace(row.done, test=msgspec.structs.replace(test, values=values))
     return msgspec.structs.replace(row, seed=seed, outcome=done)
+
+
+def measured(labels: NDArray[np.uint8], logits: NDArray[np.float16]) -> Measured:
+    """Return what a row says of predictions."""
+    found = evaluate(labels, logits=logits)
+    return Measured(
+        rows=found.rows, clicks=found.clicks, level=found.level, values=found.values, reliability=found.reliability
+    )
 
 
 def verify(*options: str) -> int:
@@ -45,6 +58,43 @@ def test_a_recomputed_row_comes_out_again_to_the_bit():
     assert quickest(results) in results.rows
     with pytest.raises(UnknownNameError, match=r"no finished row named 'shop/FM/7'. Did you mean 'shop/FM/1'"):
         row_named(results, "shop/FM/7")
+
+
+def recomputed(monkeypatch, changed=lambda row: row) -> tuple[list[Verdict], list[int]]:
+    """Return the verdicts on rows that come out as they are but for one step of float16, and what trials need."""
+    results, needs = read_results(finished() / "results"), []
+
+    def run_jobs(jobs, *, at_once, memory, need, ended):
+        needs.extend(map(need, jobs))
+        for job in jobs:
+            row = changed(row_named(results, f"shop/{job.model}/{job.configuration.seed}"))
+            place = Path(job.results)
+            logits = np.nextafter(results.predictions(row), np.float16(9))
+            sha256 = write_array(row.path(place).with_suffix(".npy"), logits)
+            done = msgspec.structs.replace(row.done, predictions=sha256)
+            write_row(place, msgspec.structs.replace(row, outcome=done))
+            ended(Ended(job, 1.0))
+
+    monkeypatch.setattr("clicksmith.bench.verify.run_jobs", run_jobs)
+    rows = [changed(row) for row in results.rows]
+    toml = str(finished() / "shop.toml")
+    found = recompute(results, rows, folder=toml, cache=finished() / "cache", say=lambda _: None)
+    return found, needs
+
+
+def test_a_trial_gets_the_memory_that_it_needs_as_in_a_run(monkeypatch):
+    verdicts, needs = recomputed(monkeypatch)
+    assert all(need > BASE for need in needs) and len(set(needs)) == 2  # FM holds more than LR
+    assert all(verdict.same_place and not verdict.agrees for verdict in verdicts)
+
+
+def test_bits_need_not_agree_where_a_gpu_adds_up(monkeypatch):
+    def on_gpu(row: Row) -> Row:
+        return msgspec.structs.replace(row, made_by=msgspec.structs.replace(row.made_by, gpu="H200"))
+
+    verdicts, _ = recomputed(monkeypatch, on_gpu)
+    assert not any(verdict.same_place for verdict in verdicts)
+    assert all(verdict.agrees and 0 < verdict.largest < 0.1 for verdict in verdicts)
 
 
 def test_other_data_cannot_verify_a_row(tmp_path):
@@ -95,11 +145,11 @@ def test_each_model_is_recomputed_once_and_one_that_drifted_is_named(tmp_path, c
     path = folder / "results" / "shop" / "LR" / "0.json"
     row = read_row(path)
     path.unlink()
-    sha256 = write_array(path.with_suffix(".npy"), results.predictions(row)[::-1].copy())
-    other = with_auc(row, auc_of(row) - 0.01, 0)
-    done = msgspec.structs.replace(other.done, predictions=sha256)
+    logits = results.predictions(row)[::-1].copy()
+    sha256 = write_array(path.with_suffix(".npy"), logits)
+    done = msgspec.structs.replace(row.done, test=measured(results.labels("shop"), logits), predictions=sha256)
     elsewhere = msgspec.structs.replace(row.made_by, code="0" * 64)
-    write_row(folder / "results", msgspec.structs.replace(other, outcome=done, made_by=elsewhere))
+    write_row(folder / "results", msgspec.structs.replace(row, outcome=done, made_by=elsewhere))
     assert verify(str(folder / "results"), "--each", "--jobs", "1") == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "1 of 2 models agree" and lines[-2].startswith("shop/LR/0 DOES NOT AGREE: AUC 0.")

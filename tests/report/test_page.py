@@ -21,7 +21,9 @@ from clicksmith.report import (
     profile_of,
 )
 from clicksmith.report.charts import bar_chart, calibration_chart, histogram_chart, line_chart, roc_chart
+from clicksmith.report.models import Placed, tie_chart
 from clicksmith.report.svg import horizontal, log_ticks, nice_ticks, vertical
+from clicksmith.report.tables import Cell, table
 from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.schema.infer import infer
 
@@ -239,3 +241,28 @@ def test_the_data_section_tells_what_infer_found() -> None:
     used = Schema(fields=(Categorical("user"),), label=Label("click"), group="user")
     kinds = {c.name: c.kind for c in profile_of(proposal, used)}
     assert kinds == {"user": "categorical, group", "price": "not used", "click": "label"}
+
+
+def test_cells_are_sorted_by_numbers_that_a_browser_reads_with_all_their_digits() -> None:
+    orders = [float("-inf"), float("inf"), 0.98512341, 0.98512342, 12345678, 12345679, 1e-9, 3, 0.0]
+    cells = [Cell("", order) for order in orders]
+    found = re.findall(r'data-order="([^"]*)"', table(("a",), [[cell] for cell in cells], "a"))
+    assert found[:2] == ["-Infinity", "Infinity"]  # what Number() reads; of "-inf" it makes NaN
+    assert found[2:] == ["0.98512341", "0.98512342", "12345678", "12345679", "1e-09", "3", "0"]
+
+
+def test_models_that_are_all_perfect_are_drawn_where_they_are() -> None:
+    models = [Placed(name, 1.0, 1.0, 1.0, ("b" if name == "a" else "a",)) for name in ("a", "b")]
+    dots = [a for t, a in Checked(tie_chart("ties", models, "AUC", 0.95).image).tags if t == "circle"]
+    assert len(dots) == 2 and dots[0]["cx"] == dots[1]["cx"]
+
+
+def test_five_seeds_have_five_colours_on_light_and_on_dark() -> None:
+    series = tuple(Series(f"seed {i}", ((0, 0.1 * i), (1, 0.2 * i))) for i in range(5))
+    tones = {tone for tone, _ in line_chart(Curves("AUC", series)).key}
+    assert len(tones) == 5
+    style = page(ReportData(title="colours"))
+    for tone in tones:
+        assert f".{tone} {{ color: var(--{tone}); }}" in style
+        shades = re.findall(rf"--{tone}: (#[0-9a-f]{{6}});", style)
+        assert len(set(shades)) == 2

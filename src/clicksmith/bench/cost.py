@@ -79,18 +79,21 @@ def peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def memory_free() -> int:
-    """Return about how many bytes new processes may use: most of what the system and the container leave."""
+def memory_free(meminfo: Path = Path("/proc/meminfo"), container: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return about how many bytes new processes may use: most of what the system and the container leave.
+
+    A container counts the files that it has read as used; the system drops those when a process needs the memory.
+    Never less than what a trial takes before its model.
+    """
     found = [8 << 30]
-    meminfo, most, used = (
-        Path(p) for p in ("/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
-    )
     if meminfo.exists():
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         found = [int(lines["MemAvailable"].split()[0]) * 1024]
+    most, used, parts = (container / f"memory.{name}" for name in ("max", "current", "stat"))
     if most.exists() and used.exists() and most.read_text().strip().isdigit():
-        found.append(int(most.read_text()) - int(used.read_text()))
-    return round(min(found) * 0.8)
+        stat = dict(line.split() for line in parts.read_text().splitlines()) if parts.exists() else {}
+        found.append(int(most.read_text()) - int(used.read_text()) + int(stat.get("inactive_file", 0)))
+    return max(BASE, round(min(found) * 0.8))
 
 
 @cache

@@ -158,4 +158,9 @@ def _declared(path: Path, protocol: str | None) -> Found:
     sides = AskedSchema(dataset.schema, dataset.root).side_fingerprints()
     how = None if dataset.valid is None else GIVEN
     sums = {part: open_source(rows).fingerprint() for part, rows in dataset.parts.items()}
+    if "test" in sums and sums["test"] == sums.get("valid"):
+        raise UsageError(
+            f"'{path}': valid and test are the same rows, and what is selected on test rows says nothing of new ones; "
+            "leave out valid (a tenth of the training rows is taken off for it), or give other rows."
+        )
     return Found(dataset.name, dataset, sums | sides, how)

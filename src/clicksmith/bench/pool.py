@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from clicksmith.bench.attempt import scored_before
 from clicksmith.bench.job import Job, Told
 from clicksmith.bench.row import Failure
 from clicksmith.errors import StorageError
@@ -28,7 +30,7 @@ class Ended:
     stop: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
     job: Job
     process: Piped
@@ -55,25 +57,25 @@ def run_jobs(
     A trial may hold its share of the memory, or what it needs if that is more; one that needs more than there is runs
     alone. Raises StorageError if a trial could not write (a full disk): the others are ended too.
     """
-    waiting, running = list(jobs), dict[int, _Running]()
-    events: queue.SimpleQueue[tuple[int, Ended]] = queue.SimpleQueue()
+    waiting, running = list(jobs), set[_Running]()
+    events: queue.SimpleQueue[tuple[_Running, Ended]] = queue.SimpleQueue()
     share = {id(job): min(memory, max(memory // at_once, need(job))) for job in jobs}
     try:
         while waiting or running:
-            held = sum(share[id(one.job)] for one in running.values())
+            held = sum(share[id(one.job)] for one in running)
             while waiting and len(running) < at_once and (not running or held + share[id(waiting[0])] <= memory):
                 job = waiting.pop(0)
                 one = _start(msgspec.structs.replace(job, memory=share[id(job)]), job)
                 held += share[id(job)]
-                running[one.process.pid] = one
+                running.add(one)
                 threading.Thread(target=_watch, args=(one, events), daemon=True).start()
-            number, how = events.get()
-            del running[number]
+            one, how = events.get()
+            running.remove(one)
             if how.stop:
                 raise StorageError(how.stop)
             ended(how)
     finally:
-        for one in running.values():
+        for one in running:
             one.process.kill()
             one.process.wait()
 
@@ -90,7 +92,7 @@ def _start(told: Job, job: Job) -> _Running:
     return _Running(job, process, errors, time.monotonic())
 
 
-def _watch(one: _Running, events: "queue.SimpleQueue[tuple[int, Ended]]") -> None:
+def _watch(one: _Running, events: "queue.SimpleQueue[tuple[_Running, Ended]]") -> None:
     """Read what a process says until it ends, and hand on how it did."""
     last = Told()
     for line in one.process.stdout:
@@ -99,16 +101,20 @@ def _watch(one: _Running, events: "queue.SimpleQueue[tuple[int, Ended]]") -> Non
         except msgspec.DecodeError:
             continue  # a library's own message
     status = one.process.wait()
-    failure = last.failure if last.done or last.failure or last.stop else _death(status, one.errors)
+    failure = last.failure if last.done or last.failure or last.stop else _death(status, one)
     one.errors.close()
-    events.put((one.process.pid, Ended(one.job, time.monotonic() - one.began, failure, last.stop)))
+    events.put((one, Ended(one.job, time.monotonic() - one.began, failure, last.stop)))
 
 
-def _death(status: int, errors: IO[bytes]) -> Failure:
+def _death(status: int, one: _Running) -> Failure:
     """Return what is known of a process that ended without a word."""
+    job, errors = one.job, one.errors
+    scored = max(job.test_evaluations, scored_before(Path(job.results) / job.dataset, job.model, job.configuration))
     errors.seek(0)
     lines = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
     if status == -signal.SIGKILL:
-        return Failure(kind="out of memory", message="the system killed the process (SIGKILL): most likely no memory")
+        killed = "the system killed the process (SIGKILL): most likely no memory"
+        return Failure(kind="out of memory", message=killed, test_evaluations=scored)
     name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    return Failure(kind="crashed", message=f"{name}: {lines[-1] if lines else 'no message'}"[:2000])
+    message = f"{name}: {lines[-1] if lines else 'no message'}"[:2000]
+    return Failure(kind="crashed", message=message, test_evaluations=scored)

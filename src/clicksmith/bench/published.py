@@ -18,8 +18,8 @@ SOURCE = "BARS: single seed, test-selected unless its logs tell the test AUC of 
 FILE = Path(__file__).with_name("published.csv")
 REBUILT = "_rebuilt"
 """Ends the name of a stand-in for a published data set."""
-ALIASES = {"youtubednn": "dnn", "finalnet": "finalnet2b"}
-"""What BARS calls models that have another name here; its FinalNet has two branches."""
+ALIASES = {"youtubednn": "dnn", "finalnet": "finalnet2b", "apgdcnv2": "apg"}
+"""What BARS calls models that have another name here; its FinalNet has two branches, and APG stands on DCN-V2."""
 
 
 class Published(msgspec.Struct, frozen=True):

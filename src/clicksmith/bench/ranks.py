@@ -4,12 +4,14 @@ A model is judged by the mean AUC of its seeds, each seed's predictions paired w
 rows. (Averaging the predictions of seeds first would judge an ensemble, which scores higher than what it is made of.)
 The variance of a difference has two sources, added up:
 
-- test rows: DeLong's, of the seeds' mean influence of each row, paired (Biometrics 1988);
+- test rows: DeLong's, of the seeds' mean influence of each row, paired (Biometrics 1988). Rows of one user resemble
+  each other, so where rows have groups it is the influences of whole groups, added up, that are independent
+  (Obuchowski, Biometrics 1997);
 - seeds: s^2 / n of each model. A model with one seed gets the pooled variance of the others.
 
 The sum is slightly too large, since some of the spread between seeds is itself due to the test rows: ties are declared
 a little too often, never too rarely. Student's t with Welch and Satterthwaite's degrees of freedom allows for variances
-estimated from few seeds, Holm's correction for the number of pairs.
+estimated from few seeds or groups, Holm's correction for the number of pairs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import exp, log, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,6 +31,8 @@ from clicksmith.evaluate.interval import quantile
 from clicksmith.evaluate.scored import Floats, Scores, scored
 
 Labels = NDArray[np.uint8]
+Units = NDArray[np.int64]
+"""The number of each row's group, from 0 [rows]."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +68,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     """Interval of the effect, not corrected for the number of pairs."""
     rows_error: float
-    """Standard error due to test rows: DeLong's."""
+    """Standard error due to test rows: DeLong's, of whole groups where rows have groups."""
     seeds_error: float
     """Standard error due to seeds."""
     p: float
@@ -88,7 +93,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
 class _Scores:
     """What is known of the models, in one order.
 
-    Shape (m models, n rows): aucs: one array a model [seeds]; gram: [m, m] products of mean influences
+    Shape (m models): aucs: one array a model [seeds]; gram: [m, m] products of mean influences of rows or groups
     """
 
     names: tuple[str, ...]
@@ -98,6 +103,8 @@ class _Scores:
     """Of the AUC of one seed [m]."""
     freedom: Floats
     """Degrees of freedom of `variances` [m]."""
+    rows_freedom: float
+    """Of `gram`: one less than there are groups; without groups infinite, rows are many."""
 
     @property
     def means(self) -> Floats:
@@ -112,6 +119,7 @@ def rank(
     labels: Labels,
     predictions: Mapping[str, Sequence[Scores]],
     *,
+    groups: NDArray[np.integer[Any]] | None = None,
     level: float = 0.95,
     resamples: int = 0,
     seed: int = 0,
@@ -121,6 +129,7 @@ def rank(
     Args:
         labels: 0 or 1 a row [rows].
         predictions: model to one array of logits or probabilities per seed, each [rows].
+        groups: whose row each is [rows]; rows of one group may depend on each other. None: no two rows do.
         level: of the intervals; 1 - level is the chance that any tie of all pairs is declared a difference.
         resamples: of the paired bootstrap, a second opinion without formulas; 0 leaves it out.
 
@@ -130,15 +139,18 @@ def rank(
     if not predictions or not all(predictions.values()):
         raise UsageError("there is nothing to rank: every model needs the predictions of at least one seed.")
     quantile(level)
-    known = _scores(labels, predictions)
-    drawn = _bootstrap(labels, predictions, resamples, seed) if resamples else None
+    unit, notes = _units(groups)
+    known = _scores(labels, predictions, unit)
+    drawn = _bootstrap(labels, predictions, unit, resamples, seed) if resamples else None
     raw = [_pair(known, i, j, level) for i, j in combinations(range(len(known.names)), 2)]
     corrected = holm([pair.p for pair in raw])
     pairs = [
         msgspec.structs.replace(pair, holm=p, significant=p < 1 - level, **_second(pair, drawn, level))
         for pair, p in zip(raw, corrected, strict=True)
     ]
-    return Ranking(standings=_standings(known, pairs, level), pairs=tuple(pairs), level=level, notes=_notes(known))
+    return Ranking(
+        standings=_standings(known, pairs, level), pairs=tuple(pairs), level=level, notes=(*notes, *_notes(known))
+    )
 
 
 def shown_p(p: float) -> str:
@@ -183,20 +195,35 @@ def _bend(freedom: float) -> float:
     return (8 * freedom + 1) / (8 * freedom + 3)
 
 
-def _scores(labels: Labels, predictions: Mapping[str, Sequence[Scores]]) -> _Scores:
+def _units(groups: NDArray[np.integer[Any]] | None) -> tuple[Units | None, tuple[str, ...]]:
+    """Return the groups numbered from 0, None if every row stands for itself, and what is to be said of that."""
+    if groups is None:
+        return None, ()
+    unit = np.unique(groups, return_inverse=True)[1]
+    if unit.any():
+        return unit, ()
+    return None, ("all test rows are of one group: they are taken as independent, and nothing is known of others.",)
+
+
+def _scores(labels: Labels, predictions: Mapping[str, Sequence[Scores]], unit: Units | None) -> _Scores:
     aucs: list[Floats] = []
-    influences = np.zeros((len(predictions), len(labels)))
+    independent = len(labels) if unit is None else int(unit.max()) + 1
+    influences = np.zeros((len(predictions), independent))
     for i, seeds in enumerate(predictions.values()):
         found = [auc_influence(scored(labels, logits=one)) for one in seeds]
         aucs.append(np.array([one.value for one in found]))
-        influences[i] = np.mean([one.influence for one in found], axis=0)
+        mean = np.mean([one.influence for one in found], axis=0)
+        influences[i] = mean if unit is None else np.bincount(unit, mean) * sqrt(independent / (independent - 1))
     spread = np.array([values.var(ddof=1) if values.size > 1 else np.nan for values in aucs])
     freedom = np.array([values.size - 1.0 for values in aucs])
     several = freedom > 0
     if several.any():
         pooled = float((spread[several] * freedom[several]).sum() / freedom[several].sum())
         spread, freedom = np.where(several, spread, pooled), np.where(several, freedom, freedom[several].sum())
-    return _Scores(tuple(predictions), tuple(aucs), influences @ influences.T, np.nan_to_num(spread), freedom)
+    return _Scores(
+        tuple(predictions), tuple(aucs), influences @ influences.T, np.nan_to_num(spread), freedom,
+        float("inf") if unit is None else independent - 1.0,
+    )  # fmt: skip
 
 
 def _pair(known: _Scores, i: int, j: int, level: float) -> Pair:
@@ -204,7 +231,7 @@ def _pair(known: _Scores, i: int, j: int, level: float) -> Pair:
     effect = float(known.means[j] - known.means[i])
     rows = max(float(known.gram[i, i] + known.gram[j, j] - 2 * known.gram[i, j]), 0.0)
     parts = [(known.variances[k] / known.seeds[k], known.freedom[k]) for k in (i, j)]
-    error, freedom = _total(rows, parts)
+    error, freedom = _total(rows, known.rows_freedom, parts)
     p = (1.0 if effect == 0 else 0.0) if error == 0 else student_p(effect / error, freedom)
     margin = student_quantile(level, freedom) * error
     return Pair(
@@ -221,10 +248,10 @@ def _pair(known: _Scores, i: int, j: int, level: float) -> Pair:
     )
 
 
-def _total(rows: float, parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _total(rows: float, rows_freedom: float, parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the standard error of rows and seeds together, and its degrees of freedom."""
     total = rows + sum(variance for variance, _ in parts)
-    spent = sum(variance**2 / freedom for variance, freedom in parts if variance > 0)
+    spent = sum(variance**2 / freedom for variance, freedom in [*parts, (rows, rows_freedom)] if variance > 0)
     return sqrt(total), total**2 / spent if spent > 0 else float("inf")
 
 
@@ -244,7 +271,8 @@ def _standings(known: _Scores, pairs: Sequence[Pair], level: float) -> tuple[Sta
     found: list[Standing] = []
     for i in sorted(range(len(known.names)), key=lambda i: -known.means[i]):
         name, values, mean = known.names[i], known.aucs[i], float(known.means[i])
-        error, freedom = _total(float(known.gram[i, i]), [(known.variances[i] / values.size, known.freedom[i])])
+        seeds = (known.variances[i] / values.size, known.freedom[i])
+        error, freedom = _total(float(known.gram[i, i]), known.rows_freedom, [seeds])
         margin = student_quantile(level, freedom) * error
         below = {other for other, better in above.items() if name in better}
         group = {one.model for one in found if one.rank == found[-1].rank}
@@ -276,20 +304,33 @@ def _notes(known: _Scores) -> tuple[str, ...]:
 
 
 def _bootstrap(
-    labels: Labels, predictions: Mapping[str, Sequence[Scores]], resamples: int, seed: int
+    labels: Labels, predictions: Mapping[str, Sequence[Scores]], unit: Units | None, resamples: int, seed: int
 ) -> dict[str, Floats]:
-    """Return model to its mean AUC [resamples], rows and seeds drawn again each time, the same rows for all models."""
+    """Return model to its mean AUC [resamples], rows and seeds drawn again each time, the same rows for all models.
+
+    Where rows have groups, whole groups are drawn.
+    """
     random = np.random.Generator(np.random.PCG64(seed))
     sorted_rows = {name: [_Sorted.of(labels, one) for one in seeds] for name, seeds in predictions.items()}
     found = {name: np.empty(resamples) for name in predictions}
     for k in range(resamples):
-        counts = np.bincount(random.integers(0, len(labels), len(labels)), minlength=len(labels)).astype(np.float64)
+        counts = _drawn(labels, unit, random)
         for name, seeds in sorted_rows.items():
             values = np.array([one.auc(counts) for one in seeds])
             drawn = values[random.integers(0, values.size, values.size)]
             widen = sqrt(values.size / max(values.size - 1, 1))  # a resample of n varies as n - 1 do
             found[name][k] = values.mean() + (drawn.mean() - values.mean()) * widen
     return found
+
+
+def _drawn(labels: Labels, unit: Units | None, random: np.random.Generator) -> Floats:
+    """Return how often a resample has each row [rows]; one that has no click, or nothing else, is drawn again."""
+    independent = len(labels) if unit is None else int(unit.max()) + 1
+    while True:
+        counts = np.bincount(random.integers(0, independent, independent), minlength=independent).astype(np.float64)
+        rows = counts if unit is None else counts[unit]
+        if 0 < rows @ labels < rows.sum():
+            return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clicksmith.bench.facts import LABELS, RAREST, TIME, Facts, read_fact
+from clicksmith.bench.facts import GROUPS, LABELS, RAREST, TIME, Facts, read_fact
+from clicksmith.bench.figures import check_figures
 from clicksmith.bench.row import Row, read_array, read_row
 from clicksmith.errors import ArtifactError
 from clicksmith.identity import digest
@@ -56,6 +57,8 @@ class Results:
 def read_results(folder: Path) -> Results:
     """Read every row of a results folder, or of a data set's or a model's folder in one.
 
+    A row is sound if nothing was changed since it was written, and its AUC and log-loss are those of its predictions.
+
     Raises ArtifactError: there is no such folder, or no row in it.
     """
     if not folder.is_dir():
@@ -68,8 +71,8 @@ def read_results(folder: Path) -> Results:
         try:
             row = read_row(path)
             if row.outcome is not None:
-                found.predictions(row)
-                read_array(found.folder / row.dataset / LABELS, row.done.labels, row.done.test.rows)
+                labels = read_array(found.folder / row.dataset / LABELS, row.done.labels, row.done.test.rows)
+                check_figures(row, labels, found.predictions(row), str(path))
         except ArtifactError as error:
             found.strange.append(f"{error} It is left out.")
             continue
@@ -86,7 +89,7 @@ def _read_facts(found: Results) -> None:
     for dataset in found.datasets:
         rows = next(row for row in found.rows if row.dataset == dataset).done.test.rows
         facts: dict[str, NDArray[Any]] = {}
-        for path in (found.folder / dataset / name for name in (RAREST, TIME)):
+        for path in (found.folder / dataset / name for name in (GROUPS, RAREST, TIME)):
             try:
                 facts |= {path.name: read_fact(path, rows)} if path.exists() else {}
             except ArtifactError as error:

@@ -65,7 +65,7 @@ def run(
         models: titles of the settings file, names of backbones, "all", or files of your own (.py).
         settings: a settings file; the package's for this data set if not given.
         protocol: of splitting and preprocessing; the first if not given.
-        jobs: trials at once; as many as there are cores if not given.
+        jobs: trials at once; if not given as many as there are cores, and one where a model is trained on a GPU.
         memory: gigabytes for all trials together; most of what is free if not given.
         retry: run trials again that failed before.
         train: settings of training for every model, over those of the settings file.
@@ -85,15 +85,22 @@ def run(
         labels = store_facts(results / data.title, data)
         report = Report()
         budget = memory_free() if memory is None else round(memory * 1e9)
+        most = jobs or side_by_side(chosen)
         if tune is not None:
-            chosen = _tuned(chosen, data, results, tune, jobs=jobs or cores(), memory=budget, report=report, say=say)
+            chosen = _tuned(chosen, data, results, tune, jobs=most, memory=budget, report=report, say=say)
         plan = _Plan(data, results, labels, threads, retry, report, say)
         trials = [job for seed in range(seeds) for job in plan.jobs(chosen, seed)]
-        at_once = min(jobs or cores(), max(1, len(trials)))
+        at_once = min(most, max(1, len(trials)))
         say(f"{len(trials)} trials to run, {at_once} at once; {report.skipped} rows are there")
         watch = _Watch(results, report, len(trials), say)
         run_jobs(trials, at_once=at_once, memory=budget, need=plan.need, ended=watch.ended)
     return report
+
+
+def side_by_side(chosen: Sequence[Contestant]) -> int:
+    """Return how many trials run at once where nobody says: on a GPU one, which may fill it, else one a core."""
+    networks = (one for one in chosen if not isinstance(one.spec, Trees))
+    return 1 if any(effective(one.settings, 0).device != "cpu" for one in networks) else cores()
 
 
 def _tuned(
@@ -210,7 +217,7 @@ class _Plan:
             if one.title not in self.needs:
                 self.needs[one.title] = needed(one.spec, self.data)
         except CompositionError as error:
-            record_failure(self.results, job, Failure(kind="refused", message=str(error)))
+            record_failure(self.results, job, Failure(kind="refused", message=str(error), test_evaluations=before))
             self.report.failed.append(f"{one.title} seed {seed}: refused: {error}")
             return None
         return msgspec.structs.replace(job, test_evaluations=before)
@@ -231,10 +238,10 @@ class _Plan:
             return row.failure.test_evaluations
         if row.name != configuration.name:
             other = _difference(row.configuration, configuration)
-            raise UsageError(
-                f"'{path}' is a row of another configuration (it differs in: {other}); rows are never changed: "
-                "choose another --results folder."
-            )
+            cure = "rows are never changed: choose another --results folder."
+            if row.failure is not None:
+                cure = "its trial failed: --retry runs this one in its place."
+            raise UsageError(f"'{path}' is a row of another configuration (it differs in: {other}); {cure}")
         self.report.skipped += 1
         self.report.failed_before += row.failure is not None
         return "done"

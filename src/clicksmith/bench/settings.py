@@ -97,7 +97,7 @@ def settings_for(dataset: str) -> BenchSettings:
 def contestants(
     settings: BenchSettings, names: Sequence[str], *, train: Mapping[str, Any] | None = None
 ) -> list[Contestant]:
-    """Return the models of those names ("all" for all of the settings), in the order of the settings file.
+    """Return the models of those names: "all" for all of the settings, in their order, and the others after them.
 
     A backbone that the settings do not tune enters with its published defaults. A name that ends in .py is a file of
     the user's own models: they have names like backbones, and where no other name is given all of them enter.
@@ -111,7 +111,8 @@ def contestants(
     functions = {**MODELS, LIGHTGBM: Trees, **own}
     asked = [name for name in dict.fromkeys(names) if not name.endswith(".py")] or list(own)
     known = {**{name: ModelSettings(name) for name in functions}, **settings.models}
-    chosen = list(settings.models) if ALL in asked else asked
+    whole = settings.models if ALL in asked else ()
+    chosen = dict.fromkeys([*whole, *(name for name in asked if name != ALL)])
     enter = _Entry(functions, settings.train, train or {}, files)
     return [enter(title, lookup(known, title, "model")) for title in chosen]
 

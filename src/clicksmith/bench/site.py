@@ -26,6 +26,7 @@ from clicksmith.report.data import Curves, Series
 from clicksmith.report.models import Placed, Spot, scatter_chart, tie_chart
 from clicksmith.report.page import Section, document, figures, listed, tile
 from clicksmith.report.tables import Cell, estimate_cell, settings_table, slices_tables, table
+from clicksmith.trees.spec import LIGHTGBM
 
 SHOWN = 4
 """Models whose learning curves stand on the first page."""
@@ -54,8 +55,7 @@ def write_site(
         rows = results.models(one.dataset)
         for line in one.lines:
             title = line.standing.model
-            backbone = known.models[title].name if title in known.models else title
-            text = _model(one, line, rows[title], backbone, papers, known)
+            text = _model(one, line, rows[title], papers, known)
             written.append(out / one.dataset / f"{title}.html")
             write_bytes(written[-1], text.encode())
     _remove_stale(out, written)
@@ -127,7 +127,7 @@ def _leaderboard(one: DatasetTable) -> str:
             Cell(at.model, markup=f'<a href="{address}">{escape(at.model)}</a>'),
             Cell("", at.auc, f"<b>{at.auc:.5f}</b><small>{at.low:.5f} – {at.high:.5f}</small><small>{sd}</small>"),
             _spread(line.metrics["logloss"], 5),
-            *([_spread(line.metrics.get("gauc"), 5)] if grouped else []),
+            *([_spread(line.metrics.get("gauc"), 5, line.reference_gauc)] if grouped else []),
             *_against(line, one.source),
             Cell(str(at.seeds), at.seeds),
             Cell(f"{line.parameters:,}", line.parameters),
@@ -155,22 +155,22 @@ def _against(line: Line, source: str) -> tuple[Cell, Cell]:
     return Cell("", line.reference, shown), Cell(f"{over:+.4f}", over)
 
 
-def _spread(found: Spread | None, digits: int) -> Cell:
+def _spread(found: Spread | None, digits: int, published: float | None = None) -> Cell:
     if found is None:
         return Cell("–", float("-inf"))
     sd = "" if found.sd is None else f"<small>sd {found.sd:.{digits}f}</small>"
-    return Cell("", found.mean, f"{found.mean:.{digits}f}{sd}")
+    beside = "" if published is None else f"<small>published {published:.4f}</small>"
+    return Cell("", found.mean, f"{found.mean:.{digits}f}{sd}{beside}")
 
 
 def _model(
     one: DatasetTable,
     line: Line,
     rows: Sequence[Row],
-    backbone: str,
     papers: Mapping[str, Paper],
     known: BenchSettings,
 ) -> str:
-    at, first = line.standing, rows[0]
+    at, first, backbone = line.standing, rows[0], _function(line.standing.model, known)
     tiles = [
         tile("test AUC", f"{at.auc:.5f}", f"{one.level:.0%}: {at.low:.5f} – {at.high:.5f}"),
         tile("rank", str(at.rank), f"of {len(one.lines)} models", f"could be {at.best} to {at.worst}"),
@@ -204,6 +204,11 @@ def _model(
         ("environment", "Environment", settings_table(made, "environment")),
     ]
     return document(f"{at.model} on {one.dataset}", header, sections, FOOTER)
+
+
+def _function(title: str, known: BenchSettings) -> str:
+    """Return the name of what makes a model: a backbone, LightGBM, or a function of the user's own."""
+    return known.models[title].name if title in known.models else title
 
 
 def _paper(said: str, paper: Paper | None) -> str:
@@ -294,13 +299,17 @@ def _commands(row: Row, seeds: int, known: BenchSettings) -> str:
     place = "" if data != "FOLDER" else " --data FOLDER"
     tune = "" if row.searched is msgspec.UNSET else f" --tune {row.searched.trials}"
     which = shlex.quote(f"{row.dataset}/{row.model}/{row.seed}")
+    threads = "" if row.made_by.threads == 1 else f" --threads {row.made_by.threads}"
     lines = (
-        f"clicksmith bench run {asked}{place} --models {shlex.quote(row.model)} --seeds {seeds}{tune}"
+        f"clicksmith bench run {asked}{place} --models {shlex.quote(row.model)} --seeds {seeds}{threads}{tune}"
         + _overrides(row, known),
         f"clicksmith bench verify RESULTS --row {which} --data {data}",
     )
     note = "The first trains all seeds again (add --settings FILE.toml if the rows were made with one); the second "
     note += "recomputes one row and compares."
+    if _function(row.model, known) not in (*MODELS, LIGHTGBM):
+        note += " The package has no model of that name: if a FILE.py of yours holds it, add --models FILE.py to the "
+        note += "second, and FILE.py before the name to the first."
     return f'<pre tabindex="0"><code>{escape(chr(10).join(lines))}</code></pre><p class="note">{escape(note)}</p>'
 
 

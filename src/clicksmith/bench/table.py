@@ -6,10 +6,12 @@ from statistics import mean, stdev
 
 import msgspec
 
+from clicksmith.bench.data import TEST_AS_VALID
+from clicksmith.bench.facts import GROUPS
 from clicksmith.bench.published import SOURCE, plain, published
 from clicksmith.bench.ranks import Pair, Standing, rank
 from clicksmith.bench.results import Results
-from clicksmith.bench.row import Row
+from clicksmith.bench.row import Provenance, Row
 from clicksmith.bench.settings import BenchSettings, settings_for
 from clicksmith.bench.slices import cuts_of, mean_slices
 from clicksmith.evaluate.evaluation import Slice
@@ -28,8 +30,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
     metrics: dict[str, Spread]
     """Test metrics over seeds."""
-    valid_auc: Spread
+    valid_auc: Spread | None
+    """None where the validation rows of a seed are of one class."""
     reference: float | None
+    reference_gauc: float | None
+    """Published test GAUC, where the leaderboard has it."""
     parameters: int
     embedding: int
     flops_per_row: int | None
@@ -76,30 +81,33 @@ def _table(
     models = results.models(dataset)
     scores = {name: [results.predictions(row) for row in rows] for name, rows in models.items()}
     labels, cuts = results.labels(dataset), cuts_of(results.facts[dataset])
-    ranking = rank(labels, scores, level=level, resamples=resamples)
+    groups = results.facts[dataset].get(GROUPS)
+    ranking = rank(labels, scores, groups=groups, level=level, resamples=resamples)
     slices = {name: mean_slices(labels, seeds, cuts, level) for name, seeds in scores.items()}
     known = settings or settings_for(dataset)
     references, source = _references(dataset, known)
-    lines = tuple(
-        _line(one, models[one.model], references.get(plain(one.model), ("", None))[1], slices[one.model])
-        for one in ranking.standings
-    )
+    board, lines = published(dataset), list[Line]()
+    for one in ranking.standings:
+        name = plain(one.model)
+        gauc = board[name].gauc if name in board else None
+        lines.append(_line(one, models[one.model], references.get(name, ("", None))[1], gauc, slices[one.model]))
     measured = {plain(name) for name in models}
     absent = [one for name, one in references.items() if name not in measured]
     notes = list(ranking.notes)
     again = [row for rows in models.values() for row in rows if row.done.test_evaluations > 1]
     notes += [f"{row.model} seed {row.seed}: test rows were scored {row.done.test_evaluations} times" for row in again]
-    made = {
-        row.made_by.processor if row.made_by.gpu is None else row.made_by.gpu
-        for rows in models.values()
-        for row in rows
-    }
+    made = sorted({_where(row.made_by) for rows in models.values() for row in rows})
     if len(made) > 1:
-        notes.append(f"made on {len(made)} kinds of processor ({', '.join(sorted(made))}): compare no times")
+        notes.append(f"made in {len(made)} ways ({'; '.join(made)}): compare no times")
+    if any(row.configuration.split == TEST_AS_VALID for rows in models.values() for row in rows):
+        notes.append(
+            f"{TEST_AS_VALID}: the weights of every seed are those that are best on the test rows, so the figures are "
+            "higher than new rows would give"
+        )
     return DatasetTable(
         dataset=dataset,
         test_rows=next(iter(models.values()))[0].done.test.rows,
-        lines=lines,
+        lines=tuple(lines),
         source=source,
         unmeasured=dict(sorted(absent, key=lambda item: -item[1])),
         pairs=ranking.pairs,
@@ -125,15 +133,18 @@ def _references(dataset: str, known: BenchSettings) -> tuple[dict[str, tuple[str
     return found, (SOURCE if board else known.source) if found else ""
 
 
-def _line(standing: Standing, rows: Sequence[Row], reference: float | None, slices: tuple[Slice, ...]) -> Line:
+def _line(
+    standing: Standing, rows: Sequence[Row], reference: float | None, gauc: float | None, slices: tuple[Slice, ...]
+) -> Line:
     done = [row.done for row in rows]
     waited = [ms for one in done if not isinstance(ms := one.cost.latency_ms, msgspec.UnsetType)]
     names = [name for name in done[0].test.values if all(name in one.test.values for one in done)]
     return Line(
         standing=standing,
         metrics={name: spread([one.test.values[name].value for one in done]) for name in names},
-        valid_auc=spread([one.valid["auc"] for one in done]),
+        valid_auc=spread([one.valid["auc"] for one in done]) if all("auc" in one.valid for one in done) else None,
         reference=reference,
+        reference_gauc=gauc,
         parameters=done[0].cost.parameters,
         embedding=done[0].cost.embedding,
         flops_per_row=done[0].cost.flops_per_row,
@@ -154,6 +165,12 @@ def spread(values: Sequence[float]) -> Spread:
     (Spread(mean=2.0, sd=1.4142135623730951), Spread(mean=2.0, sd=None))
     """
     return Spread(mean(values), stdev(values) if len(values) > 1 else None)
+
+
+def _where(made_by: Provenance) -> str:
+    """Return what the times of a row depend on."""
+    place = made_by.processor if made_by.gpu is None else made_by.gpu
+    return f"{place}, {made_by.kernels} kernels, {made_by.threads} thread{'s' * (made_by.threads > 1)}"
 
 
 def _told(row: Row, folder: Path) -> str:

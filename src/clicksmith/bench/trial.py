@@ -174,15 +174,23 @@ def main() -> int:
     """Run the job on stdin."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     _limit(job)
+    try:
+        return _attempted(job)
+    except StorageError as error:
+        say(Told(stop=str(error)))
+        return 1
+
+
+def _attempted(job: Job) -> int:
+    """Make one attempt, and say how it ended; return the exit status. Raises StorageError: the disk is full."""
     place = Path(job.results) / job.dataset
     attempt = Attempt(place, job.model, job.configuration, threads=job.threads, files=job.files)
     before = max(job.test_evaluations, attempt.before.test_evaluations)
     test = LockedTest(Path(job.stores["test"]), before=before)
     try:
         run_trial(job, test, attempt, _Lines(attempt, test))
-    except StorageError as error:
-        say(Told(stop=str(error)))
-        return 1
+    except StorageError:
+        raise
     except Exception as error:
         attempt.over()
         say(Told(failure=failure_of(error, test.evaluations)))

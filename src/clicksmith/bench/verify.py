@@ -9,16 +9,19 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from clicksmith.bench.cost import memory_free
+from clicksmith.bench.cost import BASE, memory_free
 from clicksmith.bench.data import BenchData, Say, named, prepare
 from clicksmith.bench.facts import differing, facts_of
+from clicksmith.bench.job import Job
 from clicksmith.bench.pool import Ended, run_jobs
 from clicksmith.bench.ranks import student_quantile
 from clicksmith.bench.results import Results
 from clicksmith.bench.row import Row, read_array, read_row
-from clicksmith.bench.run import CACHE, job_of
-from clicksmith.errors import DataError, UsageError
+from clicksmith.bench.run import CACHE, job_of, needed
+from clicksmith.errors import ClicksmithError, DataError, UsageError
+from clicksmith.models.register import load_user_models
 from clicksmith.names import lookup
+from clicksmith.parts import from_plain
 
 TOLERANCE = 1e-3
 """AUC by which a row may differ on another machine or with other code: the working threshold of the field."""
@@ -51,7 +54,8 @@ class Verdict:
     largest: float = inf
     """Largest difference of a stored logit."""
     same_place: bool = False
-    """Whether code, packages, processor and threads are those of the row, so that every bit must agree."""
+    """Whether code, packages, processor and threads are those of the row and no GPU has part, so that every bit must
+    agree."""
     failure: str = ""
 
     @property
@@ -140,7 +144,15 @@ def recompute(
             verdicts.append(_verdict(results, row, how, Path(place), allowed(results, row, tolerance)))
             ended(verdicts[-1])
 
+        def need(job: Job) -> int:
+            try:
+                return needed(from_plain(job.configuration.spec), prepared[job.dataset])
+            except ClicksmithError:  # the trial says what is wrong with it
+                return BASE
+
         own = tuple(str(Path(file).resolve()) for file in files)
+        for file in own:
+            load_user_models(file)
         by_place = {(row.dataset, row.model, row.seed): row for row in rows}
         trials = [
             msgspec.structs.replace(
@@ -152,7 +164,7 @@ def recompute(
             )
             for row in rows
         ]  # fmt: skip
-        run_jobs(trials, at_once=jobs, memory=memory_free(), need=lambda _: 0, ended=compare)
+        run_jobs(trials, at_once=jobs, memory=memory_free(), need=need, ended=compare)
     return verdicts
 
 
@@ -176,9 +188,10 @@ def _verdict(results: Results, row: Row, how: Ended, place: Path, allowed: Allow
     if how.failure is not None:
         return Verdict(row, allowed, failure=how.failure.message)
     again = read_row(row.path(place))
+    same_place = again.made_by == row.made_by and row.made_by.gpu is None  # a GPU adds up in any order
     logits = read_array(again.path(place).with_suffix(".npy"), again.done.predictions, again.done.test.rows)
     apart = np.abs(results.predictions(row).astype(np.float32) - logits.astype(np.float32))
-    return Verdict(row, allowed, auc_of(again), float(apart.max()), again.made_by == row.made_by)
+    return Verdict(row, allowed, auc_of(again), float(apart.max()), same_place)
 
 
 def _check_data(data: BenchData, row: Row, folder: Path) -> None:

@@ -104,7 +104,7 @@ def run(
     protocol: Annotated[
         str | None, option("NAME", "of preprocessing and split; `published` keeps the published parts")
     ] = None,
-    jobs: Annotated[int | None, option("N", "trials at once", default="as many as cores")] = None,
+    jobs: Annotated[int | None, option("N", "trials at once", default="as many as cores; 1 on a GPU")] = None,
     memory: Annotated[float | None, option("GB", "for all trials together", default="most of what is free")] = None,
     threads: Annotated[int, option("N", "of a trial", default="1")] = 1,
     retry: Annotated[bool, flag("run failed trials again")] = False,
@@ -156,7 +156,7 @@ def verify(
         str | None, option("DATASET/MODEL/SEED", "which row to recompute", default="the one that took the shortest")
     ] = None,
     each: Annotated[bool, flag("recompute one seed of every model")] = False,
-    jobs: Annotated[int | None, option("N", "trials at once", default="as many as cores")] = None,
+    jobs: Annotated[int | None, option("N", "trials at once", default="as many as cores; 1 on a GPU")] = None,
     data: Annotated[
         str | None, option("FOLDER", "of the data set, or its DATASET.toml", default="$CLICKSMITH_DATA, else the cache")
     ] = None,
@@ -187,6 +187,7 @@ def verify(
     if check_only:
         return 1 if found.strange else 0
     chosen = sentinels(found) if each else [quickest(found) if row is None else row_named(found, row)]
+    most = jobs or (1 if any(one.made_by.gpu for one in chosen) else cores())
     count, began = 0, time.monotonic()
 
     def ended(verdict: Verdict) -> None:
@@ -201,7 +202,7 @@ def verify(
         cache=CACHE if cache is None else Path(cache),
         tolerance=tolerance,
         files=models,
-        jobs=min(jobs or cores(), len(chosen)),
+        jobs=min(most, len(chosen)),
         say=note,
         ended=ended,
     )

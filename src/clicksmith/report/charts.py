@@ -10,6 +10,8 @@ from clicksmith.report import svg
 from clicksmith.report.data import Curves, Distribution, Ranking, Series
 
 TONE = {"train": "c0", "valid": "c1", "test": "c2"}
+TONES = 5
+"""Colours of lines, `c0` and on: as many as a benchmark has seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def line_chart(curves: Curves) -> Chart:
     x = svg.Axis(x.low, x.high, x.start, x.stop, tuple(t for t in x.ticks if t == int(t)), lambda v: f"{v:,.0f}")
     y = svg.vertical(*svg.span(ys), svg.number)
     alone = len(curves.series) == 1
-    tones = ["c1" if alone else TONE.get(s.name, f"c{i % 4}") for i, s in enumerate(curves.series)]
+    tones = ["c1" if alone else TONE.get(s.name, f"c{i % TONES}") for i, s in enumerate(curves.series)]
     parts = [svg.grid(x, y, curves.x_title)]
     for series, tone in zip(curves.series, tones, strict=True):
         pixels = [(x.at(a), y.at(b)) for a, b in series.points]

@@ -77,8 +77,8 @@ def tie_chart(title: str, models: Sequence[Placed], value_title: str, level: flo
     step = min(9.0, 110 / (max(lanes, default=0) + 1))
     width, left, base = 500, 130, 10 + PITCH * len(models)
     right = width - 16 - step * (max(lanes, default=-1) + 1)
-    low, high = svg.span([v for m in models for v in (m.low, m.high)], 0.03)
-    axis = svg.Axis(low, high, left, right, svg.nice_ticks(low, high, 4) if high > low else (), svg.number)
+    low, high = svg.widened(*svg.span([v for m in models for v in (m.low, m.high)], 0.03))
+    axis = svg.Axis(low, high, left, right, svg.nice_ticks(low, high, 4), svg.number)
     parts: list[str] = []
     for tick in axis.ticks:
         at = axis.at(tick)

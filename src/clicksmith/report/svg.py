@@ -11,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 22, 12, 44
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A map from values to pixels, with ticks."""
+    """A map from values to pixels, with ticks; `low` is less than `high`."""
 
     low: float
     high: float
@@ -47,9 +47,17 @@ def vertical(low: float, high: float, label: Callable[[float], str], *, log: boo
 def _axis(
     low: float, high: float, start: float, stop: float, label: Callable[[float], str], log: bool, count: int
 ) -> Axis:
-    if high <= low:
-        low, high = low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05
+    low, high = widened(low, high)
     return Axis(low, high, start, stop, log_ticks(low, high) if log else nice_ticks(low, high, count), label, log)
+
+
+def widened(low: float, high: float) -> tuple[float, float]:
+    """Return the two ends of an axis, a little apart if they are one value.
+
+    >>> widened(0.0, 1.0), widened(1.0, 1.0)
+    ((0.0, 1.0), (0.95, 1.05))
+    """
+    return (low, high) if high > low else (low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05)
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> tuple[float, ...]:

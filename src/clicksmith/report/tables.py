@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from math import isinf
 from typing import Any, cast
 
 from clicksmith.evaluate.evaluation import Metrics, Slice
@@ -133,8 +134,15 @@ def _missing(share: float | None) -> Cell:
 
 
 def _cell(cell: Cell, numeric: bool) -> str:
-    order = "" if cell.order is None else f' data-order="{cell.order:g}"'
+    order = "" if cell.order is None else f' data-order="{_order(cell.order)}"'
     return f"<td{_right(numeric)}{order}>{cell.markup}</td>"
+
+
+def _order(value: float) -> str:
+    """Return a number, with all its digits, as JavaScript's `Number` reads it."""
+    if isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return repr(float(value)).removesuffix(".0")
 
 
 def _right(numeric: bool) -> str:
