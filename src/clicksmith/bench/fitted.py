@@ -46,6 +46,7 @@ class Fitted:
     rows_per_second: float
     device: str
     latency_ms: float | msgspec.UnsetType = msgspec.UNSET
+    latency_p99_ms: float | msgspec.UnsetType = msgspec.UNSET
     packages: dict[str, str] = field(default_factory=dict[str, str])
     """Versions of what only this kind of model needs."""
 
@@ -60,6 +61,7 @@ def fit_torch(
     result = train(model, train_rows, valid, settings, run_dir=folder, progress=progress)
     counts = model.parameter_counts()
     best = next(entry for entry in result.history if entry["step"] == result.best_step)
+    typical, late = latency_ms(model, train_rows)
     return Fitted(
         score=lambda store: predict_logits(model, store)[:, 0] + np.float32(result.logit_offset),
         embedding=counts.embedding,
@@ -73,7 +75,8 @@ def fit_torch(
         seconds_to_best=best["seconds"],
         rows_per_second=median(entry["rows_per_second"] for entry in result.history),
         device=result.device,
-        latency_ms=latency_ms(model, train_rows),
+        latency_ms=typical,
+        latency_p99_ms=late,
     )
 
 

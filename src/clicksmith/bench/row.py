@@ -77,6 +77,8 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     latency_ms: float | msgspec.UnsetType = msgspec.UNSET
     """Median milliseconds in which the model scores 100 encoded rows on the trial's threads; trees and old rows have
     none."""
+    latency_p99_ms: float | msgspec.UnsetType = msgspec.UNSET
+    """Their 99th percentile; older rows have none."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

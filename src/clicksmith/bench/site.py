@@ -121,19 +121,21 @@ def _leaderboard(one: DatasetTable) -> str:
     for line in one.lines:
         at = line.standing
         sd = "one seed" if at.sd is None else f"sd {at.sd:.5f}"
+        gauc = None if line.reference_gauc is None else f"published {line.reference_gauc:.4f}"
+        late = None if line.latency_p99_ms is None else f"p99 {line.latency_p99_ms.mean:.2f}"
         address = escape(quote(f"{one.dataset}/{at.model}.html"))
         rows.append([
             Cell("", at.rank, f"{at.rank}<small>{at.best} – {at.worst}</small>"),
             Cell(at.model, markup=f'<a href="{address}">{escape(at.model)}</a>'),
             Cell("", at.auc, f"<b>{at.auc:.5f}</b><small>{at.low:.5f} – {at.high:.5f}</small><small>{sd}</small>"),
             _spread(line.metrics["logloss"], 5),
-            *([_spread(line.metrics.get("gauc"), 5, line.reference_gauc)] if grouped else []),
+            *([_spread(line.metrics.get("gauc"), 5, below=gauc)] if grouped else []),
             *_against(line, one.source),
             Cell(str(at.seeds), at.seeds),
             Cell(f"{line.parameters:,}", line.parameters),
             Cell("–", float("-inf")) if line.flops_per_row is None
             else Cell(f"{line.flops_per_row:,}", line.flops_per_row),
-            _spread(line.latency_ms, 2),
+            _spread(line.latency_ms, 2, below=late),
             _spread(line.seconds_to_best, 1),
             _spread(line.cpu_seconds, 1),
             Cell(f"{line.rows_per_second.mean:,.0f}", line.rows_per_second.mean),
@@ -155,12 +157,11 @@ def _against(line: Line, source: str) -> tuple[Cell, Cell]:
     return Cell("", line.reference, shown), Cell(f"{over:+.4f}", over)
 
 
-def _spread(found: Spread | None, digits: int, published: float | None = None) -> Cell:
+def _spread(found: Spread | None, digits: int, *, below: str | None = None) -> Cell:
     if found is None:
         return Cell("–", float("-inf"))
-    sd = "" if found.sd is None else f"<small>sd {found.sd:.{digits}f}</small>"
-    beside = "" if published is None else f"<small>published {published:.4f}</small>"
-    return Cell("", found.mean, f"{found.mean:.{digits}f}{sd}{beside}")
+    small = ([] if found.sd is None else [f"sd {found.sd:.{digits}f}"]) + ([below] if below else [])
+    return Cell("", found.mean, f"{found.mean:.{digits}f}{''.join(f'<small>{one}</small>' for one in small)}")
 
 
 def _model(

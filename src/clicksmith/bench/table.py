@@ -48,6 +48,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """The most of any seed."""
     latency_ms: Spread | None
     """Of 100 encoded rows; None for trees, and where a row was made before it was measured."""
+    latency_p99_ms: Spread | None
+    """The 99th percentile of the calls, likewise."""
     slices: tuple[Slice, ...]
     """Test metrics of parts of the rows, means over seeds (see `bench.slices`)."""
 
@@ -137,7 +139,6 @@ def _line(
     standing: Standing, rows: Sequence[Row], reference: float | None, gauc: float | None, slices: tuple[Slice, ...]
 ) -> Line:
     done = [row.done for row in rows]
-    waited = [ms for one in done if not isinstance(ms := one.cost.latency_ms, msgspec.UnsetType)]
     names = [name for name in done[0].test.values if all(name in one.test.values for one in done)]
     return Line(
         standing=standing,
@@ -153,7 +154,8 @@ def _line(
         cpu_seconds=spread([one.cost.cpu_seconds for one in done]),
         rows_per_second=spread([one.cost.rows_per_second for one in done]),
         peak_memory=max(one.cost.peak_memory for one in done),
-        latency_ms=spread([float(ms) for ms in waited]) if len(waited) == len(done) else None,
+        latency_ms=_where_all([one.cost.latency_ms for one in done]),
+        latency_p99_ms=_where_all([one.cost.latency_p99_ms for one in done]),
         slices=slices,
     )
 
@@ -165,6 +167,12 @@ def spread(values: Sequence[float]) -> Spread:
     (Spread(mean=2.0, sd=1.4142135623730951), Spread(mean=2.0, sd=None))
     """
     return Spread(mean(values), stdev(values) if len(values) > 1 else None)
+
+
+def _where_all(values: Sequence[float | msgspec.UnsetType]) -> Spread | None:
+    """Return the spread of values that all seeds have."""
+    known = [value for value in values if not isinstance(value, msgspec.UnsetType)]
+    return spread(known) if len(known) == len(values) else None
 
 
 def _where(made_by: Provenance) -> str:

@@ -110,6 +110,7 @@ def _cost(fitted: Fitted, spent: Spent) -> Cost:
         rows_per_second=fitted.rows_per_second,
         peak_memory=peak_memory(fitted.device),
         latency_ms=fitted.latency_ms,
+        latency_p99_ms=fitted.latency_p99_ms,
     )
 
 
