@@ -86,7 +86,7 @@ def test_a_chain_of_all_searches_makes_one_small_model(tmp_path):
     assert sizes[0] < sizes[1]
 
 
-QUICKLY = ("lr", "dssm", "autoint")
+QUICKLY = ("lr", "autoint")
 """Backbones that are not left to the slow tests."""
 
 
