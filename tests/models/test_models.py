@@ -12,13 +12,15 @@ from clicksmith.fields.fgcnn import FGCNN
 from clicksmith.models import MODELS, describe, model_spec
 from clicksmith.models.spec import CTRModel
 from clicksmith.testing.layouts import LAYOUTS, random_batch
-from published import EARLIER, LATER, MOVIELENS, MOVIELENS_LATER
+from published import AVAZU, EARLIER, KKBOX, LATER, MOVIELENS, MOVIELENS_LATER
 
 MLP = {"dim": 10, "units": (400, 400, 400)}
 HEADS = {"dim": 10, "width": 128, "heads": 4, "residual": "identity"}
 DESTINE = {"width": 128, "heads": 1, "projection": "bias", "bias_each": True}
 TWO_LOGITS = 4
 """A second output layer's constant, and two weights and a constant that join the logits: redundant, and not ours."""
+HEAD, FLEN = 1, 17
+"""Constants that the published runs have not: of LorentzFM's head, of the layer over FLEN's products (see there)."""
 
 PUBLISHED = [
     (EARLIER, "lr", {}, 5_390),
@@ -107,6 +109,16 @@ PUBLISHED = [
     (MOVIELENS, "fmfm", {"dim": 10, "matrices": "diagonal"}, 992_660),
     (MOVIELENS, "dlrm", {"interaction": "cat", **MLP}, 1_238_391),
     (MOVIELENS, "dssm", {"dim": 10, "item_fields": ("item", "tag")}, 1_559_990),
+    (KKBOX, "fm", {"dim": 128}, 11_899_864),
+    (KKBOX, "dcn", {"dim": 128, "layers": 6, "units": ()}, 11_829_249),
+    (KKBOX, "fgcnn", {"dim": 128, "units": (1000, 1000, 1000)}, 84_979_183),
+    (KKBOX, "onn", {"dim": 128, "units": (1000, 1000), "batch_norm": False}, 156_244_009),
+    (KKBOX, "deepcrossing", {"dim": 128, "units": (1000,) * 4, "batch_norm": False}, 25_131_937),
+    (KKBOX, "lorentzfm", {"dim": 128}, 11_807_616 + HEAD),
+    (AVAZU, "fm", {"dim": 16}, 63_766_576),
+    (AVAZU, "deepfm", {"dim": 16, "units": (2000,) * 4, "batch_norm": False}, 76_544_576),
+    (AVAZU, "lorentzfm", {"dim": 16}, 60_015_600 + HEAD),
+    (AVAZU, "flen", {"dim": 16, "units": (2000,) * 4, "batch_norm": False}, 76_544_888 + FLEN),
 ]  # fmt: skip
 
 
@@ -115,7 +127,8 @@ PUBLISHED = [
 )
 def test_parameters_are_as_many_as_in_the_published_runs(layout, name, options, published):
     batch_norm = {} if name not in ("ipnn", "nfm") else {"batch_norm": False}
-    model = CTRModel(model_spec(name, **options, **batch_norm), layout)
+    with torch.device("meta"):  # no weights are made
+        model = CTRModel(model_spec(name, **options, **batch_norm), layout)
     assert model.parameter_counts().total == published
 
 
