@@ -12,13 +12,30 @@ from clicksmith.fields.fgcnn import FGCNN
 from clicksmith.models import MODELS, describe, model_spec
 from clicksmith.models.spec import CTRModel
 from clicksmith.testing.layouts import LAYOUTS, random_batch
-from published import AVAZU, EARLIER, KKBOX, LATER, MOVIELENS, MOVIELENS_LATER
+from published import (
+    AMAZON,
+    AVAZU,
+    CRITEO,
+    EARLIER,
+    KKBOX,
+    KUAIVIDEO,
+    LATER,
+    MICROVIDEO,
+    MOVIELENS,
+    MOVIELENS_LATER,
+    TAOBAO,
+)
 
 MLP = {"dim": 10, "units": (400, 400, 400)}
 HEADS = {"dim": 10, "width": 128, "heads": 4, "residual": "identity"}
 DESTINE = {"width": 128, "heads": 1, "projection": "bias", "bias_each": True}
+WIDE, RANKS = {"units": (1024, 512, 256), "batch_norm": True}, {"ranks": (32, 16, 8)}
 TWO_LOGITS = 4
 """A second output layer's constant, and two weights and a constant that join the logits: redundant, and not ours."""
+VECTOR, NUMBER = 64, 32
+"""Constants per given vector that is mapped, and the vector of a missing number: the published runs have neither."""
+SECOND = 364_001, 336_001
+"""Of a second, equal network in the published runs of YoutubeDNN on Frappe and MovieLens, with its normalisation."""
 HEAD, FLEN = 1, 17
 """Constants that the published runs have not: of LorentzFM's head, of the layer over FLEN's products (see there)."""
 
@@ -109,6 +126,9 @@ PUBLISHED = [
     (MOVIELENS, "fmfm", {"dim": 10, "matrices": "diagonal"}, 992_660),
     (MOVIELENS, "dlrm", {"interaction": "cat", **MLP}, 1_238_391),
     (MOVIELENS, "dssm", {"dim": 10, "item_fields": ("item", "tag")}, 1_559_990),
+    (EARLIER, "dnn", MLP, 781_892 - SECOND[0]),
+    (MOVIELENS, "dnn", MLP, 1_574_392 - SECOND[1]),
+    (AMAZON, "dnn", {"dim": 64, **WIDE}, 5_006_721),
     (KKBOX, "fm", {"dim": 128}, 11_899_864),
     (KKBOX, "dcn", {"dim": 128, "layers": 6, "units": ()}, 11_829_249),
     (KKBOX, "fgcnn", {"dim": 128, "units": (1000, 1000, 1000)}, 84_979_183),
@@ -119,6 +139,50 @@ PUBLISHED = [
     (AVAZU, "deepfm", {"dim": 16, "units": (2000,) * 4, "batch_norm": False}, 76_544_576),
     (AVAZU, "lorentzfm", {"dim": 16}, 60_015_600 + HEAD),
     (AVAZU, "flen", {"dim": 16, "units": (2000,) * 4, "batch_norm": False}, 76_544_888 + FLEN),
+    (
+        KKBOX,
+        "interhat",
+        {"dim": 128, "width": 512, "heads": 2, "inner": 1024, "orders": 4, "units": (1000, 1000)},
+        14_130_169,
+    ),
+    (AVAZU, "interhat", {"dim": 16, "width": 64, "inner": 500, "units": ()}, 60_072_293),
+    (
+        CRITEO,
+        "interhat",
+        {"dim": 40, "width": 40, "inner": 500, "orders": 2, "residual": False, "norm": False, "units": (100, 100)},
+        222_091_161,
+    ),
+    (CRITEO, "afn", {"dim": 40, "neurons": 1500, "units": (2000,) * 3, "batch_norm": True}, 350_050_099),
+    (AMAZON, "ppnet", {"dim": 64, "gate_fields": ("item_history",), "gate_dim": 32, **WIDE}, 7_194_785),
+    (
+        KUAIVIDEO,
+        "ppnet",
+        {"dim": 64, "gate_fields": ("item_id",), "gate_dim": 32, "gate_units": 512, **WIDE, "batch_norm": False},
+        64_137_665 + 3 * VECTOR,
+    ),
+    (
+        MICROVIDEO,
+        "ppnet",
+        {"dim": 64, "gate_fields": ("user_id",), "gate_dim": 64, "gate_units": 128, **WIDE},
+        2_815_233 + 2 * VECTOR,
+    ),
+    (
+        TAOBAO,
+        "ppnet",
+        {
+            "dim": 32, "gate_fields": ("userid", "cms_group_id", "adgroup_id"), "gate_dim": 32, "gate_units": 256,
+            "units": (512, 256, 128), "batch_norm": False,
+        },
+        63_557_633 + NUMBER,
+    ),
+    (AMAZON, "apg", {"dim": 64, "layers": 2, "over": (32, 16, 8), **RANKS, **WIDE}, 5_771_329),
+    (MICROVIDEO, "apg", {"dim": 64, "over": (32, 16, 8), **RANKS, **WIDE}, 2_741_825 + 2 * VECTOR),
+    (
+        TAOBAO,
+        "apg",
+        {"dim": 32, "layers": 4, "over": (128, 64, 32), **RANKS, "units": (512, 256, 128)},
+        44_600_385 + NUMBER,
+    ),
 ]  # fmt: skip
 
 

@@ -30,10 +30,10 @@ class AdaptiveMLP(Layer, frozen=True):
     """The chosen fields by role; with `fields`, both must hold."""
     units: tuple[int, ...] = (400, 400, 400)
     """Width of each layer."""
-    rank: int = 8
-    """Side of the square core that is made for each row."""
-    over: int = 64
-    """Inner width of the products that the shared matrices are in training; 0: plain matrices."""
+    ranks: tuple[int, ...] = (8,)
+    """Side of the square core that is made for each row: one for all layers, or one for each."""
+    over: tuple[int, ...] = (64,)
+    """Inner width of the products that the shared matrices are in training, likewise; 0: plain matrices."""
     generator_units: tuple[int, ...] = ()
     """Hidden layers between condition and core."""
     make_bias: bool = True
@@ -51,16 +51,31 @@ class AdaptiveMLP(Layer, frozen=True):
 
     def width(self, width: int) -> int:  # noqa: ARG002
         """Return the width of the last layer."""
-        if not self.units or self.rank < 1 or self.over < 0:
+        if not self.units or min(self.ranks, default=0) < 1 or min(self.over, default=-1) < 0:
             raise CompositionError(
-                f"adaptive layers of units={self.units}, rank={self.rank}, over={self.over} adapt nothing; "
-                "give one width or more, as in units=400,400, rank=1 or more, and over=0 or more."
+                f"adaptive layers of units={self.units}, ranks={self.ranks}, over={self.over} adapt nothing; "
+                "give one width or more, as in units=400,400, ranks of 1 or more, and over=0 or more."
             )
+        self.sizes()
         return self.units[-1]
 
     def build(self, width: int, shape: FieldShape) -> nn.Module:
         """Return the module."""
         return AdaptiveLayers(self, width, context_width(self._view(), shape))
+
+    def sizes(self) -> list[tuple[int, int, int]]:
+        """Return width, rank and inner width of each layer.
+
+        Raises CompositionError: there are ranks or inner widths for some of the layers only.
+        """
+        for name, given in (("ranks", self.ranks), ("over", self.over)):
+            if len(given) not in (1, len(self.units)):
+                raise CompositionError(
+                    f"{name}={given} is for {len(given)} layers, units={self.units} makes {len(self.units)}; "
+                    "give one number for all layers, or one for each."
+                )
+        ranks, over = (g if len(g) > 1 else g * len(self.units) for g in (self.ranks, self.over))
+        return list(zip(self.units, ranks, over, strict=True))
 
     def _view(self) -> View:
         return View(self.name, self.dim, Select(names=self.fields, roles=self.roles))
@@ -79,8 +94,8 @@ class AdaptiveLayers(nn.Module):
         self.view = part.name if condition else None
         maps: list[nn.Module] = []
         after: list[nn.Module] = []
-        for unit in part.units:
-            maps.append(AdaptiveLinear(part, width, unit, condition or width))
+        for unit, rank, over in part.sizes():
+            maps.append(AdaptiveLinear(part, width, unit, condition or width, rank=rank, over=over))
             norm = [nn.BatchNorm1d(unit)] if part.batch_norm else []
             after.append(nn.Sequential(*norm, activation(part.activation, unit), dropping(part.dropout)))
             width = unit
@@ -106,16 +121,16 @@ class AdaptiveLinear(nn.Module):
         out:       [batch, outputs]
     """
 
-    def __init__(self, part: AdaptiveMLP, inputs: int, outputs: int, condition: int) -> None:
+    def __init__(self, part: AdaptiveMLP, inputs: int, outputs: int, condition: int, *, rank: int, over: int) -> None:
         super().__init__()
-        self.rank = part.rank
-        inner = (part.over,) if part.over else ()
-        self.into = _factors(inputs, *inner, part.rank)
-        self.out = _factors(part.rank, *inner, outputs)
+        self.rank = rank
+        inner = (over,) if over else ()
+        self.into = _factors(inputs, *inner, rank)
+        self.out = _factors(rank, *inner, outputs)
         self.hidden = DenseStack(condition, part.generator_units)
-        self.make = Linear(self.hidden.width, part.rank**2 + (outputs if part.make_bias else 0))
+        self.make = Linear(self.hidden.width, rank**2 + (outputs if part.make_bias else 0))
         with torch.no_grad():
-            self.make.bias[: part.rank**2] = torch.eye(part.rank).flatten()
+            self.make.bias[: rank**2] = torch.eye(rank).flatten()
         self.bias = None if part.make_bias else nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:

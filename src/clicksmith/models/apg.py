@@ -21,8 +21,8 @@ def apg(
     condition: tuple[str, ...] = (),
     condition_roles: tuple[Role, ...] = (),
     condition_dim: int = 16,
-    rank: int = 8,
-    over: int = 64,
+    ranks: tuple[int, ...] = (8,),
+    over: tuple[int, ...] = (64,),
     generator_units: tuple[int, ...] = (),
     make_bias: bool = True,
     units: tuple[int, ...] = (400, 400, 400),
@@ -35,10 +35,12 @@ def apg(
     `base`: what stands beside the dense layers: nothing, a factorisation machine, or a cross network of `layers`.
     `condition` and `condition_roles` choose the fields that the weights are made from, with vectors of `condition_dim`
     of their own; without either, each layer's input makes its weights.
-    Differs from the common implementation: weights made for a row start near the identity, not near zero.
+    `ranks` and `over`: one number for all layers, or one for each.
+    Differs from the common implementation: weights made for a row start near the identity, not near zero, and the
+    chosen fields' vectors are the condition's own, never the model's.
     """
     adaptive = AdaptiveMLP(
-        dim=condition_dim, fields=condition, roles=condition_roles, units=units, rank=rank, over=over,
+        dim=condition_dim, fields=condition, roles=condition_roles, units=units, ranks=ranks, over=over,
         generator_units=generator_units, make_bias=make_bias, activation=activation, batch_norm=batch_norm,
         dropout=dropout,
     )  # fmt: skip
