@@ -1,6 +1,7 @@
 """One run of the study of Plans, in a process of its own: search, refit under what was found, test once, record.
 
-RESULTS/DATASET/BACKBONE/METHOD/SEED.json, and SEED.npy with the test logits in half precision; DATASET/test_labels.npy.
+RESULTS/DATASET/BACKBONE/METHOD/SEED.json, and SEED.npy with the test logits in half precision; DATASET/test_labels.npy,
+and DATASET/test_groups.npy where rows have groups.
 """
 
 import time
@@ -15,6 +16,7 @@ import msgspec
 import numpy as np
 import torch
 
+from clicksmith.bench.facts import GROUPS, LABELS, differing
 from clicksmith.bench.row import write_array
 from clicksmith.bench.settings import Contestant, contestants, settings_for
 from clicksmith.datasets.dataset import Dataset, Rows
@@ -36,7 +38,6 @@ from machine import machine
 from plans_recipes import PLAIN, Asked, Facts, Recipe, Refused, needs, recipe
 
 METRICS = ("auc", "logloss")
-LABELS = "test_labels.npy"
 
 
 class Clock(Quiet):
@@ -168,10 +169,13 @@ def _size(made: Run, rows: Rows) -> Facts:
 
 
 def _store(asked: Asked, predictions: Predictions) -> None:
-    """Write the test logits in half precision, and the labels if they are not there."""
+    """Write the test logits in half precision, and labels and groups if they are not there."""
     write_array(asked.record().with_suffix(".npy"), np.clip(predictions.logits[:, 0], -65504, 65504).astype(np.float16))
-    labels, path = predictions.labels[:, 0].astype(np.uint8), asked.record().parents[2] / LABELS
-    if not path.exists():
-        write_array(path, labels)
-    elif not np.array_equal(np.load(path), labels):
-        raise SystemExit(f"'{path}' holds the labels of other test rows; choose another --out.")
+    folder, facts = asked.record().parents[2], {LABELS: predictions.labels[:, 0].astype(np.uint8)}
+    if predictions.groups is not None:
+        facts[GROUPS] = np.unique(predictions.groups, return_inverse=True)[1].astype(np.int32)
+    for path in differing(folder, facts):
+        raise SystemExit(f"'{path}' was written for other test rows; choose another --out.")
+    for name, array in facts.items():
+        if not (folder / name).exists():
+            write_array(folder / name, array)

@@ -1,6 +1,7 @@
 """The study of Plans in figures: means over seeds, paired tests, sizes and costs beside the plain model, Pareto curves.
 
-Tests are those of `clicksmith bench`: DeLong's over test rows, paired, the spread of seeds added (`bench.ranks`).
+Tests are those of `clicksmith bench`: DeLong's over test rows, paired, rows of one group (user) as one draw, the spread
+of seeds added (`bench.ranks`).
 """
 
 import json
@@ -10,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from clicksmith.bench.facts import GROUPS, LABELS
 from clicksmith.bench.ranks import holm, rank, shown_p
 from clicksmith.files import write_bytes
 from plans_recipes import PLAIN, WARM, Facts, everything
-from plans_run import LABELS
 
 NEAR = 0.001
 """AUC below the plain model that the smallest model may have."""
@@ -22,7 +23,10 @@ NEAR = 0.001
 def summarise(folder: Path, searches: Path) -> str:
     """Write summary.json and summary.md of a data set's records; return the latter."""
     labels = np.load(folder / LABELS)
-    found = {place.name: backbone(place, labels, searches) for place in sorted(folder.iterdir()) if place.is_dir()}
+    groups = np.load(folder / GROUPS) if (folder / GROUPS).exists() else None
+    found = {
+        place.name: backbone(place, labels, groups, searches) for place in sorted(folder.iterdir()) if place.is_dir()
+    }
     first = next(iter(sorted(folder.glob("*/plain/*.json"))))
     about = {key: value for key, value in json.loads(first.read_text()).items() if key in ("machine", "train")}
     text = body(found)
@@ -32,7 +36,7 @@ def summarise(folder: Path, searches: Path) -> str:
     return text
 
 
-def backbone(place: Path, labels: np.ndarray, searches: Path) -> dict[str, Any]:
+def backbone(place: Path, labels: np.ndarray, groups: np.ndarray | None, searches: Path) -> dict[str, Any]:
     """Return the rows of a backbone by method, and its Pareto curve."""
     records: dict[str, list[Facts]] = {}
     refused: dict[str, str] = {}
@@ -47,7 +51,9 @@ def backbone(place: Path, labels: np.ndarray, searches: Path) -> dict[str, Any]:
     for name in rows:
         others = [PLAIN] if "-" in name else [PLAIN, WARM, *(o for o in records if o.startswith(f"{name}-"))]
         rows[name]["against"] = {
-            other: tested(labels, logits, records, other, name) for other in others if other in logits and other != name
+            other: tested(labels, groups, logits, records, other, name)
+            for other in others
+            if other in logits and other != name
         }
     pairs = [one for row in rows.values() for one in row["against"].values()]
     for one, p in zip(pairs, holm([one["p"] for one in pairs]), strict=True):
@@ -86,13 +92,18 @@ def line(made: list[Facts], plain: list[Facts]) -> dict[str, Any]:
 
 
 def tested(
-    labels: np.ndarray, logits: dict[str, dict[int, np.ndarray]], records: dict[str, list[Facts]], a: str, b: str
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    logits: dict[str, dict[int, np.ndarray]],
+    records: dict[str, list[Facts]],
+    a: str,
+    b: str,
 ) -> dict[str, Any]:
     """Return what b has over a: AUC with its test, and log-loss, over the seeds that both have."""
     seeds = sorted(logits[a].keys() & logits[b].keys())
     if not seeds:
         return {"seeds": 0, "auc": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "logloss": 0.0}
-    (pair,) = rank(labels, {name: [logits[name][seed] for seed in seeds] for name in (a, b)}).pairs
+    (pair,) = rank(labels, {name: [logits[name][seed] for seed in seeds] for name in (a, b)}, groups=groups).pairs
     loss = {name: mean(r["test"]["logloss"] for r in records[name] if r["seed"] in seeds) for name in (a, b)}
     return {
         "seeds": len(seeds), "auc": pair.effect, "low": pair.low, "high": pair.high, "p": pair.p,
