@@ -1,7 +1,7 @@
 """`clicksmith search METHOD TRAIN`: find a Plan."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -120,23 +120,34 @@ def search(
         delimiter=delimiter, models=models, seed=seed,
     )  # fmt: skip
     note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
+    named = [*train, *([] if backbone is None else ["--model", backbone]), *words]
     start = start_of(Path(out))
     begin = ["--start", str(start)] if start.exists() else []  # the weights that the search left for this backbone
-    next_words = [*train, *([] if backbone is None else ["--model", backbone]), *words]
-    note(f"next:  clicksmith fit {shlex.join(next_words)} --plan {shlex.join([*before, out, *begin])}")
-    words = [*train, *([] if backbone is None else ["--backbone", backbone]), *words]
-    words += ["--plan", *before] if before else []
-    words += [] if epochs is None else ["--epochs", str(epochs)]
+    note(f"next:  clicksmith fit {shlex.join(named)} --plan {shlex.join([*before, out, *begin])}")
+    under = ["--plan", *before] if before else []
+    again = [*train, *([] if backbone is None else ["--backbone", backbone]), *words, *under]
+    again += [] if epochs is None else ["--epochs", str(epochs)]
     wanted = chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found)
-    for name, (by, asked) in wanted.items():
-        size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]
-        note(f"control: clicksmith search {by} {shlex.join([*words, *size])} --out {name}.json")
+    for line in _controls(wanted, again):
+        note(line)
     kept = found.parts[-1].found_by.scores.get("kept", 1.0) if wanted else 1.0
     less = max(1, round(kept * spec.embed.dim))
     if less < spec.embed.dim and "dim" in option_hints(function):
-        shorter = [*(word for word in next_words if not word.startswith("--model.dim=")), f"--model.dim={less}"]
-        note(f"control: clicksmith fit {shlex.join([*shorter, *(['--plan', *before] if before else [])])}")
+        note(_shorter(named, under, less))
     return 0
+
+
+def _controls(wanted: Mapping[str, tuple[str, Mapping[str, Any]]], again: Sequence[str]) -> Iterator[str]:
+    """Yield the searches that cost nothing, of the size that was found; `again` are the words they share with it."""
+    for name, (by, asked) in wanted.items():
+        size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]
+        yield f"control: clicksmith search {by} {shlex.join([*again, *size])} --out {name}.json"
+
+
+def _shorter(named: Sequence[str], under: Sequence[str], dim: int) -> str:
+    """Return the command of the plain backbone with vectors so short that it is as large as what was found."""
+    rest = [word for word in named if not word.startswith("--model.dim=")]
+    return f"control: clicksmith fit {shlex.join([*rest, f'--model.dim={dim}', *under])}"
 
 
 def _more_help(argv: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ def apart(model: nn.Module) -> Generator[None]:
     """Leave running statistics and random numbers as they were: rows seen inside have no say in the weights."""
     buffers = [buffer for norm in norms_of(model) for buffer in norm.buffers()]
     before = [buffer.clone() for buffer in buffers]
-    devices = {buffer.device for buffer in buffers if buffer.device.type != "cpu"}
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type != "cpu"}
     with torch.random.fork_rng(devices=list(devices)):
         yield
     for buffer, value in zip(buffers, before, strict=True):

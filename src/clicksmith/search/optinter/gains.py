@@ -51,7 +51,7 @@ def gains(store: Store, pairs: tuple[tuple[str, str], ...], *, rows: int = 1 << 
     targets = store.targets
     y = np.asarray(targets["labels"][:total, 0], np.float64)
     weight = np.asarray(targets["weight"][:total], np.float64) if "weight" in targets else np.ones(total)
-    weight /= weight.mean()
+    weight = weight / weight.mean()
     half = np.random.default_rng(0).permutation(total) % 2 == 0
     shifts = {name: _shifts(ids[:, at[name]], y, weight, half) for name in {n for pair in pairs for n in pair}}
     found: list[Gain] = []
