@@ -128,17 +128,47 @@ def test_a_search_opens_train_and_valid_only_and_goes_on_where_it_was(tmp_path, 
     found = search(one, data, tmp_path / "out", 2, jobs=1, say=said.append)
     assert found.settings.epochs == 1 and found.searched.trials == 2
     assert found.spec.embed.unseen_rate == 0.25  # what the settings give within the spec, every trial has
-    assert sum(": complete" in text for text in said) == 2
+    assert sum(": complete" in text for text in said) == 4  # two, and both again with another seed
     said.clear()
+    assert search(one, data, tmp_path / "out", 2, jobs=1, say=said.append).searched == found.searched
+    assert not any(": complete" in text for text in said)
     more = search(one, data, tmp_path / "out", 3, jobs=1, say=said.append)
-    assert sum(": complete" in text for text in said) == 1 and more.searched.trials == 3
-    assert more.searched.score >= found.searched.score
+    assert sum(": complete" in text for text in said) == 3 and more.searched.trials == 3
+    assert sum(more.searched.scores) >= sum(found.searched.scores)
     with pytest.raises(UsageError, match=r"holds a search of 3 trials, and --tune 2 asks for fewer"):
         search(one, data, tmp_path / "out", 2, jobs=1, say=said.append)
     (other,) = contestants(forgets, ["lr"], train={"epochs": 2, "batch_size": 128})
     with pytest.raises(UsageError, match=r"holds another search; it differs in settings \(epochs\)"):
         search(other, data, tmp_path / "out", 2, jobs=1, say=said.append)
     assert Store.open(data.stores["train"]).rows == 1500
+
+
+def test_of_the_best_trials_the_one_that_two_seeds_agree_on_is_chosen(tmp_path, monkeypatch):
+    from clicksmith.bench.data import prepare
+    from clicksmith.tuning.search import Search
+    from clicksmith.tuning.trial import Outcome
+
+    make(tmp_path)
+    data = prepare(str(tmp_path / "shop.toml"), None, None, tmp_path / "cache", lambda _: None)
+    (one,) = contestants(BenchSettings({"lr": ModelSettings("lr")}), ["lr"], train={"epochs": 9})
+    trained: dict[bytes, set[int]] = {}
+
+    def outcome(search, asked):
+        """The default is good, the second trial has luck with its seed, no other comes near."""
+        seed = asked.task.settings.seed
+        name = msgspec.json.encode([asked.task.spec, msgspec.structs.replace(asked.task.settings, seed=0)])
+        trained.setdefault(name, set()).add(seed)
+        number = list(trained).index(name)
+        score = {0: (0.80, 0.80), 1: (0.84, 0.70)}.get(number, (0.5 + number / 100, 0.5))[seed - 2026]
+        scores = (score - 0.01, score)
+        if search.pruning(asked.trial)([scores[0]]):
+            return Outcome(state="pruned", score=scores[0], scores=scores[:1], epochs=1, seconds=1.0)
+        return Outcome(state="complete", score=score, scores=scores, epochs=2, seconds=2.0)
+
+    monkeypatch.setattr(Search, "_there", outcome)
+    found = search(one, data, tmp_path / "out", 6, jobs=1, say=lambda _: None).searched
+    assert (found.number, found.scores, found.seeds) == (0, (0.80, 0.80), (2026, 2027))
+    assert [len(seeds) for seeds in trained.values()] == [2, 2, 1, 1, 1, 1]
 
 
 def test_a_space_smaller_than_the_budget_is_searched_whole_and_may_be_asked_for_again(tmp_path):

@@ -133,13 +133,17 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     space: dict[str, Any]
     """What was searched, by `model.NAME` and `train.NAME`."""
     sampler: str
-    seed: int
+    pruner: str
     number: int
     """Of the best trial."""
     values: dict[str, Any]
     """What it had."""
-    score: float
-    """Its monitored metric on the validation rows."""
+    seeds: tuple[int, ...]
+    """That it was trained with."""
+    scores: tuple[float, ...]
+    """Its monitored metric on the validation rows, by seed; their mean was the best."""
+    seconds: float
+    """Of training, all trials together."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

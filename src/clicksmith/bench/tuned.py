@@ -1,4 +1,8 @@
-"""The same tuning budget for every model: as many trials on the validation rows, in the space that one rule gives."""
+"""The same tuning budget for every model: as many trials on the validation rows, in the space that one rule gives.
+
+Successive halving, twice: of the trials the best third goes on at each rung, and of those that came to their end the
+best third is trained again with another seed. The best mean of both seeds is chosen, not the luckiest trial.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,20 +17,23 @@ from clicksmith.bench.settings import Contestant
 from clicksmith.errors import ArtifactError, UsageError
 from clicksmith.parts import edited, from_plain, to_plain
 from clicksmith.train.settings import TrainSettings
+from clicksmith.trees.spec import Trees
 from clicksmith.tuning.folder import SearchFolder, SearchRecord
 from clicksmith.tuning.page import write_page
-from clicksmith.tuning.plan import Configuration
-from clicksmith.tuning.result import tuned_of, write_results
+from clicksmith.tuning.plan import Configuration, Resolves
+from clicksmith.tuning.result import Found, Tuned, tuned_of, write_results
 from clicksmith.tuning.rules import proposed_space
 from clicksmith.tuning.search import Search, is_lost, is_trial
-from clicksmith.tuning.space import Space
-from clicksmith.tuning.study import open_study
+from clicksmith.tuning.space import Choice, Space
+from clicksmith.tuning.study import REDUCTION, Pruner, Sampler, open_study
 
 FOLDER = ".tuning"
 """Beside the rows, which have no dot."""
-SEED = 2026
-"""Of every search and its trials; no row has it."""
+SEEDS = 2026, 2027
+"""Of a search and its trials, and of those that are trained again; no row has them."""
 SAMPLER = "tpe"
+FINALIST = "trial"
+"""The one parameter of the second stage: the number of a trial of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class _Plan:
     """From values to a configuration of one contestant."""
 
     one: Contestant
-    seed: int = SEED
+    seed: int = SEEDS[0]
 
     @property
     def function(self) -> Callable[..., object]:
@@ -52,57 +59,120 @@ class _Plan:
         return Configuration(parts["model"], parts["train"], spec, settings)
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """From the number of a trial to its configuration under the second seed."""
+
+    one: Contestant
+    finalists: Mapping[int, Found]
+    seed: int = SEEDS[1]
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """What makes the model of options."""
+        return self.one.function
+
+    def resolve(self, values: Mapping[str, Any]) -> Configuration:
+        """Return the configuration of the trial that `FINALIST` names."""
+        found = self.finalists[values[FINALIST]]
+        settings = msgspec.convert(found.settings | {"seed": self.seed}, TrainSettings)
+        return Configuration(found.options, found.changes, from_plain(found.spec), settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where everything of a search lies, and how it is run."""
+
+    one: Contestant
+    data: BenchData
+    folder: Path
+    jobs: int
+    say: Say
+
+    def stage(
+        self, name: str, plan: Resolves, space: Space, sampler: Sampler, pruner: Pruner, trials: int | None
+    ) -> Tuned:
+        """Run the trials that a stage lacks; return all of it. Raises UsageError: its folder holds another search."""
+        one, folder = self.one, SearchFolder(self.folder / name)
+        record = SearchRecord(
+            model=one.title,
+            space=msgspec.to_builtins(space),
+            options=to_plain({**one.options, **one.set}),
+            settings=msgspec.to_builtins(_settings(one, plan.seed)),
+            schema=self.data.schema,
+            data=self.data.checksums,
+            split=self.data.split,
+            seed=plan.seed,
+            sampler=sampler,
+            pruner=pruner,
+        )
+        folder.enter(record)
+        study = open_study(folder.journal, pruner, one.settings.epochs)
+        known = sum(is_trial(trial) and not is_lost(trial) for trial in study.get_trials(deepcopy=False))
+        if trials is not None and known > trials:
+            raise UsageError(
+                f"'{folder.path}' holds a search of {known} trials, and --tune {trials} asks for fewer; give as many, "
+                "or another --results."
+            )
+        Search(
+            folder=folder,
+            study=study,
+            plan=plan,
+            space=space,
+            sampler=sampler,
+            trials=trials,
+            stores={part: self.data.stores[part] for part in ("train", "valid")},
+            models=one.files,
+            say=lambda text: self.say(f"{one.title} {text}"),
+        ).run(self.jobs, apart=True)
+        found = tuned_of(folder, study, record, space, one.settings.monitor)
+        write_results(folder, found)
+        write_page(folder, record, found, space)
+        return found
+
+
 def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs: int, say: Say) -> Contestant:
     """Return the contestant with the best of so many configurations; goes on with what an earlier search has done.
 
-    Every trial is trained to its own end, with the contestant's epochs, in a process of its own; test rows have no
-    part in it. Raises UsageError: no trial finished, or the folder holds another search.
+    Trials have the contestant's epochs and run in processes of their own; those that fall behind are given up, but of
+    trees, which are all grown. Test rows have no part in it.
+
+    Raises UsageError: no trial finished, or the folder holds another search.
     """
-    plan, space, folder = _Plan(one), _space(one), SearchFolder(results / FOLDER / one.title)
-    record = SearchRecord(
-        model=one.title,
-        space=msgspec.to_builtins(space),
-        options=to_plain({**one.options, **one.set}),
-        settings=msgspec.to_builtins(plan.resolve({}).settings),
-        schema=data.schema,
-        data=data.checksums,
-        split=data.split,
-        seed=SEED,
-        sampler=SAMPLER,
-        pruner="none",
-    )
-    folder.enter(record)
+    space, rows = _space(one), _Rows(one, data, results / FOLDER / one.title, jobs, say)
+    pruner: Pruner = "none" if isinstance(one.spec, Trees) else "asha"
     say(f"{one.title}: {trials} trials over {len(space)} parameters, {jobs} at once")
-    study = open_study(folder.journal, "none", one.settings.epochs)
-    known = sum(is_trial(trial) and not is_lost(trial) for trial in study.get_trials(deepcopy=False))
-    if known > trials:
-        raise UsageError(
-            f"'{folder.path}' holds a search of {known} trials, and --tune {trials} asks for fewer; give as many, or "
-            "another --results."
-        )
-    Search(
-        folder=folder,
-        study=study,
-        plan=plan,
-        space=space,
-        sampler=SAMPLER,
-        trials=trials,
-        stores={part: data.stores[part] for part in ("train", "valid")},
-        models=one.files,
-        say=lambda text: say(f"{one.title} {text}"),
-    ).run(jobs, apart=True)
-    found = tuned_of(folder, study, record, space, one.settings.monitor)
-    write_results(folder, found)
-    write_page(folder, record, found, space)
-    best = found.best
-    assert best.score is not None
+    first = rows.stage("", _Plan(one), space, SAMPLER, pruner, trials)
+    stages, scores = [first], {trial.number: (trial.score or 0.0,) for trial in first.trials}
+    finalists = finalists_of(first)
+    if len(finalists) > 1:
+        say(f"{one.title}: the best {len(finalists)} again, with another seed")
+        again: Space = {FINALIST: Choice(tuple(finalists))}
+        second = rows.stage(f"again_of_{trials}", _Again(one, finalists), again, "grid", "none", None)
+        second.best  # noqa: B018 - raises where none has finished
+        whole = {t.values[FINALIST]: t.score for t in second.trials if t.state == "complete" and t.score is not None}
+        finalists = {number: finalists[number] for number in whole}
+        stages, scores = [first, second], {number: (*scores[number], score) for number, score in whole.items()}
+    means = {number: sum(scores[number]) / len(scores[number]) for number in finalists}
+    best = finalists[max(means, key=lambda number: (means[number], -number))]
     spec, settings = from_plain(best.spec), msgspec.convert(best.settings, TrainSettings)
-    say(f"{one.title}: trial {best.number} is best, {one.settings.monitor} {best.score:.5f} on valid")
+    say(f"{one.title}: trial {best.number} is best, {one.settings.monitor} {means[best.number]:.5f} on valid")
     searched = Searched(
-        trials=trials, space=record.space, sampler=SAMPLER, seed=SEED, number=best.number,
-        values=to_plain(best.values), score=best.score,
+        trials=trials, space=msgspec.to_builtins(space), sampler=SAMPLER, pruner=pruner, number=best.number,
+        values=to_plain(best.values), seeds=SEEDS[: len(scores[best.number])], scores=scores[best.number],
+        seconds=sum(trial.seconds for stage in stages for trial in stage.trials),
     )  # fmt: skip
     return replace(one, spec=spec, settings=msgspec.structs.replace(settings, seed=0), searched=searched)
+
+
+def finalists_of(found: Tuned) -> dict[int, Found]:
+    """Return the best third of the trials, at least two, of those that came to their end; best first.
+
+    Raises UsageError: none has.
+    """
+    found.best  # noqa: B018 - raises
+    ended = [trial for trial in found.trials if trial.state == "complete"]
+    return {trial.number: trial for trial in ended[: max(2, -(-len(found.trials) // REDUCTION))]}
 
 
 def budget(rows: Path, trials: int) -> None:
@@ -124,3 +194,7 @@ def _space(one: Contestant) -> Space:
     fixed = {f"model.{name}" for name in one.options} | {f"train.{name}" for name in one.given}
     found = proposed_space(one.function, one.settings)
     return {name: dimension for name, dimension in found.items() if name not in fixed}
+
+
+def _settings(one: Contestant, seed: int) -> TrainSettings:
+    return msgspec.structs.replace(one.settings, seed=seed)
