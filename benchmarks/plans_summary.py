@@ -5,6 +5,7 @@ of seeds added (`bench.ranks`).
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -72,12 +73,6 @@ def line(made: list[Facts], plain: list[Facts]) -> dict[str, Any]:
     same = [one for one in plain if one["seed"] in seeds] or plain
     auc = [one["test"]["auc"] for one in made]
     spent = {key: mean(one["cpu_seconds"][key] for one in made) for key in made[0]["cpu_seconds"]}
-    whole = {one["seed"]: one["cpu_seconds"]["refit_training"] for one in same}
-    costs = [
-        (one["cpu_seconds"]["search"] + one["cpu_seconds"]["refit_training"])
-        / whole.get(one["seed"], mean(whole.values()))
-        for one in made
-    ]  # of the same seed: it was most likely trained on the same day
     return {
         "seeds": seeds,
         "test_auc": mean(auc),
@@ -89,11 +84,34 @@ def line(made: list[Facts], plain: list[Facts]) -> dict[str, Any]:
         "embedding": round(mean(one["embedding"] for one in made)),
         "embedding_ratio": mean(one["embedding"] for one in made) / mean(one["embedding"] for one in same),
         "bytes": {key: round(mean(one["bytes"][key] for one in made)) for key in made[0]["bytes"]},
-        "latency_ms": {key: mean(one["latency_ms"][key] for one in made) for key in made[0]["latency_ms"]},
+        "processors": [one["machine"]["processor"] for one in made],
+        "latency_ms": {
+            key: mean(one["latency_ms"][key] for one in alike(made, plain)) for key in made[0]["latency_ms"]
+        },
         "cpu_seconds": spent,
-        "cost_ratio": median(costs),
+        "cost_ratio": cost(made, plain),
         "plan": made[0]["plan"],
     }
+
+
+def alike(made: list[Facts], plain: list[Facts]) -> list[Facts]:
+    """Return the runs on the processor of the first plain one; all where there are none: times of one machine."""
+    return [one for one in made if one["machine"]["processor"] == plain[0]["machine"]["processor"]] or made
+
+
+def cost(made: list[Facts], plain: list[Facts]) -> float | None:
+    """Return the median over seeds of search and refit in plain trainings; None if no processor has made both.
+
+    Of a seed with itself, where one processor has made both; else with the others that it has made.
+    """
+    ratios = list[float]()
+    for one in made:
+        here = [p for p in plain if p["machine"]["processor"] == one["machine"]["processor"]]
+        beside = [p for p in here if p["seed"] == one["seed"]] or here
+        if beside:
+            spent = one["cpu_seconds"]["search"] + one["cpu_seconds"]["refit_training"]
+            ratios.append(spent / mean(p["cpu_seconds"]["refit_training"] for p in beside))
+    return median(ratios) if ratios else None
 
 
 def tested(
@@ -134,7 +152,12 @@ def pareto(rows: dict[str, dict[str, Any]]) -> list[str]:
 
 def body(found: dict[str, dict[str, Any]]) -> str:
     """Return the Markdown of all."""
-    return "\n".join([*overview(found), *(line for name, one in found.items() for line in page(name, one))])
+    made = Counter(name for one in found.values() for row in one["methods"].values() for name in row["processors"])
+    told = ", ".join(f"{name} ({count} runs)" for name, count in made.most_common())
+    about = (
+        f"Processors: {told}. Costs compare runs of one of them; latency is of that of the plain model's first seed."
+    )
+    return "\n".join([about, "", *overview(found), *(line for name, one in found.items() for line in page(name, one))])
 
 
 def overview(found: dict[str, dict[str, Any]]) -> list[str]:
@@ -145,11 +168,15 @@ def overview(found: dict[str, dict[str, Any]]) -> list[str]:
     told = ["## All backbones", "", "| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
     for name in searches:
         rows = [one["methods"].get(name) for one in found.values()]
-        costs = [row["cost_ratio"] for row in rows if row]
+        costs = [row["cost_ratio"] for row in rows if row and row["cost_ratio"] is not None]
         cells = [
             "" if not row else f"{row['against'][PLAIN]['auc']:+.4f} ({row['embedding_ratio']:.2f})" for row in rows
         ]
-        told.append("| " + " | ".join([name, *cells, f"{median(costs):.1f}", f"{max(costs):.1f}"]) + " |")
+        told.append(
+            "| "
+            + " | ".join([name, *cells, *([f"{median(costs):.1f}", f"{max(costs):.1f}"] if costs else ["", ""])])
+            + " |"
+        )
     head = ["search", "beside", "backbones", "better (p < .05)", "worse (p < .05)", "AUC more: mean"]
     told += ["", "| " + " | ".join(head) + " |", "|---|---|" + "--:|" * (len(head) - 2)]
     for name in searches:
@@ -181,7 +208,11 @@ def page(name: str, one: dict[str, Any]) -> list[str]:
             over_of(row["against"].get(PLAIN)),
         ]
         cells += [f"{row['embedding']:,}", f"{row['embedding_ratio']:.3f}", f"{row['bytes']['tables']:,}"]
-        cells += [f"{row['bytes']['memory']:,}", f"{row['bytes']['disk']:,}", f"{row['cost_ratio']:.2f}"]
+        cells += [
+            f"{row['bytes']['memory']:,}",
+            f"{row['bytes']['disk']:,}",
+            "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.2f}",
+        ]
         cells += [f"{ms:.2f}" for ms in row["latency_ms"].values()]
         found.append("| " + " | ".join(cells) + " |")
     found += ["", "| method | against | AUC more (95 %) | p | p (Holm) | log-loss more |", "|---|---|---|---|---|---|"]

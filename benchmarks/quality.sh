@@ -17,6 +17,8 @@ run frappe_x1_rebuilt frappe_dense --data "$DATA/frappe" --models $core --train.
 run frappe_x1_rebuilt frappe_lazy --data "$DATA/frappe" --models $core --train.precision fp32 --train.table-update lazy
 # Averaged weights.
 run frappe_x1_rebuilt frappe_averaged --data "$DATA/frappe" --settings benchmarks/settings/frappe_averaged.toml --train.precision fp32
-# What a trained vector for unseen ids costs where there are none.
-run frappe_x1_rebuilt frappe_unseen --data "$DATA/frappe" --settings benchmarks/settings/frappe_unseen.toml --train.precision bf16
-run movielens_1m movielens_1m --data "$DATA/movielens_1m"
+# What a setting costs on another machine: one seed of the core, and AFN and AFN+, the slowest.
+SEEDS=1 run frappe_x1_rebuilt frappe_cost --data "$DATA/frappe" --models $core AFN AFN+ --train.precision bf16
+# One seed of each.
+SEEDS=1 run movielens_1m movielens_1m --data "$DATA/movielens_1m"
+SEEDS=1 run movielens_1m movielens_1m_tried --data "$DATA/movielens_1m" --settings benchmarks/settings/movielens_1m_tried.toml

@@ -3,8 +3,7 @@
 Predictions are stored as float16, figures are those of the float32 logits before. Rounding keeps the order, so that
 only pairs of a click and a non-click that are stored alike may be won or lost by it, each by one half; and it moves the
 loss of a row by at most its slope times half a step of float16, and what the slope changes on the way. More than that
-no true row is off: of 562 committed rows none is, and those on Frappe and MovieLens are allowed 1e-4 AUC and 2e-4
-log-loss at most and lie within 4e-6 and 6e-6.
+no true row is off.
 """
 
 from typing import Any

@@ -56,7 +56,10 @@ def leaderboards() -> Mapping[str, tuple[Published, ...]]:
 
 
 def published(dataset: str) -> dict[str, Published]:
-    """Return what is published of a data set of the benchmark, or of what it stands in for, by `plain` model name."""
+    """Return what is published of a data set of the benchmark, or of what it stands in for, by `plain` model name.
+
+    Paper: bars.
+    """
     name = dataset.removesuffix(REBUILT)
     known = leaderboards()
     if name not in known and name in DATASETS:

@@ -126,6 +126,8 @@ def rank(
 ) -> Ranking:
     """Return which models are better than which, from predictions of the same test rows.
 
+    Paper: bars, whose tables rank single seeds.
+
     Args:
         labels: 0 or 1 a row [rows].
         predictions: model to one array of logits or probabilities per seed, each [rows].

@@ -59,6 +59,8 @@ def run(
 ) -> Report:
     """Run every trial that has no row yet: each model with seeds 0 to `seeds` - 1.
 
+    Paper: bars, of whose protocol this is the strict form: test rows choose nothing, and there are several seeds.
+
     Args:
         dataset: a name of `DATASETS`, or a TOML file that declares one.
         folder: where its files lie.

@@ -75,8 +75,8 @@ def library() -> ctypes.CDLL | None:
         except (OSError, AttributeError, ValueError) as error:
             reason = str(error)
     warnings.warn(
-        f"clicksmith's compiled kernels are not in use ({reason}); training runs on torch operations, about 1.3 to 1.5 "
-        "times slower. With a C compiler, `python -m clicksmith.kernels.build` makes them.",
+        f"clicksmith's compiled kernels are not in use ({reason}); training runs on torch operations, which are "
+        "slower. With a C compiler, `python -m clicksmith.kernels.build` makes them.",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -18,7 +18,7 @@ PAPER = Paper(
             metric="AUC",
             value=0.8456,
             tolerance=0.0016,
-            command="clicksmith bench run movielens_1m --models AutoInt --train.precision fp32",
+            command="clicksmith bench run movielens_1m --models AutoInt --seeds 1 --train.precision fp32",
             rows="movielens_1m/movielens_1m/AutoInt",
         ),
         Claim(
@@ -26,7 +26,8 @@ PAPER = Paper(
             metric="AUC",
             value=0.983979,
             tolerance=0.0015,
-            command="not reproduced: no measured run is committed yet",
+            command="clicksmith bench run frappe_x1_rebuilt --models AutoInt+ --train.table-update dense",
+            rows="frappe_dense/frappe_x1_rebuilt/AutoInt+",
         ),
         Claim(
             dataset="criteo",

@@ -27,7 +27,7 @@ PAPER = Paper(
             metric="AUC",
             value=0.9720,
             tolerance=0.0015,
-            command="not reproduced: no measured run is committed yet",
+            command="not reproduced: the data set was not at hand",
         ),
         Claim(
             dataset="criteo_x1",
