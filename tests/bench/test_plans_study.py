@@ -82,6 +82,33 @@ def test_the_kept_page_is_what_the_kept_figures_say(kept):
     assert kept.with_suffix(".md").read_text() == f"# Plans on {kept.parent.name}\n\n{summary.body(found)}"
 
 
+def test_rows_of_a_user_are_one_draw():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 2, 400), {name: rng.normal(size=400) for name in "ab"}
+    records = {name: [{"seed": 0, "test": {"logloss": 0.5}}] for name in "ab"}
+
+    def width(times, groups):
+        rows = {name: {0: np.tile(one, times)} for name, one in logits.items()}
+        found = summary.tested(np.tile(labels, times), groups, rows, records, "a", "b")
+        return found["high"] - found["low"]
+
+    once, user = width(1, None), np.tile(np.arange(400), 9)
+    assert width(9, user) == pytest.approx(once, rel=0.02)
+    assert width(9, None) == pytest.approx(once / 3, rel=0.02)
+
+
+def test_costs_are_of_one_processor():
+    def run(seed, processor, search, refit):
+        spent = {"search": search, "refit_training": refit}
+        return {"seed": seed, "machine": {"processor": processor}, "cpu_seconds": spent}
+
+    plain = [run(0, "slow", 0, 20), run(1, "fast", 0, 10), run(2, "fast", 0, 12)]
+    assert summary.cost([run(1, "fast", 10, 10)], plain) == 2
+    assert summary.cost([run(0, "fast", 11, 11)], plain) == 2  # its seed was made elsewhere: the mean of the others
+    assert summary.cost([run(0, "slow", 40, 20), run(1, "fast", 5, 5), run(2, "fast", 12, 12)], plain) == 2
+    assert summary.cost([run(0, "other", 1, 1)], plain) is None
+
+
 def test_backbones_stand_beside_each_other():
     def row(cost, size, **against):
         tests = {other: {"auc": auc, "p": p} for other, (auc, p) in against.items()}

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -22,7 +24,7 @@ from clicksmith.fitting.told import Quiet
 from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.tuning import search, trial
 from clicksmith.tuning.result import Tuned
-from clicksmith.tuning.study import sampler_of
+from clicksmith.tuning.study import open_study, sampler_of
 from clicksmith.tuning.trial import Outcome, Task
 from clicksmith.tuning.worker import Worker
 
@@ -380,3 +382,15 @@ def test_own_models_are_searched_in_processes_too(tmp_path):
     tuned = clicksmith.tune(clicks(200), out=tmp_path / "s", trials=2, jobs=2, pruner="none", **arguments)
     assert tuned.count("complete") == 2, [trial.error for trial in tuned.trials]
     assert pl.DataFrame({"d": [t.values["model.dim"] for t in tuned.trials]})["d"].n_unique() == 2
+
+
+def test_a_trial_that_goes_on_is_judged_at_each_rung_by_what_it_had_there(tmp_path):
+    study = open_study(tmp_path / "journal.log", "asha", 9)
+    whole = SimpleNamespace(_guard=Lock())
+    first, later = study.ask(), study.ask()
+    assert not search.Search.pruning(whole, first)([0.70])
+    assert not search.Search.pruning(whole, later)([0.70, 0.75, 0.80])  # all at once, as its checkpoint has them
+    rungs = [{k: v for k, v in t.system_attrs.items() if "rung" in k} for t in study.get_trials()]
+    assert [list(one.values())[:1] for one in rungs] == [[0.70], [0.70]]
+    worse = study.ask()
+    assert search.Search.pruning(whole, worse)([0.69, 0.90]) and len(study.get_trials()[2].intermediate_values) == 1

@@ -129,7 +129,7 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How the options of a row were found, where they were searched: the same number of trials for every model."""
 
     trials: int
-    """The budget: so many different configurations, or all where the space has fewer, judged on validation rows."""
+    """The budget: at most so many different configurations, judged on validation rows."""
     space: dict[str, Any]
     """What was searched, by `model.NAME` and `train.NAME`."""
     sampler: str
@@ -141,9 +141,10 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seeds: tuple[int, ...]
     """That it was trained with."""
     scores: tuple[float, ...]
-    """Its monitored metric on the validation rows, by seed; their mean was the best."""
+    """Its monitored metric on the validation rows, by seed, less being worse: log-loss has a minus. Their mean was the
+    best."""
     seconds: float
-    """Of training, all trials together."""
+    """Of training, both stages' trials together, without their evaluations."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

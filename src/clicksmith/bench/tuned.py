@@ -1,12 +1,14 @@
 """The same tuning budget for every model: as many trials on the validation rows, in the space that one rule gives.
 
-Successive halving, twice: of the trials the best third goes on at each rung, and of those that came to their end the
-best third is trained again with another seed. The best mean of both seeds is chosen, not the luckiest trial.
+Successive halving, twice: of the trials the best third goes on at each rung, and of those that came to their end at
+most a third of the budget is trained again with another seed. The best mean of both seeds is chosen, not the luckiest
+trial.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import msgspec
@@ -25,7 +27,7 @@ from clicksmith.tuning.result import Found, Tuned, tuned_of, write_results
 from clicksmith.tuning.rules import proposed_space
 from clicksmith.tuning.search import Search, is_lost, is_trial
 from clicksmith.tuning.space import Choice, Space
-from clicksmith.tuning.study import REDUCTION, Pruner, Sampler, open_study
+from clicksmith.tuning.study import REDUCTION, Pruner, Sampler, Study, open_study
 
 FOLDER = ".tuning"
 """Beside the rows, which have no dot."""
@@ -41,7 +43,7 @@ class _Plan:
     """From values to a configuration of one contestant."""
 
     one: Contestant
-    seed: int = SEEDS[0]
+    seed: int
 
     @property
     def function(self) -> Callable[..., object]:
@@ -61,11 +63,11 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """From the number of a trial to its configuration under the second seed."""
+    """From the number of a trial to its configuration under another seed."""
 
     one: Contestant
     finalists: Mapping[int, Found]
-    seed: int = SEEDS[1]
+    seed: int
 
     @property
     def function(self) -> Callable[..., object]:
@@ -80,55 +82,72 @@ class _Again:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Where everything of a search lies, and how it is run."""
+class _Stage:
+    """A search of its own: its folder, its question, and how it is run."""
 
     one: Contestant
     data: BenchData
-    folder: Path
-    jobs: int
-    say: Say
+    folder: SearchFolder
+    plan: Resolves
+    space: Space
+    sampler: Sampler
+    pruner: Pruner
 
-    def stage(
-        self, name: str, plan: Resolves, space: Space, sampler: Sampler, pruner: Pruner, trials: int | None
-    ) -> Tuned:
-        """Run the trials that a stage lacks; return all of it. Raises UsageError: its folder holds another search."""
-        one, folder = self.one, SearchFolder(self.folder / name)
-        record = SearchRecord(
-            model=one.title,
-            space=msgspec.to_builtins(space),
-            options=to_plain({**one.options, **one.set}),
-            settings=msgspec.to_builtins(_settings(one, plan.seed)),
-            schema=self.data.schema,
-            data=self.data.checksums,
-            split=self.data.split,
-            seed=plan.seed,
-            sampler=sampler,
-            pruner=pruner,
-        )
-        folder.enter(record)
-        study = open_study(folder.journal, pruner, one.settings.epochs)
-        known = sum(is_trial(trial) and not is_lost(trial) for trial in study.get_trials(deepcopy=False))
+    def enter(self, trials: int | None) -> None:
+        """Enter what is asked. Raises UsageError: the folder holds another search, or a longer one."""
+        self.folder.enter(self._record())
+        known = sum(is_trial(trial) and not is_lost(trial) for trial in self._study().get_trials(deepcopy=False))
         if trials is not None and known > trials:
             raise UsageError(
-                f"'{folder.path}' holds a search of {known} trials, and --tune {trials} asks for fewer; give as many, "
-                "or another --results."
+                f"'{self.folder.path}' holds a search of {known} trials, and --tune {trials} asks for fewer; give as "
+                "many, or another --results."
             )
+
+    def run(self, trials: int | None, *, jobs: int, say: Say) -> Tuned:
+        """Run the trials that are missing; return all. Raises UsageError: a trial has not ended."""
+        one, folder = self.one, self.folder
         Search(
             folder=folder,
-            study=study,
-            plan=plan,
-            space=space,
-            sampler=sampler,
+            study=self._study(),
+            plan=self.plan,
+            space=self.space,
+            sampler=self.sampler,
             trials=trials,
             stores={part: self.data.stores[part] for part in ("train", "valid")},
             models=one.files,
-            say=lambda text: self.say(f"{one.title} {text}"),
-        ).run(self.jobs, apart=True)
-        found = tuned_of(folder, study, record, space, one.settings.monitor)
+            say=lambda text: say(f"{one.title} {text}"),
+        ).run(jobs, apart=True)
+        found = self.found()
         write_results(folder, found)
-        write_page(folder, record, found, space)
+        write_page(folder, self._record(), found, self.space)
+        for trial in found.trials:
+            if trial.state in ("running", "interrupted"):
+                raise UsageError(
+                    f"'{folder.path}': trial {trial.number} was interrupted or still runs in another process; give "
+                    "the same command again."
+                )
         return found
+
+    def found(self) -> Tuned:
+        """Return what is there."""
+        return tuned_of(self.folder, self._study(), self._record(), self.space, self.one.settings.monitor)
+
+    def _study(self) -> Study:
+        return open_study(self.folder.journal, self.pruner, self.one.settings.epochs)
+
+    def _record(self) -> SearchRecord:
+        return SearchRecord(
+            model=self.one.title,
+            space=msgspec.to_builtins(self.space),
+            options=to_plain({**self.one.options, **self.one.set}),
+            settings=msgspec.to_builtins(msgspec.structs.replace(self.one.settings, seed=self.plan.seed)),
+            schema=self.data.schema,
+            data=self.data.checksums,
+            split=self.data.split,
+            seed=self.plan.seed,
+            sampler=self.sampler,
+            pruner=self.pruner,
+        )
 
 
 def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs: int, say: Say) -> Contestant:
@@ -137,42 +156,57 @@ def search(one: Contestant, data: BenchData, results: Path, trials: int, *, jobs
     Trials have the contestant's epochs and run in processes of their own; those that fall behind are given up, but of
     trees, which are all grown. Test rows have no part in it.
 
-    Raises UsageError: no trial finished, or the folder holds another search.
+    Raises UsageError: no trial finished, one was interrupted, or the folder holds another search.
     """
-    space, rows = _space(one), _Rows(one, data, results / FOLDER / one.title, jobs, say)
+    home, space = results / FOLDER / one.title, _space(one)
     pruner: Pruner = "none" if isinstance(one.spec, Trees) else "asha"
-    say(f"{one.title}: {trials} trials over {len(space)} parameters, {jobs} at once")
-    first = rows.stage("", _Plan(one), space, SAMPLER, pruner, trials)
-    stages, scores = [first], {trial.number: (trial.score or 0.0,) for trial in first.trials}
-    finalists = finalists_of(first)
-    if len(finalists) > 1:
-        say(f"{one.title}: the best {len(finalists)} again, with another seed")
-        again: Space = {FINALIST: Choice(tuple(finalists))}
-        second = rows.stage(f"again_of_{trials}", _Again(one, finalists), again, "grid", "none", None)
-        second.best  # noqa: B018 - raises where none has finished
-        whole = {t.values[FINALIST]: t.score for t in second.trials if t.state == "complete" and t.score is not None}
-        finalists = {number: finalists[number] for number in whole}
-        stages, scores = [first, second], {number: (*scores[number], score) for number, score in whole.items()}
-    means = {number: sum(scores[number]) / len(scores[number]) for number in finalists}
+    first = _Stage(one, data, SearchFolder(home), _Plan(one, SEEDS[0]), space, SAMPLER, pruner)
+    first.enter(trials)
+    folder = SearchFolder(home / f"again_of_{trials}")
+    if folder.record.exists():  # which trials are trained again is decided once
+        known = {trial.number: trial for trial in first.found().trials}
+        numbers = msgspec.json.decode(folder.record.read_bytes(), type=SearchRecord).space[FINALIST]["values"]
+        finalists = {number: known[number] for number in numbers}
+    else:
+        say(f"{one.title}: {trials} trials over {len(space)} parameters, {jobs} at once")
+        finalists = finalists_of(first.run(trials, jobs=jobs, say=say), trials)
+    say(f"{one.title}: {len(finalists)} of {trials} trials again, with another seed")
+    choice: Space = {FINALIST: Choice(tuple(finalists))}
+    again = _Stage(one, data, folder, _Again(one, finalists, SEEDS[1]), choice, "grid", "none")
+    again.enter(None)
+    second = again.run(None, jobs=jobs, say=say)
+    scores = {
+        trial.values[FINALIST]: (_score(finalists[trial.values[FINALIST]]), _score(trial))
+        for trial in second.trials
+        if trial.state == "complete"
+    }
+    if not scores:
+        raise UsageError(f"none of the {len(finalists)} best trials in '{home}' finished with another seed as well.")
+    means = {number: mean(both) for number, both in scores.items()}
     best = finalists[max(means, key=lambda number: (means[number], -number))]
     spec, settings = from_plain(best.spec), msgspec.convert(best.settings, TrainSettings)
     say(f"{one.title}: trial {best.number} is best, {one.settings.monitor} {means[best.number]:.5f} on valid")
     searched = Searched(
         trials=trials, space=msgspec.to_builtins(space), sampler=SAMPLER, pruner=pruner, number=best.number,
-        values=to_plain(best.values), seeds=SEEDS[: len(scores[best.number])], scores=scores[best.number],
-        seconds=sum(trial.seconds for stage in stages for trial in stage.trials),
+        values=to_plain(best.values), seeds=SEEDS, scores=scores[best.number],
+        seconds=sum(trial.seconds for trial in (*first.found().trials, *second.trials)),
     )  # fmt: skip
     return replace(one, spec=spec, settings=msgspec.structs.replace(settings, seed=0), searched=searched)
 
 
-def finalists_of(found: Tuned) -> dict[int, Found]:
-    """Return the best third of the trials, at least two, of those that came to their end; best first.
+def finalists_of(found: Tuned, trials: int) -> dict[int, Found]:
+    """Return those that came to their end, best first: at most a third of the budget, or two where that is more.
 
     Raises UsageError: none has.
     """
-    found.best  # noqa: B018 - raises
-    ended = [trial for trial in found.trials if trial.state == "complete"]
-    return {trial.number: trial for trial in ended[: max(2, -(-len(found.trials) // REDUCTION))]}
+    most = max(2, -(-trials // REDUCTION))
+    ended = [found.best, *found.trials[1:most]]
+    return {trial.number: trial for trial in ended if trial.state == "complete"}
+
+
+def _score(trial: Found) -> float:
+    assert trial.score is not None  # of all that came to their end
+    return trial.score
 
 
 def budget(rows: Path, trials: int) -> None:
@@ -194,7 +228,3 @@ def _space(one: Contestant) -> Space:
     fixed = {f"model.{name}" for name in one.options} | {f"train.{name}" for name in one.given}
     found = proposed_space(one.function, one.settings)
     return {name: dimension for name, dimension in found.items() if name not in fixed}
-
-
-def _settings(one: Contestant, seed: int) -> TrainSettings:
-    return msgspec.structs.replace(one.settings, seed=seed)

@@ -109,7 +109,10 @@ def run(
     threads: Annotated[int, option("N", "of a trial", default="1")] = 1,
     retry: Annotated[bool, flag("run failed trials again")] = False,
     tune: Annotated[
-        int | None, option("N", "first search every model's options with N trials on valid", default="no search")
+        int | None,
+        option(
+            "N", "first search every model's options with N trials on valid, the best third twice", default="no search"
+        ),
     ] = None,
     cache: Annotated[str | None, option("FOLDER", "of encoded rows", default="~/.cache/clicksmith/bench")] = None,
     quiet: Annotated[bool, flag("say nothing on the way")] = False,

@@ -12,6 +12,8 @@ from clicksmith.interact.linear import FirstOrder
 from clicksmith.models.spec import ModelSpec
 from clicksmith.schema.columns import Role
 
+SPACE = {"over": []}  # the same function, trained otherwise
+
 
 def apg(
     *,
@@ -35,7 +37,7 @@ def apg(
     `base`: what stands beside the dense layers: nothing, a factorisation machine, or a cross network of `layers`.
     `condition` and `condition_roles` choose the fields that the weights are made from, with vectors of `condition_dim`
     of their own; without either, each layer's input makes its weights.
-    `ranks` and `over`: one number for all layers, or one for each.
+    `ranks` and `over`: one number for all layers, or one for each of `units`.
     Differs from the common implementation: weights made for a row start near the identity, not near zero, and the
     chosen fields' vectors are the condition's own, never the model's.
     """

@@ -5,6 +5,7 @@ journal.log      every trial as it went, for Optuna
 encoded/         the rows, encoded once
 trials/          a folder per trial under way: its checkpoint, and what its process said
 trials.json      all trials, best first; best.json the best of them; report.html the page
+again_of_N/      in a benchmark: a search of the same kind, of those of N trials that are trained with another seed
 """
 
 from dataclasses import dataclass

@@ -169,10 +169,12 @@ class Search:
         def prune(scores: list[float]) -> bool:
             nonlocal told
             with self._guard:
-                for step in range(told, len(scores)):
-                    trial.report(max(scores[: step + 1]), step + 1)
-                told = len(scores)
-                return trial.should_prune()
+                for step in range(told, len(scores)):  # several where a killed trial goes on
+                    told = step + 1
+                    trial.report(max(scores[:told]), told)
+                    if trial.should_prune():
+                        return True
+                return False
 
         return prune
 
