@@ -8,6 +8,7 @@ here=$(dirname "$0")
 python="$here/../.venv/bin/python"
 
 "$python" "$here/metrics.py"
+"$python" "$here/plan_step.py"
 "$python" "$here/graph.py" --sizes 10m
 "$python" "$here/latency.py"
 "$python" "$here/rank.py" ${OUTRANK_PYTHON:+--peer-python "$OUTRANK_PYTHON"}

@@ -143,11 +143,12 @@ class Stepper:
     """A bare training loop: what a step costs without the trainer around it."""
 
     def __init__(
-        self, work: Work, model: str, *, precision: str = "fp32", update: Any = "auto", lr: float = 1e-3
+        self, work: Work, model: str | ModelSpec, *, precision: str = "fp32", update: Any = "auto", lr: float = 1e-3
     ) -> None:
         torch.manual_seed(0)
         self.work, self.lr, self.low = work, lr, precision == "bf16"
-        self.model = CTRModel(spec_of(work.name, model, work.dim), work.layout).train()
+        spec = spec_of(work.name, model, work.dim) if isinstance(model, str) else model
+        self.model = CTRModel(spec, work.layout).train()
         self.rows: RowOptimizers = row_optimizers(self.model, l2=work.l2, update=update)
         tables = {id(o.store.weight) for o in self.rows.optimizers}
         dense = [p for p in self.model.parameters() if id(p) not in tables]

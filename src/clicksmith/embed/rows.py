@@ -15,12 +15,15 @@ from clicksmith.kernels import ops
 class RowSink(Protocol):
     """What a row-wise optimiser offers to the store it updates."""
 
+    catches_up: bool
+    """Whether `before` has anything to do; it is not called otherwise."""
+
     def before(self, rows: Tensor) -> None:
-        """Bring the rows about to be read up to date (exact catch-up); `rows` are global row numbers, any shape."""
+        """Bring the rows about to be read up to date (exact catch-up); `rows` are row numbers, any shape; -1: none."""
         ...
 
     def collect(self, rows: Tensor, grad: Tensor) -> None:
-        """Take the gradient of looked-up rows: rows [...], grad [..., dim]; a row may occur many times."""
+        """Take the gradient of looked-up rows: distinct rows [n] (-1 in gaps), summed grad [n, dim] float32."""
         ...
 
 

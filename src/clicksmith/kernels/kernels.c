@@ -166,7 +166,7 @@ INLINE uint64_t mix(uint64_t x) {
   return x ^ (x >> 29);
 }
 
-EXPORT int64_t cs_version(void) { return 10; }
+EXPORT int64_t cs_version(void) { return 11; }
 
 /* ---- rows: look up, number, merge ----------------------------------------------------------------------------- */
 typedef struct {
@@ -296,6 +296,127 @@ EXPORT int64_t cs_merge(const int64_t *rows, const void *grad, int64_t *out_rows
   free(count);
   free(dealt);
   return at;
+}
+
+/* ---- rows of several widths: a table whose ids lie in pieces, those of one width in one store ------------------- */
+typedef struct { /* all int64 but `bounds` and `columns`; the global row of an id is its number + shift[its piece] */
+  const int32_t *bounds;  /* [most, slots]: where the blocks of a slot begin, rising, and beyond every id */
+  const int64_t *piece;   /* [most + 1, slots]: the piece of a block, -1 where it has no columns; row 0 is padding */
+  const int64_t *sizes;   /* [slots]: ids */
+  const int64_t *shift, *store, *begin; /* [pieces]; `begin` is the first global row, rising */
+  const int32_t *columns; /* [pieces, dim]: where the numbers of a vector stand; only the first `width` count */
+  const int64_t *prefix;  /* [pieces]: whether these are 0 .. width - 1 */
+  const int64_t *width, *first; /* [stores], and [stores + 1]: the first global row */
+  int64_t slots, most, pieces, stores, dim;
+} mixed;
+typedef struct {
+  const mixed *m; const int32_t *ids; const int64_t *own, *weights; int64_t *rows; int32_t *found; void *out; int64_t n, columns; int half, *bad;
+  const int64_t *from; const float *grad; float *out_grad; int64_t (*count)[BLOCKS], *start, *lead;
+} mixed_args;
+
+static void mixed_rows_block(const void *args, int64_t b) {
+  const mixed_args *a = args;
+  const mixed *m = a->m;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t i = first; i < last; i++)
+    for (int64_t c = 0; c < a->columns; c++) {
+      int64_t at = i * a->columns + c, s = a->own[c], block = 0, id = a->ids[at];
+      if (id < 0 || id >= m->sizes[s]) { *a->bad = 1; id = 0; }
+      while (block < m->most && id >= m->bounds[block * m->slots + s]) block++;
+      int64_t piece = m->piece[block * m->slots + s];
+      a->found[at] = (int32_t)piece;
+      a->rows[at] = piece < 0 ? -1 : id + m->shift[piece];
+    }
+}
+/* The global row (-1: none) and the piece of every id; own[c] is the slot of column c. Returns 1 if an id is not in its slot. */
+EXPORT int cs_mixed_rows(const void *m, const int32_t *ids, const int64_t *own, int64_t *rows, int32_t *found, int64_t n, int64_t columns,
+                         int threads) {
+  int bad = 0;
+  mixed_args a = {.m = m, .ids = ids, .own = own, .rows = rows, .found = found, .n = n, .columns = columns, .bad = &bad};
+  run(mixed_rows_block, &a, BLOCKS, threads);
+  return bad;
+}
+
+INLINE void mixed_span(const mixed_args *a, int64_t first, int64_t last, int half) {
+  const mixed *m = a->m;
+  int64_t dim = m->dim;
+  float line[dim];
+  for (int64_t i = first; i < last; i++) {
+    int64_t piece = a->found[i], to = i * dim;
+    if (piece < 0) { LANES(j, dim) put(a->out, to + j, k, half, all(0)); continue; }
+    int64_t store = m->store[piece], width = m->width[store];
+    const float *from = (const float *)a->weights[store] + (a->rows[i] - m->first[store]) * width;
+    if (!m->prefix[piece]) {
+      const int32_t *columns = m->columns + piece * dim;
+      memset(line, 0, sizeof line);
+      for (int64_t j = 0; j < width; j++) line[columns[j]] = from[j];
+      from = line, width = dim;
+    }
+    LANES(j, dim) put(a->out, to + j, k, half, j < width ? get(from, j, MIN(width - j, W), 0) : all(0));
+  }
+}
+static void mixed_block(const void *args, int64_t b) {
+  const mixed_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  if (a->half) mixed_span(a, first, last, 1); else mixed_span(a, first, last, 0);
+}
+/* out[i] = the vector at rows[i], in its columns, the others 0; weights[store] is the address of a store's numbers. */
+EXPORT void cs_mixed_gather(const void *m, const int64_t *weights, const int64_t *rows, const int32_t *found, void *out, int64_t n, int half,
+                            int threads) {
+  mixed_args a = {.m = m, .weights = weights, .rows = (int64_t *)rows, .found = (int32_t *)found, .out = out, .n = n, .half = half};
+  run(mixed_block, &a, BLOCKS, threads);
+}
+
+INLINE int64_t place_in(const int64_t *begins, int64_t n, int64_t row) { /* the last of n rising numbers that row reaches */
+  int64_t low = 0;
+  for (int64_t half; half = n / 2, half > 0; n -= half) low += begins[low + half] <= row ? half : 0;
+  return low;
+}
+static void mixed_count(const void *args, int64_t b) {
+  const mixed_args *a = args;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t i = first; i < last; i++) {
+    if (a->from[i] < 0) continue;
+    a->found[i] = (int32_t)place_in(a->m->begin, a->m->pieces, a->from[i]);
+    a->count[a->m->store[a->found[i]]][b]++;
+  }
+}
+static void mixed_deal(const void *args, int64_t b) {
+  const mixed_args *a = args;
+  const mixed *m = a->m;
+  SPAN(a->n, b, BLOCKS);
+  for (int64_t i = first; i < last; i++) {
+    if (a->from[i] < 0) continue;
+    int64_t piece = a->found[i], store = m->store[piece], to = a->count[store][b]++, width = m->width[store];
+    a->rows[to] = a->from[i] - m->first[store];
+    if (!a->grad) continue;
+    float *out = a->out_grad + a->lead[store] + (to - a->start[store]) * width;
+    const float *grad = a->grad + i * m->dim;
+    if (m->prefix[piece]) { LANES(j, width) put(out, j, k, 0, get(grad, j, k, 0)); continue; }
+    for (int64_t j = 0; j < width; j++) out[j] = grad[m->columns[piece * m->dim + j]];
+  }
+}
+/* Deal global rows[n] (-1: none) to their stores, in their order: rows of the first store, then of the second ..., numbered
+ * within it, and of grad[n, dim] (or none) the numbers of their columns, likewise. counts[stores] says how many. Returns 1 if out of memory. */
+EXPORT int cs_mixed_split(const void *shape, const int64_t *rows, const float *grad, int64_t *out_rows, float *out_grad, int64_t *counts,
+                          int64_t n, int threads) {
+  const mixed *m = shape;
+  int64_t (*count)[BLOCKS] = calloc((size_t)m->stores, sizeof *count), at = 0, numbers = 0;
+  int64_t *start = malloc(2 * (size_t)m->stores * sizeof *start + (size_t)n * sizeof(int32_t)), *lead = start + m->stores;
+  if (!count || !start) { free(count); free(start); return 1; }
+  mixed_args a = {.m = m, .from = rows, .grad = grad, .rows = out_rows, .out_grad = out_grad, .n = n, .count = count, .start = start,
+                  .lead = lead, .found = (int32_t *)(lead + m->stores)};
+  run(mixed_count, &a, BLOCKS, threads);
+  for (int64_t s = 0; s < m->stores; s++) {
+    start[s] = at, lead[s] = numbers;
+    for (int b = 0; b < BLOCKS; b++) { int64_t c = count[s][b]; count[s][b] = at; at += c; }
+    counts[s] = at - start[s];
+    numbers += counts[s] * m->width[s];
+  }
+  run(mixed_deal, &a, BLOCKS, threads);
+  free(count);
+  free(start);
+  return 0;
 }
 
 typedef struct {

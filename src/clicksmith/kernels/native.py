@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-VERSION = 10
+VERSION = 11
 
 # name -> (result, arguments); p pointer, i int64, n int, f float, u uint64
 _SIGNATURES = {
@@ -20,6 +20,9 @@ _SIGNATURES = {
     "cs_lookup": ("n", "ppppiiiiiinn"),
     "cs_number": ("", "pppiin"),
     "cs_merge": ("i", "ppppiiiinn"),
+    "cs_mixed_rows": ("n", "pppppiin"),
+    "cs_mixed_gather": ("", "pppppinn"),
+    "cs_mixed_split": ("n", "ppppppin"),
     "cs_add": ("", "pppiin"),
     "cs_square_sum": ("d", "ppiin"),
     "cs_adam_catch_up": ("", "pppppiiidppin"),

@@ -26,7 +26,7 @@ def lookup(store: RowStore, ids: Tensor, offsets: Tensor) -> Tensor:
     weight, dtype = store.weight, row_dtype(store.weight)
     if traced():
         return weight[ids + offsets].to(dtype)
-    if store.sink is not None and isinstance(weight, nn.Parameter):
+    if store.sink is not None and store.sink.catches_up and isinstance(weight, nn.Parameter):
         store.sink.before(number(ids, offsets))
     if torch.is_grad_enabled() and weight.requires_grad:
         return cast("Tensor", _Lookup.apply(weight, ids, offsets, store, dtype))
@@ -91,7 +91,7 @@ class _Lookup(torch.autograd.Function):
         ids, offsets = ctx.saved_tensors
         grad, rows = grads[0], number(ids, offsets)
         if ctx.sink is not None:
-            ctx.sink.collect(rows, grad.detach())
+            ctx.sink.collect(*merge(rows, grad.detach()))
             return None, None, None, None, None
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
             flat = grad.to(ctx.dtype).flatten(0, -2) * (rows >= 0).flatten().unsqueeze(-1)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from clicksmith.embed.rows import Knobs, RowStore, SlotOffsets
 from clicksmith.embed.sockets import IdGate
 from clicksmith.encode.layout import UNSEEN
-from clicksmith.kernels import ops
 from clicksmith.plan.parts import FIRST
 from clicksmith.train.dense import DenseOptimizer
 
@@ -150,6 +149,8 @@ class LazyGates:
     gradient, solved). So one number says what every gate owes, whatever the learning rates were. The store's `RowSink`.
     """
 
+    catches_up = True
+
     def __init__(self, gate: FeatureGateModule, penalty: float) -> None:
         self.gate, self.penalty, self.owed = gate, penalty, 0.0
         self.features = gate.features()[:, 0]
@@ -164,7 +165,7 @@ class LazyGates:
 
     def collect(self, rows: Tensor, grad: Tensor) -> None:
         """Keep a gradient for `step`."""
-        self.pending.append(ops.merge(rows, grad))
+        self.pending.append((rows, grad))
 
     @torch.no_grad()
     def step(self, rate: float) -> None:

@@ -57,6 +57,8 @@ def _moves(model: CTRModel, parameter: torch.nn.Parameter, inputs: Inputs) -> bo
 class RecordedRows:
     """A `RowSink` that remembers which rows were touched."""
 
+    catches_up = False
+
     def __init__(self) -> None:
         self.rows: set[int] = set()
 

@@ -36,6 +36,8 @@ class RowOptimizer:
     "touched" those of the batch, "batch" those of the batch, divided by their count in training (DIN, section 4.2).
     """
 
+    catches_up = False
+
     def __init__(
         self, store: RowStore, *, l2: float = 0.0, l2_mode: L2Mode = "touched", counts: Tensor | None = None
     ) -> None:
@@ -55,11 +57,11 @@ class RowOptimizer:
         return self.store.weight.detach()
 
     def before(self, rows: Tensor) -> None:
-        """Bring rows that are about to be read up to date; nothing to do unless updates are exact."""
+        """Bring rows that are about to be read up to date (exact updates)."""
 
     def collect(self, rows: Tensor, grad: Tensor) -> None:
-        """Merge a gradient into what waits for `step`; several calls before a step add up."""
-        self.pending.append(ops.merge(rows, grad))
+        """Keep a gradient for `step`; several before a step add up."""
+        self.pending.append((rows, grad))
 
     def merged(self) -> tuple[Tensor, Tensor]:
         """Return the distinct rows [n] (-1 in gaps) and their gradients [n, dim] that wait for `step`."""
@@ -164,6 +166,7 @@ class RowAdam(RowOptimizer):
         self.betas, self.eps, self.update, self.steps = betas, eps, update, 0
         last = torch.zeros(store.weight.shape[0], dtype=torch.int32, device=store.weight.device)
         self.replay = Replay(betas, eps) if update == "exact" else None
+        self.catches_up = self.replay is not None
         self.state = rowwise.Moments(
             torch.zeros_like(self.weight), torch.zeros_like(self.weight), last if update == "exact" else None
         )

@@ -35,6 +35,7 @@ class _Collected:
     def __post_init__(self) -> None:
         """Stand in for the optimiser's sink."""
         self.real = self.store.sink
+        self.catches_up = self.real is not None and self.real.catches_up
 
     def before(self, rows: Tensor) -> None:
         """Let the optimiser bring rows up to date."""
@@ -43,7 +44,7 @@ class _Collected:
 
     def collect(self, rows: Tensor, grad: Tensor) -> None:
         """Keep the gradient."""
-        self.found.append(ops.merge(rows, grad))
+        self.found.append((rows, grad))
 
     def merged(self) -> tuple[Tensor, Tensor]:
         """Return distinct rows and their gradients."""
