@@ -20,6 +20,7 @@ from clicksmith.kernels.layers import Linear
 from clicksmith.kernels.settled import Settling
 from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel
+from clicksmith.search.optembed.method import search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.price import pricing
 from clicksmith.search.optembed.score import Scorer, chosen, judging
@@ -28,6 +29,7 @@ from clicksmith.search.optembed.widths import Sampled, grid
 from clicksmith.testing.layouts import LAYOUTS, random_batch
 from clicksmith.testing.subject import Subject, require_close
 from clicksmith.train.rows import row_optimizers
+from clicksmith.train.settings import TrainSettings
 
 SHAPE = TableShape((("a", 30), ("b", 20)), 8)
 
@@ -160,6 +162,36 @@ def test_many_candidates_score_as_one_by_one_each_with_statistics_of_its_own():
     assert torch.allclose(norms[0].running_mean, seen[0].mean(0), atol=1e-6)
     assert torch.allclose(norms[0].running_var, seen[0].var(0), atol=1e-5)
     assert norms[0].momentum == 0.1
+
+
+@pytest.mark.parametrize("name", ["fm", "deepfm", "dcnv2"])
+def test_scores_in_bfloat16_are_those_in_float32_rounded(name):
+    score, _, module = scorer(name)
+    candidates = [{slot: 1 + (i + j) % 8 for j, slot in enumerate(module.slots)} for i in range(8)]
+    seen = set()
+    module.register_forward_hook(lambda _m, _i, out: seen.add(out.dtype))
+    exact = score(candidates, np.arange(1500))
+    assert seen == {torch.float32}
+    score.low = True
+    rounded = score(candidates, np.arange(1500))
+    assert seen == {torch.float32, torch.bfloat16}
+    assert rounded == pytest.approx(exact, abs=0.1 * float(np.ptp(exact)))
+
+
+def test_candidates_are_scored_in_the_precision_of_training(monkeypatch):
+    asked = []
+    real = Scorer.__init__
+
+    def spied(self, *args, **options):
+        asked.append(options["low"])
+        real(self, *args, **options)
+
+    monkeypatch.setattr(Scorer, "__init__", spied)
+    for precision in ("fp32", "bf16"):
+        settings = TrainSettings(epochs=1, batch_size=512, precision=precision, device="cpu")
+        options = OptEmbed(generations=1, warm_epochs=0, score_rows=500)
+        search_optembed(model_spec("fm", dim=4), TRAIN, None, SELECT, settings, options)
+    assert asked == [False, True]
 
 
 def test_rows_count_by_their_weights():

@@ -33,6 +33,7 @@ from clicksmith.search.optembed.start import startable, started
 from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import SampledTable
 from clicksmith.train.counts import id_counts
+from clicksmith.train.devices import precision_of
 from clicksmith.train.hook import Hook
 from clicksmith.train.monitor import check_monitor
 from clicksmith.train.settings import TrainSettings
@@ -146,7 +147,7 @@ def search_optembed(
         check_budget(options, budget, price(()))
         return Found(kept, {}, price(()), (), tuple(notes), model, full, result.epochs)
     asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed])
-    search = _WidthSearch(model, sampled, train, select, options, price, budget, settings.seed, folder, asked, told)
+    search = _WidthSearch(model, sampled, train, select, options, price, budget, settings, folder, asked, told)
     best, front = search.run()
     widths = dict(zip(sampled.slots, best.widths, strict=True))
     return Found(kept, widths, best.parameters, front, tuple(notes), model, full, result.epochs)
@@ -175,7 +176,7 @@ class _WidthSearch:
         options: OptEmbed,
         price: Callable[[Widths], int],
         budget: int | None,
-        seed: int,
+        settings: TrainSettings,
         folder: Path | None,
         asked: str,
         told: FitProgress,
@@ -186,7 +187,11 @@ class _WidthSearch:
             asked,
             select.rows,
         )
-        self.scorer = Scorer(model, table, train, select, norm_rows=options.norm_rows, metric=options.metric, seed=seed)
+        seed, device = settings.seed, next(model.parameters()).device
+        self.scorer = Scorer(
+            model, table, train, select, norm_rows=options.norm_rows, metric=options.metric, seed=seed,
+            low=precision_of(settings.precision, device) == "bf16",
+        )  # fmt: skip
         self.rows = judging(select.targets["labels"], options.score_rows, seed)
         self.grid = tuple(int(w) for w in table.grid)
         self.evolution = Evolution(len(table.slots), self.grid, options, price=price, budget=budget, seed=seed)

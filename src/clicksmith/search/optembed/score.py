@@ -24,7 +24,7 @@ class Scorer:
 
     Each batch of rows is read, and its vectors and the masks of its ids are looked up, once for all candidates.
     Statistics of batch normalisation (and of Dice) were averaged over random widths in training: they are measured anew
-    for every candidate, on the same training rows.
+    for every candidate, on the same training rows. `low`: matrix products in bfloat16, as in training.
     """
 
     def __init__(
@@ -37,7 +37,9 @@ class Scorer:
         norm_rows: int,
         metric: str,
         seed: int,
+        low: bool = False,
     ) -> None:
+        self.low = low
         self.model, self.table, self.train, self.select, self.metric = model, table, train, select, metric
         self.norms = norms_of(model)
         self.rows = chosen(train.rows, norm_rows, seed) if self.norms else np.zeros(0, np.int64)
@@ -62,7 +64,7 @@ class Scorer:
                 for candidate, known, found in zip(candidates, statistics, logits, strict=True):
                     self._put(known)
                     self.table.choose(candidate)
-                    found.append(self.model(batch.inputs).logits.float().cpu().numpy())
+                    found.append(self._logits(batch).float().cpu().numpy())
         self.table.choose(None)
         self.model.eval()  # what was settled is forgotten
         truth, weight = np.concatenate(labels), np.concatenate(weights) if weights else None
@@ -81,12 +83,16 @@ class Scorer:
                     self.table.choose(candidate)
                     for norm in self.norms:
                         norm.momentum = 1 / (number + 1)
-                    self.model(batch.inputs)
+                    self._logits(batch)
                     found[i] = self._copied()
         for norm, momentum in zip(self.norms, before, strict=True):
             norm.momentum = momentum
             norm.eval()
         return found
+
+    def _logits(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
+            return self.model(batch.inputs).logits
 
     def _copied(self) -> Statistics:
         return [{name: b.clone() for name, b in norm.named_buffers()} for norm in self.norms]
