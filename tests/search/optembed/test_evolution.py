@@ -69,6 +69,19 @@ def test_every_width_is_reached_and_crossover_mixes():
     )
 
 
+@pytest.mark.parametrize(("rise", "ends"), [(0.0, 5), (2e-5, 5), (3e-5, 20), (2e-4, 20)])
+def test_it_ends_where_the_best_score_rises_no_more(rise, ends):
+    """Small rises add up: four of 3e-5 are one that counts, four of 2e-5 are not."""
+    search, best = Evolution(9, GRID, OptEmbed(patience=4), price=price), 0.9
+    while children := search.ask():
+        best += rise
+        search.tell(children, [best] * len(children))
+        resumed = Evolution(9, GRID, OptEmbed(patience=4), price=price)
+        resumed.load(json.loads(json.dumps(search.state())))
+        search = resumed
+    assert search.generation == ends
+
+
 @pytest.mark.parametrize(("genes", "mutations", "crossovers"), [(1, 1, 0), (1, 0, 1), (1, 10, 10), (5, 1, 0)])
 def test_one_field_and_a_population_of_one_work(genes, mutations, crossovers):
     search, _ = evolved(genes=genes, mutations=mutations, crossovers=crossovers)

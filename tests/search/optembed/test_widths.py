@@ -15,11 +15,12 @@ from clicksmith.embed.mixed import Mixed, MixedBlock
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.sockets import TableShape
 from clicksmith.encode.store import Store
-from clicksmith.errors import UsageError
+from clicksmith.errors import DivergedError, UsageError
 from clicksmith.kernels.layers import Linear
 from clicksmith.kernels.settled import Settling
 from clicksmith.models import MODELS, model_spec
 from clicksmith.models.spec import CTRModel
+from clicksmith.search.optembed import method
 from clicksmith.search.optembed.method import search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.price import pricing
@@ -192,6 +193,21 @@ def test_candidates_are_scored_in_the_precision_of_training(monkeypatch):
         options = OptEmbed(generations=1, warm_epochs=0, score_rows=500)
         search_optembed(model_spec("fm", dim=4), TRAIN, None, SELECT, settings, options)
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, None), (1, 1), (2, 2), (3, 2), (10, 5)])
+def test_the_supernet_has_half_the_patience_of_the_plain_model(monkeypatch, asked, given):
+    found = []
+
+    def train(_model, _rows, _stop, settings, **_):
+        found.append(settings.patience)
+        raise DivergedError("seen")
+
+    monkeypatch.setattr(method, "train_model", train)
+    settings = TrainSettings(epochs=1, patience=asked, device="cpu")
+    with pytest.raises(DivergedError):
+        search_optembed(model_spec("fm", dim=4), TRAIN, SELECT, SELECT, settings, OptEmbed())
+    assert found == [given]
 
 
 def test_rows_count_by_their_weights():

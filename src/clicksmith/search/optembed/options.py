@@ -43,8 +43,8 @@ class OptEmbed(Options, frozen=True):
     """Chance of each vocabulary of a mutant to be drawn anew."""
     parents: int = 15
     """The best candidates so far, from which children come."""
-    patience: int = 10
-    """Stop after this many generations without a better candidate."""
+    patience: int = 5
+    """Stop after this many generations in which the best score rises by less than 1e-4, all told."""
     probe: bool = True
     """Start from candidates that give each width where narrowing each vocabulary alone did harm; else from chance."""
 
