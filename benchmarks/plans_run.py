@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import torch
 
-from clicksmith.bench.facts import GROUPS, LABELS, differing
+from clicksmith.bench.facts import GROUPS, LABELS, store_facts
 from clicksmith.bench.row import write_array
 from clicksmith.bench.settings import Contestant, contestants, settings_for
 from clicksmith.datasets.dataset import Dataset, Rows
@@ -171,11 +171,7 @@ def _size(made: Run, rows: Rows) -> Facts:
 def _store(asked: Asked, predictions: Predictions) -> None:
     """Write the test logits in half precision, and labels and groups if they are not there."""
     write_array(asked.record().with_suffix(".npy"), np.clip(predictions.logits[:, 0], -65504, 65504).astype(np.float16))
-    folder, facts = asked.record().parents[2], {LABELS: predictions.labels[:, 0].astype(np.uint8)}
+    facts: dict[str, np.ndarray] = {LABELS: predictions.labels[:, 0].astype(np.uint8)}
     if predictions.groups is not None:
         facts[GROUPS] = np.unique(predictions.groups, return_inverse=True)[1].astype(np.int32)
-    for path in differing(folder, facts):
-        raise SystemExit(f"'{path}' was written for other test rows; choose another --out.")
-    for name, array in facts.items():
-        if not (folder / name).exists():
-            write_array(folder / name, array)
+    store_facts(asked.record().parents[2], facts)

@@ -38,16 +38,15 @@ def facts_of(data: BenchData) -> Facts:
     return found | {RAREST: rarest_counts(train, test)}
 
 
-def store_facts(folder: Path, data: BenchData) -> str:
+def store_facts(folder: Path, facts: Facts) -> str:
     """Write the facts that a data set's folder lacks; return the labels' SHA-256.
 
     Raises UsageError if the folder says something else of the test rows.
     """
-    facts = facts_of(data)
     for path in differing(folder, facts):
         raise UsageError(
             f"'{path}' was written for other test rows (here are {facts[LABELS].size:,}) or other training rows; "
-            "models are compared on the same rows only: choose another --results folder."
+            "models are compared on the same rows only: choose another folder for results (--results)."
         )
     for name, array in facts.items():
         if not (folder / name).exists():

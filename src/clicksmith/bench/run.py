@@ -10,7 +10,7 @@ import msgspec
 
 from clicksmith.bench.cost import BASE, memory_free, memory_needed, provenance
 from clicksmith.bench.data import BenchData, Say, prepare
-from clicksmith.bench.facts import store_facts
+from clicksmith.bench.facts import facts_of, store_facts
 from clicksmith.bench.job import Job
 from clicksmith.bench.pool import Ended, cores, run_jobs
 from clicksmith.bench.row import Configuration, Failure, Row, read_array, read_row, row_path, write_row
@@ -84,7 +84,7 @@ def run(
     for note in data.notes:
         say(f"note: {note}")
     with locked(results / data.title):
-        labels = store_facts(results / data.title, data)
+        labels = store_facts(results / data.title, facts_of(data))
         report = Report()
         budget = memory_free() if memory is None else round(memory * 1e9)
         most = jobs or side_by_side(chosen)
