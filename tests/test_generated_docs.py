@@ -1,6 +1,7 @@
 """What is written by a script is what the script writes today."""
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -11,13 +12,34 @@ from clicksmith.models import MODELS
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_models", DOCS / "make_models.py")
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    return script("make_models")
+
+
+def test_the_tables_of_searches_are_current() -> None:
+    page, made = (DOCS / "searches.md").read_text(), script("make_searches")
+    assert page == made.current(page), "run `python docs/make_searches.py`"
+    for dataset in made.DATASETS:
+        assert page.count(made.BEGIN.format(dataset)) == page.count(made.END.format(dataset)) == 1
+
+
+def test_figures_of_searches_are_those_of_the_summary() -> None:
+    made = script("make_searches")
+    rows = json.loads((made.RESULTS / "movielens_1m" / "summary.json").read_text())["backbones"]["FM"]["methods"]
+    against = rows["dnis"]["against"]["dnis-dim"]
+    cells = next(text for text in made.tables("movielens_1m").splitlines() if text.startswith("| DNIS | shorter"))
+    first = cells.split("|")[3].strip()
+    assert float(first.rstrip("*").replace("−", "-")) == pytest.approx(against["auc"], abs=5e-5)
+    assert first.endswith("*") == (against["p"] < 0.05)
 
 
 def test_the_page_of_models_is_current(maker: ModuleType) -> None:
