@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from clicksmith.embed.rows import RowStore, SlotOffsets
+from clicksmith.embed.rows import RowStore, SlotNumbers
 from clicksmith.embed.shape import Field, Fields, FieldShape, Hidden, HiddenShape, Output, Select, View
 from clicksmith.embed.sockets import (
     Block,
@@ -145,7 +145,7 @@ class ToyGatedModule(nn.Module):
         super().__init__()
         self.inner = inner
         self.gate = RowStore(shape.slots, 1, std=0.5, group="gate")
-        self.offsets = SlotOffsets(self.gate)
+        self.offsets = SlotNumbers(self.gate.starts)
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         return self.inner(ids, slots) * torch.sigmoid(self.gate(ids, self.offsets(slots, ids.device)))
@@ -162,7 +162,7 @@ class ToyIdGateModule(nn.Module):
     def __init__(self, slots: tuple[tuple[str, int], ...]) -> None:
         super().__init__()
         self.gate = RowStore(slots, 1, std=0.5, group="gate")
-        self.offsets = SlotOffsets(self.gate)
+        self.offsets = SlotNumbers(self.gate.starts)
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         return 2 * torch.sigmoid(self.gate(ids, self.offsets(slots, ids.device)))
@@ -185,7 +185,7 @@ class ToyMixedDimsModule(nn.Module):
         groups = [tuple(s for s in shape.slots if self.dim_of[s[0]] == dim) for dim in self.dims]
         self.stores = nn.ModuleList(RowStore(slots, dim) for slots, dim in zip(groups, self.dims, strict=True))
         self.lifts = nn.ModuleList(nn.Linear(dim, shape.dim, bias=False) for dim in self.dims)
-        self.offsets = [SlotOffsets(store) for store in self.stores]
+        self.offsets = [SlotNumbers(store.starts) for store in self.stores]
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         pieces, columns = [], []

@@ -6,7 +6,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from clicksmith.embed.rows import RowStore, SlotOffsets
+from clicksmith.embed.rows import RowStore, SlotNumbers
 from clicksmith.embed.sockets import Table, TableShape
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError
@@ -68,7 +68,7 @@ class LowRankTable(nn.Module):
             nn.init.normal_(torch.empty(len(slots), rank, shape.dim), std=rank**-0.5)
             for slots, rank in zip(alike, widths, strict=True)
         )
-        self.offsets = [SlotOffsets(cast("RowStore", store)) for store in self.stores]
+        self.offsets = [SlotNumbers(cast("RowStore", store).starts) for store in self.stores]
         self.places = {slot: (i, k) for i, slots in enumerate(alike) for k, (slot, _) in enumerate(slots)}
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import cast
 
@@ -9,11 +10,11 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from clicksmith.embed.rows import RowStore
+from clicksmith.embed.rows import RowStore, SlotNumbers
 from clicksmith.embed.sockets import Table, TableShape
 from clicksmith.errors import CompositionError
 from clicksmith.kernels import ops
-from clicksmith.kernels.mixed import Pieces, located, lookup
+from clicksmith.kernels.mixed import Pieces, lookup, traced_rows
 
 
 class MixedBlock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,10 +102,10 @@ class MixedTable(nn.Module):
         super().__init__()
         self.dim = shape.dim
         self.numbers = {slot: i for i, slot in enumerate(blocks)}
-        self.widths = tuple(sorted({len(columns) for found in blocks.values() for *_, columns in found if columns}))
+        widths = tuple(sorted({len(columns) for found in blocks.values() for *_, columns in found if columns}))
         pieces: list[list[_Piece]] = []
         stores: list[RowStore] = []
-        for i, width in enumerate(self.widths):
+        for i, width in enumerate(widths):
             own, sizes = list[_Piece](), list[tuple[str, int]]()
             for slot, found in blocks.items():
                 rows = 1  # its padding row
@@ -123,7 +124,7 @@ class MixedTable(nn.Module):
         self.stores = nn.ModuleList(stores)
         for name, tensor in self._index(shape, blocks).items():
             self.register_buffer(name, tensor, persistent=False)
-        self.known: dict[tuple[tuple[str, ...], torch.device], Tensor] = {}
+        self.slots = SlotNumbers(self.numbers)
 
     def _index(self, shape: TableShape, blocks: dict[str, list[tuple[int, int, tuple[int, ...]]]]) -> dict[str, Tensor]:
         """Return the small tensors of `Pieces`, by name."""
@@ -145,13 +146,13 @@ class MixedTable(nn.Module):
         return {
             "bounds": bounds,
             "piece": piece,
-            "sizes": torch.tensor([rows for _, rows in shape.slots]),
+            "sizes": torch.tensor([rows for _, rows in shape.slots], dtype=torch.int64),
             "shift": torch.tensor([start - p.first for start, p in zip(begin, every, strict=True)], dtype=torch.int64),
             "store": torch.tensor([p.store for p in every], dtype=torch.int64),
             "begin": torch.tensor(begin, dtype=torch.int64),
             "columns": columns,
             "prefix": torch.tensor([p.columns == tuple(range(len(p.columns))) for p in every], dtype=torch.int64),
-            "width": torch.tensor(self.widths, dtype=torch.int64),
+            "width": torch.tensor([store.dim for store in stores], dtype=torch.int64),
             "first": torch.tensor(first),
         }
 
@@ -161,23 +162,14 @@ class MixedTable(nn.Module):
         if not stores:
             return torch.zeros((*ids.shape, self.dim), device=ids.device)
         dtype = ops.row_dtype(stores[0].weight.new_empty((0, self.dim)))
-        pieces = Pieces(**dict(self.named_buffers(recurse=False)), widths=self.widths)
-        own = self._own(slots, ids.device)
-        return self._traced(pieces, ids, own, dtype) if ops.traced() else lookup(stores, pieces, ids, own, dtype)
+        buffers = dict(self.named_buffers(recurse=False))
+        pieces = Pieces(**buffers, shapes=tuple((sum(n for _, n in s.slots), s.dim) for s in stores))
+        read, numbers = self._traced if ops.traced() else partial(lookup, stores), self.slots(slots, ids.device)
+        return read(pieces, ids, numbers, dtype)
 
-    def _own(self, slots: tuple[str, ...], device: torch.device) -> Tensor:
-        """Return the number of each column's slot."""
-        own = self.known.get((slots, device))
-        if own is None:
-            with torch.inference_mode(False):  # made while scoring, it serves training too
-                own = torch.tensor([self.numbers[slot] for slot in slots], device=device)
-            if not torch.compiler.is_compiling():  # a traced tensor must not outlive the trace
-                self.known[slots, device] = own
-        return own
-
-    def _traced(self, pieces: Pieces, ids: Tensor, own: Tensor, dtype: torch.dtype) -> Tensor:
+    def _traced(self, pieces: Pieces, ids: Tensor, slots: Tensor, dtype: torch.dtype) -> Tensor:
         """Read every store for every place, without shapes that depend on values."""
-        rows, found = located(pieces, ids, own)
+        rows, found = traced_rows(pieces, ids, slots)
         out = torch.zeros((*rows.shape, self.dim), dtype=dtype, device=rows.device)
         for i, store in enumerate(cast("Iterable[RowStore]", self.stores)):
             here = (found >= 0) & (pieces.store[found] == i)

@@ -4,6 +4,7 @@ Its gradient touches only the rows a batch looked up. On its own it behaves like
 A row-wise optimiser attaches a `RowSink`; gradients then go to the sink, and nothing of the table's size is made.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import torch
@@ -93,19 +94,19 @@ class Knobs(nn.Module):
                 self.register_buffer(name, torch.as_tensor(value))
 
 
-class SlotOffsets:
-    """The first row of each column's slot, made once per tuple of slots and device."""
+class SlotNumbers:
+    """A number of each column's slot (as its first row in a store), made once per tuple of slots and device."""
 
-    def __init__(self, store: RowStore) -> None:
-        self.starts = store.starts
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        self.numbers = numbers
         self.known: dict[tuple[tuple[str, ...], torch.device], Tensor] = {}
 
     def __call__(self, slots: tuple[str, ...], device: torch.device) -> Tensor:
         """Return [columns] int64."""
-        offsets = self.known.get((slots, device))
-        if offsets is None:
+        found = self.known.get((slots, device))
+        if found is None:
             with torch.inference_mode(False):  # made while scoring, it serves training too
-                offsets = torch.tensor([self.starts[s] for s in slots], dtype=torch.int64, device=device)
-            if not torch.compiler.is_compiling():  # a traced tensor must not outlive the trace
-                self.known[slots, device] = offsets
-        return offsets
+                found = torch.tensor([self.numbers[s] for s in slots], dtype=torch.int64, device=device)
+            if not ops.traced():  # a traced tensor must not outlive the trace
+                self.known[slots, device] = found
+        return found

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clicksmith.embed.rows import RowStore, SlotOffsets
+from clicksmith.embed.rows import RowStore, SlotNumbers
 from clicksmith.embed.sockets import Table, TableShape
 from clicksmith.errors import CompositionError
 
@@ -49,7 +49,7 @@ class SummedTable(nn.Module):
     def __init__(self, shape: TableShape, rows: Mapping[str, int], std: float) -> None:
         super().__init__()
         self.store = RowStore(tuple((slot, rows.get(slot, ids)) for slot, ids in shape.slots), shape.dim, std=std)
-        self.offsets = SlotOffsets(self.store)
+        self.offsets = SlotNumbers(self.store.starts)
         self.ids = {slot: ids for slot, ids in shape.slots if slot in rows}
         self.rows = {slot: rows[slot] for slot in self.ids}
         self.starts: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from clicksmith.embed.rows import RowStore, SlotOffsets
+from clicksmith.embed.rows import RowStore, SlotNumbers
 from clicksmith.embed.sockets import Table, TableShape
 
 
@@ -28,7 +28,7 @@ class PlainTable(nn.Module):
     def __init__(self, shape: TableShape, std: float) -> None:
         super().__init__()
         self.store = RowStore(shape.slots, shape.dim, std=std)
-        self.offsets = SlotOffsets(self.store)
+        self.offsets = SlotNumbers(self.store.starts)
 
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         """Look up ids [..., columns]; `slots[c]` is the id space of column c."""

@@ -402,8 +402,9 @@ EXPORT int cs_mixed_split(const void *shape, const int64_t *rows, const float *g
                           int64_t n, int threads) {
   const mixed *m = shape;
   int64_t (*count)[BLOCKS] = calloc((size_t)m->stores, sizeof *count), at = 0, numbers = 0;
-  int64_t *start = malloc(2 * (size_t)m->stores * sizeof *start + (size_t)n * sizeof(int32_t)), *lead = start + m->stores;
+  int64_t *start = malloc(2 * (size_t)m->stores * sizeof *start + (size_t)n * sizeof(int32_t));
   if (!count || !start) { free(count); free(start); return 1; }
+  int64_t *lead = start + m->stores;
   mixed_args a = {.m = m, .from = rows, .grad = grad, .rows = out_rows, .out_grad = out_grad, .n = n, .count = count, .start = start,
                   .lead = lead, .found = (int32_t *)(lead + m->stores)};
   run(mixed_count, &a, BLOCKS, threads);

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clicksmith.embed.rows import Knobs, RowStore, SlotOffsets
+from clicksmith.embed.rows import Knobs, RowStore, SlotNumbers
 from clicksmith.embed.sockets import IdGate
 from clicksmith.encode.layout import UNSEEN
 from clicksmith.plan.parts import FIRST
@@ -43,7 +43,7 @@ class FeatureGateModule(nn.Module):
             self.store = RowStore(slots, 1, group="gate")
         with torch.no_grad():
             self.store.weight.fill_(start)
-        self.offsets = SlotOffsets(self.store)
+        self.offsets = SlotNumbers(self.store.starts)
         self.slots, self.start = slots, start
         self.names = numbers
         own = {"numbers": nn.Parameter(torch.full((len(numbers), 1), start))} if numbers else {}

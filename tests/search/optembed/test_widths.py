@@ -166,7 +166,7 @@ def test_many_candidates_score_as_one_by_one_each_with_statistics_of_its_own():
 
 
 @pytest.mark.parametrize("name", ["fm", "deepfm", "dcnv2"])
-def test_scores_in_bfloat16_are_those_in_float32_rounded(name):
+def test_scores_in_bfloat16_are_near_those_in_float32(name):
     score, _, module = scorer(name)
     candidates = [{slot: 1 + (i + j) % 8 for j, slot in enumerate(module.slots)} for i in range(8)]
     seen = set()
@@ -179,7 +179,9 @@ def test_scores_in_bfloat16_are_those_in_float32_rounded(name):
     assert rounded == pytest.approx(exact, abs=0.1 * float(np.ptp(exact)))
 
 
-def test_candidates_are_scored_in_the_precision_of_training(monkeypatch):
+@pytest.mark.parametrize("fast", [True, False])
+def test_candidates_are_scored_in_bfloat16_where_training_may_use_it_and_it_is_fast(monkeypatch, fast):
+    monkeypatch.setattr(method, "bf16_is_native", lambda _: fast)
     asked = []
     real = Scorer.__init__
 
@@ -188,11 +190,20 @@ def test_candidates_are_scored_in_the_precision_of_training(monkeypatch):
         real(self, *args, **options)
 
     monkeypatch.setattr(Scorer, "__init__", spied)
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16", "auto"):
         settings = TrainSettings(epochs=1, batch_size=512, precision=precision, device="cpu")
         options = OptEmbed(generations=1, warm_epochs=0, score_rows=500)
         search_optembed(model_spec("fm", dim=4), TRAIN, None, SELECT, settings, options)
-    assert asked == [False, True]
+    assert asked == [False, fast, fast]
+
+
+def test_a_loss_that_is_not_finite_is_told():
+    score, model, _ = scorer("fm")
+    score.metric = "logloss"
+    with torch.no_grad():
+        next(iter(row_stores(model))).weight.fill_(float("inf"))
+    with pytest.raises(DivergedError, match="log-loss of a candidate is"):
+        score([None], np.arange(500))
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, None), (1, 1), (2, 2), (3, 2), (10, 5)])

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from clicksmith.embed.columns import Columns
 from clicksmith.embed.embedder import Embedder
-from clicksmith.embed.rows import SlotOffsets
+from clicksmith.embed.rows import SlotNumbers
 from clicksmith.embed.sockets import IdGate
 from clicksmith.embed.views import ColumnView
 from clicksmith.encode.layout import UNSEEN
@@ -93,8 +92,8 @@ class ThresholdGate(nn.Module):
         self.register_buffer("due", torch.zeros((), dtype=torch.bool))
         self.register_buffer("evidence", None, persistent=False)
         self.register_buffer("fixed", None, persistent=False)
-        self.offsets = _starts(self.starts)
-        self.places = self.offsets if self.by_id else _starts({name: i for i, (name, _) in enumerate(slots)})
+        self.offsets = SlotNumbers(self.starts)
+        self.places = self.offsets if self.by_id else SlotNumbers({name: i for i, (name, _) in enumerate(slots)})
         self.tables: tuple[tuple[LookUp, set[str]], ...] = ()
         self.used: set[str] = set()
         self.once = Once()
@@ -243,8 +242,3 @@ def _sizes_in(table: LookUp, held: set[str], ids: Tensor, slots: tuple[str, ...]
 def _slots(columns: Columns) -> set[str]:
     """Return the vocabularies of a table's columns."""
     return {*columns.slots, *(slot for slots in columns.history_slots.values() for slot in slots)}
-
-
-def _starts(numbers: dict[str, int]) -> SlotOffsets:
-    """Return what gives each column its slot's number."""
-    return SlotOffsets(cast("Any", SimpleNamespace(starts=numbers)))

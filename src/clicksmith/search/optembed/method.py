@@ -33,7 +33,7 @@ from clicksmith.search.optembed.start import startable, started
 from clicksmith.search.optembed.supernet import supernet
 from clicksmith.search.optembed.widths import SampledTable
 from clicksmith.train.counts import id_counts
-from clicksmith.train.devices import precision_of
+from clicksmith.train.devices import bf16_is_native
 from clicksmith.train.hook import Hook
 from clicksmith.train.monitor import check_monitor
 from clicksmith.train.settings import TrainSettings
@@ -98,8 +98,8 @@ def search_optembed(
 
     Differs from the paper: thresholds rest at first; candidates come from probes first, not from chance; a budget;
     batch normalisation is measured anew for each candidate; what ends the supernet's training does not choose widths,
-    and it ends after half as many evaluations without a rise as the plain model's would, but not before the second (at
-    the first, it often ends before it has learned): the last tenths of a per mille rank no widths.
+    and it ends after half as many evaluations without a rise as the plain model's would, or two if those are fewer (at
+    the first, it often ends before it has learned): its weights rank widths and begin the refit, which goes on.
     Paper: optembed, section 3.
 
     Args:
@@ -148,8 +148,12 @@ def search_optembed(
     if sampled is None:
         check_budget(options, budget, price(()))
         return Found(kept, {}, price(()), (), tuple(notes), model, full, result.epochs)
-    asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed])
-    search = _WidthSearch(model, sampled, train, select, options, price, budget, settings, folder, asked, told)
+    low = settings.precision != "fp32" and bf16_is_native(next(model.parameters()).device)
+    asked = digest([model.digest, train.digest, select.digest, msgspec.to_builtins(options), settings.seed, low])
+    scorer = Scorer(
+        model, sampled, train, select, norm_rows=options.norm_rows, metric=options.metric, seed=settings.seed, low=low
+    )
+    search = _WidthSearch(scorer, options, price, budget, settings.seed, folder, asked, told)
     best, front = search.run()
     widths = dict(zip(sampled.slots, best.widths, strict=True))
     return Found(kept, widths, best.parameters, front, tuple(notes), model, full, result.epochs)
@@ -171,29 +175,19 @@ class _WidthSearch:
 
     def __init__(
         self,
-        model: CTRModel,
-        table: SampledTable,
-        train: Store,
-        select: Store,
+        scorer: Scorer,
         options: OptEmbed,
         price: Callable[[Widths], int],
         budget: int | None,
-        settings: TrainSettings,
+        seed: int,
         folder: Path | None,
         asked: str,
         told: FitProgress,
     ) -> None:
-        self.slots, self.options, self.price, self.budget, self.told = table.slots, options, price, budget, told
-        self.file, self.asked, self.rows_in_all = (
-            None if folder is None else folder / "evolution.json",
-            asked,
-            select.rows,
-        )
-        seed, device = settings.seed, next(model.parameters()).device
-        self.scorer = Scorer(
-            model, table, train, select, norm_rows=options.norm_rows, metric=options.metric, seed=seed,
-            low=precision_of(settings.precision, device) == "bf16",
-        )  # fmt: skip
+        table, select = scorer.table, scorer.select
+        self.scorer, self.slots, self.options, self.price, self.budget = scorer, table.slots, options, price, budget
+        self.file = None if folder is None else folder / "evolution.json"
+        self.asked, self.rows_in_all, self.told = asked, select.rows, told
         self.rows = judging(select.targets["labels"], options.score_rows, seed)
         self.grid = tuple(int(w) for w in table.grid)
         self.evolution = Evolution(len(table.slots), self.grid, options, price=price, budget=budget, seed=seed)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clicksmith.batch.batch import Batch, batch_of, to_device
 from clicksmith.encode.store import Store
+from clicksmith.errors import DivergedError
 from clicksmith.evaluate.auc import auc
 from clicksmith.kernels.layers import Linear
 from clicksmith.models.spec import CTRModel
@@ -24,7 +25,7 @@ class Scorer:
 
     Each batch of rows is read, and its vectors and the masks of its ids are looked up, once for all candidates.
     Statistics of batch normalisation (and of Dice) were averaged over random widths in training: they are measured anew
-    for every candidate, on the same training rows. `low`: matrix products in bfloat16, as in training.
+    for every candidate, on the same training rows. `low`: matrix products in bfloat16.
     """
 
     def __init__(
@@ -140,4 +141,7 @@ def _score(
     if metric == "auc":
         return float(np.mean([auc(labels[:, i], logits[:, i], weight) for i in range(labels.shape[1])]))
     x = logits.astype(np.float64)
-    return -float(np.average((np.logaddexp(0, x) - labels * x).mean(1), weights=weight))
+    loss = float(np.average((np.logaddexp(0, x) - labels * x).mean(1), weights=weight))
+    if not np.isfinite(loss):
+        raise DivergedError(f"the log-loss of a candidate is {loss}; lower learning_rate.")
+    return -loss
