@@ -31,7 +31,9 @@ def summarise(folder: Path, searches: Path) -> str:
     first = next(iter(sorted(folder.glob("*/plain/*.json"))))
     about = {key: value for key, value in json.loads(first.read_text()).items() if key in ("machine", "train")}
     text = body(found)
-    whole = {"command": f"python benchmarks/plans.py {folder.name} --summary", **about, "backbones": found}
+    out = folder.parent.name
+    command = f"python benchmarks/plans.py {folder.name} --summary" + (f" --out {out}" if out != "plans" else "")
+    whole = {"command": command, **about, "backbones": found}
     write_bytes(folder / "summary.json", json.dumps(whole, indent=1).encode() + b"\n")
     write_bytes(folder / "summary.md", f"# Plans on {folder.name}\n\n{text}".encode())
     return text
