@@ -9,6 +9,7 @@ import torch
 
 import warm
 from clicksmith.forks import ADDRESS, Server
+from clicksmith.kernels import native
 from references import building
 
 torch.set_num_threads(1)
@@ -40,6 +41,16 @@ def _warm() -> Iterator[None]:
 def _same_draws() -> None:
     """Give every test the same random draws, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with the kernels, and with the torch operations instead."""
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("the kernels are not built")
+    return request.param
 
 
 @pytest.hookimpl(wrapper=True)

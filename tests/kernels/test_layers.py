@@ -11,16 +11,6 @@ from clicksmith.kernels.layers import DenseStack, Linear, cross
 needs_kernels = pytest.mark.skipif(native.library() is None, reason="the kernels are not built")
 
 
-@pytest.fixture(params=["kernels", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test with the kernels, and with the torch modules instead."""
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("the kernels are not built")
-    return request.param
-
-
 def error(ours: Tensor, expected: Tensor) -> float:
     return float((ours.detach().double() - expected).norm() / expected.norm().clamp(min=1e-12))
 

@@ -27,16 +27,6 @@ BLOCKS = (
 SLOTS = ("city", "user", "item", "user", "item")
 
 
-@pytest.fixture(params=["kernels", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test with the kernels, and with the torch operations instead."""
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("the kernels are not built")
-    return request.param
-
-
 def table() -> MixedTable:
     torch.manual_seed(0)
     return Mixed(blocks=BLOCKS, std=1.0).build(SHAPE)  # type: ignore[return-value]

@@ -11,16 +11,6 @@ from clicksmith.kernels.scale import scaled
 SLOTS = (("a", 40), ("b", 25))
 
 
-@pytest.fixture(params=["kernels", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test with the kernels, and with the torch operations instead."""
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("the kernels are not built")
-    return request.param
-
-
 def some_ids(rows: int = 50, *, low: int = 0) -> torch.Tensor:
     return torch.stack([torch.randint(low, 40, (rows,)), torch.randint(low, 25, (rows,))], 1).int()
 

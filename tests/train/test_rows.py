@@ -1,5 +1,5 @@
 import copy
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -10,18 +10,7 @@ from clicksmith.errors import UsageError
 from clicksmith.kernels import native, ops
 from clicksmith.train.rows import RowAdagrad, RowAdam, RowOptimizers, RowSGD, row_optimizers
 
-Way = Literal["kernels", "torch"]
 SLOTS = (("a", 40), ("b", 25))
-
-
-@pytest.fixture(params=["kernels", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
-    """Run a test with the kernels, and with the torch operations instead."""
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
-        pytest.skip("the kernels are not built")
-    return request.param
 
 
 def store_of(dim: int = 10, *, std: float = 0.1) -> RowStore:
@@ -75,7 +64,7 @@ def change(start: Tensor, ours: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize("dim", [1, 10, 16, 17])
 @pytest.mark.parametrize("update", ["exact", "dense"])
-def test_adam_equals_the_dense_adam_of_torch(way: Way, dim: int, update: Any):
+def test_adam_equals_the_dense_adam_of_torch(way: str, dim: int, update: Any):
     store, data = store_of(dim), batches(60)
     start = store.weight.detach().double()
     expected = dense_reference(store, data, torch.optim.Adam, lambda i: 0.01 / (1 + i % 7))
@@ -83,7 +72,7 @@ def test_adam_equals_the_dense_adam_of_torch(way: Way, dim: int, update: Any):
     assert change(start, ours, expected) < 1e-4
 
 
-def test_exact_adam_brings_back_rows_missed_for_more_than_400_steps(way: Way):
+def test_exact_adam_brings_back_rows_missed_for_more_than_400_steps(way: str):
     store = store_of(16)
     start = store.weight.detach().double()
     first = (torch.tensor([[7, 9], [8, 3]], dtype=torch.int32), torch.ones(2, 2))
@@ -95,7 +84,7 @@ def test_exact_adam_brings_back_rows_missed_for_more_than_400_steps(way: Way):
     assert change(start[[7, 8]], ours[[7, 8]], expected[[7, 8]]) < 1e-4
 
 
-def test_exact_adam_holds_where_gradients_are_as_small_as_epsilon(way: Way):
+def test_exact_adam_holds_where_gradients_are_as_small_as_epsilon(way: str):
     store, data = store_of(10), batches(40)
     start = store.weight.detach().double()
     tiny = [(ids, direction) for ids, direction in data]
@@ -104,7 +93,7 @@ def test_exact_adam_holds_where_gradients_are_as_small_as_epsilon(way: Way):
     assert change(start, ours, expected) < 1e-3
 
 
-def test_lazy_adam_moves_touched_rows_only(way: Way):
+def test_lazy_adam_moves_touched_rows_only(way: str):
     store = store_of()
     before, optimizer = store.weight.detach().clone(), RowAdam(store, update="lazy")
     train(store, optimizer, [(torch.tensor([[5, 6]], dtype=torch.int32), torch.ones(1, 2))] * 3, lambda _: 0.1)
@@ -112,7 +101,7 @@ def test_lazy_adam_moves_touched_rows_only(way: Way):
     assert moved.nonzero().flatten().tolist() == [5, 46]
 
 
-def test_dense_l2_reaches_every_row_but_padding(way: Way):
+def test_dense_l2_reaches_every_row_but_padding(way: str):
     store, data = store_of(), batches(20)
     start = store.weight.detach().double()
     expected = dense_reference(store, data, torch.optim.Adam, lambda _: 0.01, l2=0.05)
@@ -121,7 +110,7 @@ def test_dense_l2_reaches_every_row_but_padding(way: Way):
     assert ours[[0, 40]].abs().max() == 0
 
 
-def test_adagrad_and_sgd_equal_the_dense_ones_of_torch(way: Way):
+def test_adagrad_and_sgd_equal_the_dense_ones_of_torch(way: str):
     for made, reference in (
         (RowAdagrad, lambda p: torch.optim.Adagrad(p, lr=1.0)),
         (RowSGD, lambda p: torch.optim.SGD(p, lr=1.0)),
@@ -132,7 +121,7 @@ def test_adagrad_and_sgd_equal_the_dense_ones_of_torch(way: Way):
         assert change(start, train(store, made(store), data, lambda _: 0.05), expected) < 1e-5
 
 
-def test_l2_of_touched_rows_and_mini_batch_aware_l2_are_the_explicit_penalty(way: Way):
+def test_l2_of_touched_rows_and_mini_batch_aware_l2_are_the_explicit_penalty(way: str):
     counts = torch.arange(65, dtype=torch.float32)
     ids = torch.tensor([[5, 6], [5, 0], [9, 6]], dtype=torch.int32)
     for mode, factor in (("touched", torch.ones(65)), ("batch", 1 / counts.clamp(min=1))):
@@ -147,7 +136,7 @@ def test_l2_of_touched_rows_and_mini_batch_aware_l2_are_the_explicit_penalty(way
         torch.testing.assert_close(store.weight.detach().double(), expected, atol=1e-8, rtol=1e-6)
 
 
-def test_padding_rows_get_no_gradient_even_when_poisoned(way: Way):
+def test_padding_rows_get_no_gradient_even_when_poisoned(way: str):
     for made in (lambda s: RowAdam(s, update="lazy"), lambda s: RowAdam(s, update="exact"), RowSGD, RowAdagrad):
         store = store_of()
         optimizer = made(store)
@@ -160,7 +149,7 @@ def test_padding_rows_get_no_gradient_even_when_poisoned(way: Way):
         assert (store.weight[[0, 40]] == 1e3).all()
 
 
-def test_several_collects_before_a_step_add_up(way: Way):
+def test_several_collects_before_a_step_add_up(way: str):
     whole, parts = store_of(), store_of()
     one, two = RowAdam(whole, update="exact"), RowAdam(parts, update="exact")
     for ids, direction in batches(5, rows=40):
@@ -174,7 +163,7 @@ def test_several_collects_before_a_step_add_up(way: Way):
     torch.testing.assert_close(whole.weight, parts.weight, atol=1e-6, rtol=1e-4)
 
 
-def test_the_norm_and_the_scale_are_those_of_the_dense_gradient(way: Way):
+def test_the_norm_and_the_scale_are_those_of_the_dense_gradient(way: str):
     sparse, dense = store_of(), store_of()
     optimizer = RowSGD(sparse)
     (ids, direction) = batches(1)[0]
@@ -205,7 +194,7 @@ def test_one_and_two_threads_give_the_same_bits():
 
 
 @pytest.mark.parametrize("update", ["exact", "dense", "lazy"])
-def test_a_resumed_optimiser_gives_the_same_bits(way: Way, update: Any):
+def test_a_resumed_optimiser_gives_the_same_bits(way: str, update: Any):
     data = batches(12)
     straight, stopped = store_of(), store_of()
     whole, first = RowAdam(straight, update=update), RowAdam(stopped, update=update)
@@ -220,7 +209,7 @@ def test_a_resumed_optimiser_gives_the_same_bits(way: Way, update: Any):
     assert torch.equal(train(again, second, data[6:], lambda _: 0.01), expected)
 
 
-def test_weights_read_between_steps_are_up_to_date_where_they_were_looked_up(way: Way):
+def test_weights_read_between_steps_are_up_to_date_where_they_were_looked_up(way: str):
     store, data = store_of(), batches(30)
     reference = dense_reference(store, data, torch.optim.Adam, lambda _: 0.01)
     start = store.weight.detach().double()
@@ -276,7 +265,7 @@ def test_impossible_settings_say_what_to_do():
         row_optimizers(store_of()).load_state_dict({})
 
 
-def test_merge_of_a_batch_that_is_one_row_all_over(way: Way):
+def test_merge_of_a_batch_that_is_one_row_all_over(way: str):
     grad = torch.randn(5000, 16)
     rows, sums = ops.merge(torch.full((5000,), 17), grad)
     torch.testing.assert_close(sums[rows == 17].double(), grad.double().sum(0, keepdim=True), atol=1e-3, rtol=1e-4)
