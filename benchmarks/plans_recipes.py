@@ -133,13 +133,17 @@ def _features(search: str) -> Callable[[Facts, Facts, tuple[Step, ...]], Recipe]
 
 
 def _columns(search: str) -> Callable[[Facts, Facts, tuple[Step, ...]], Recipe]:
-    """Return a control that cuts as many values of the main table, in the blocks of the method if it has any."""
+    """Return a control that cuts as many values of the main table, in the blocks of the method if it has any.
+
+    Its refit begins with trained weights if that of the method does.
+    """
 
     def made(plain: Facts, found: Facts, chain: tuple[Step, ...]) -> Recipe:
         values = (plain["rows"] - FIRST * plain["slots"]) * plain["dim"]
         cut = _share((plain["embedding"] - found["embedding"]) / values)
         blocks = {k: v for k, v in chain[0].options.items() if k in ("blocks", "rest", "group")}
-        return Recipe((Step(search, {"share": cut, **blocks}),))
+        start = chain[-1].start
+        return Recipe((Step(search, {"share": cut, "start": "inherit" if start else "fresh", **blocks}, start=start),))
 
     return made
 

@@ -68,7 +68,9 @@ def test_a_control_has_the_size_of_what_was_found(searches):
     (frequent,) = recipes.recipe(searches, "optembed-frequent", whole).steps
     assert frequent.options["share"] * 90 + 10 == pytest.approx(50)  # 11 numbers a row; 10 rows are never dropped
     (columns,) = recipes.recipe(searches, "optembed-columns_random", whole).steps
-    assert columns.options == {"share": 550 / 900}
+    start = recipes.methods(searches)["optembed"][-1].start  # trained as often as what it is beside
+    assert columns.options == {"share": 550 / 900, "start": "inherit" if start else "fresh"}
+    assert columns.start == start
     assert recipes.recipe(searches, "warm", known).steps[0].options == {"epochs": 7}
     with pytest.raises(recipes.Refused, match="share"):
         recipes.recipe(searches, "optembed-frequent", whole | {"optembed": {"embedding": 2000}})

@@ -65,6 +65,19 @@ def test_edges_are_counted(monkeypatch, piece, right, clicks):
     assert graph.clicked[0].tolist() == [int(labels[users == u].sum()) for u in range(2, 12)]
 
 
+@pytest.mark.parametrize("right", ["item", None])
+def test_empty_cells_make_no_edges_and_are_counted(right):
+    store, no_one = store_of(), {"user": 4, "item": 3, "one": 2}
+    graph, whole = (graph_of(store, "user", right, clicks=False, empty=empty) for empty in (no_one, {}))
+    at = {"item": 3 - 2} if right else {"item": 3 - 2, "one": 8 + 2 - 2}
+    expected = {k: w for k, w in counted(store, right, clicks=False).items() if k[0] != 2 and k[1] not in at.values()}
+    e = graph.edges
+    assert dict(zip(zip(e.left.tolist(), e.right.tolist(), strict=True), e.weight.tolist(), strict=True)) == expected
+    assert [nodes.tolist() for nodes in graph.empty] == [[2], list(at.values())]
+    for side in (0, 1):
+        np.testing.assert_array_equal(graph.met[side], whole.met[side])
+
+
 def test_merged_parts_are_the_whole():
     one, two = (graph_of(store_of(seed=s), "user", "item").edges for s in (1, 2))
     both = one.merge(two)

@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import adjusted_mutual_info_score
 
 from clicksmith.datasets.blocks import planted_blocks
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.vocabulary import FIRST
-from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.fitting.job import fit
 from clicksmith.graph.maps import CLUSTERED, GraphHash, Kind, graph_hash
 from clicksmith.plan import FoundBy, IdMap, IdMaps, KeptFeatures, Plan
@@ -218,3 +221,47 @@ def test_hashes_need_no_clustering_library(encoded, monkeypatch):
     for kind in CLUSTERED:
         with pytest.raises(UsageError, match="needs scikit-network, which is not installed"):
             plan_of(encoded, kind=kind, rows=30)
+
+
+def test_rows_without_a_user_are_no_community():
+    """Half the users are missing: what is left of the graph is found as well as without these rows."""
+    drawn = planted_blocks(400, 200, BLOCKS, 20_000, inside=0.7, power=0.3, seed=3)
+    rows = pl.DataFrame({"user": drawn.left, "item": drawn.right, "click": 1}).with_columns(
+        click=(pl.int_range(20_000) > 5).cast(int),
+        user=pl.when(pl.int_range(20_000) % 2 == 0).then(pl.format("u{}", "user")).otherwise(pl.lit("")),
+        item=pl.format("i{}", "item"),
+    )
+    schema = Schema(fields=(Categorical("user"), Categorical("item")), label=Label("click"))
+    options = GraphHash(left="user", right="item", rows=None, resolution=1.0)
+    found = {}
+    for name, some in (("blank", rows), ("left out", rows.filter(pl.col("user") != ""))):
+        with tempfile.TemporaryDirectory() as folder:
+            encoder, store = Encoder.fit_encode(schema, some, Path(folder) / "rows")
+            part = graph_hash(encoder, store, options)
+        values = encoder.fitted.vocabularies["item"].values.to_list()
+        blocks = [int(drawn.right_blocks[int(value[1:])]) for value in values]
+        found[name] = adjusted_mutual_info_score(blocks, part.slots["item"].ids.values[FIRST:])
+        assert part.found_by.scores["edges"] == len(
+            rows.filter((pl.col("user") != "") & (pl.col("click") == 1)).unique(["user", "item"])
+        )
+    assert found["blank"] == pytest.approx(found["left out"], abs=0.02) and found["blank"] > 0.75
+
+
+def test_clicks_of_no_one_are_no_graph(tmp_path):
+    rows = TABLE.with_columns(user=pl.when(pl.col("click") == 1).then(pl.lit("")).otherwise("user"))
+    encoded = Encoder.fit_encode(SCHEMA, rows, tmp_path / "rows")
+    with pytest.raises(DataError, match="there are no edges: no clicked row has known ids of both 'user' and 'item'"):
+        plan_of(encoded, rows=40)
+
+
+@pytest.mark.parametrize(
+    ("options", "slots"),
+    [({"weighted": False}, {"user", "item"}), ({"maps": "right"}, {"item"}), ({"edges": "all"}, {"user", "item"})],
+)
+def test_an_option_changes_the_map_and_only_what_it_names(encoded, options, slots):
+    (plain,), (part,) = plan_of(encoded, rows=40).parts, plan_of(encoded, rows=40, **options).parts
+    assert set(part.slots) == slots
+    same = {s: part.slots[s].ids.values.tolist() == plain.slots[s].ids.values.tolist() for s in slots}
+    assert same == dict.fromkeys(slots, "maps" in options)
+    if options == {"weighted": False}:
+        assert part.found_by.scores["edges"] == plain.found_by.scores["edges"]

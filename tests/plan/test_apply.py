@@ -272,6 +272,17 @@ def test_ranked_columns_go_by_rank_on_other_rows_and_say_so(encoder):
                 apply_plan(Plan(parts=parts), other)
 
 
+def test_ranked_columns_are_refused_where_ids_do_not_fall_in_frequency(encoder):
+    blocks, at = (Block(2, 3, (0, 1)), Block(3, 6, (2,))), {"item": "0" * 64}
+    plan = Plan(parts=(Columns(dim=4, slots={"item": blocks}, ranked=True, numbering=at, found_by=BY),))
+    assert apply_plan(plan, encoder).notes  # other rows of the same kind
+    hashed = Schema(fields=(Categorical("user"), Categorical("item", buckets=9)), label=Label("click"))
+    mapped = apply_plan(Plan(parts=(mapping(encoder, "item", [2, 3, 2, 3]),)), encoder).encoder
+    for other in (Encoder.fit(hashed, frame()), mapped):
+        with pytest.raises(UsageError, match="another numbering of 'item'"):
+            apply_plan(plan, other)
+
+
 def test_maps_to_two_rows_move_with_the_rows(encoder):
     first, second = (Array(np.array([0, 1, *rows], np.int32)) for rows in ([2, 3, 2, 3], [3, 3, 2, 2]))
     double = IdMaps(

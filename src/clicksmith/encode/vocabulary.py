@@ -65,6 +65,13 @@ class Vocabulary:
         """SHA-256 of which value has which id: what a Plan's ids refer to."""
         return self.plain or numbering_of(self.values, self.keep)
 
+    @cached_property
+    def empty_id(self) -> int | None:
+        """The id of the empty cell, None where it is not a value of its own."""
+        lengths = np.diff(self.values.ends, prepend=0)
+        places = np.flatnonzero(lengths == 0)
+        return int(self.ids[1 + places[0]]) if len(places) else None
+
     @property
     def training_counts(self) -> NDArray[np.int64]:
         """How often training met each id: [rows], 0 for padding, the rare and blank ones for unseen."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.store import Store
 from clicksmith.encode.vocabulary import FIRST
@@ -87,11 +90,13 @@ class Graph:
     """What training rows say of two id spaces.
 
     met, clicked: for both sides, [nodes] how many rows have the id, and how many of these were clicked
+    empty: for both sides, the nodes of empty cells: no one, who meets no one
     """
 
     edges: Edges
     met: tuple[NDArray[np.int64], NDArray[np.int64]]
     clicked: tuple[NDArray[np.int64], NDArray[np.int64]]
+    empty: tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def slot_of_field(layout: Layout, field: str) -> str:
@@ -108,12 +113,21 @@ def slot_of_field(layout: Layout, field: str) -> str:
     raise UsageError(unknown(field, ids, "id field"))
 
 
-def graph_of(store: Store, left: str, right: str | None, *, clicks: bool = True) -> Graph:
+def empty_ids(encoder: Encoder) -> dict[str, int]:
+    """Return the id of the empty cell of each slot in which it has one."""
+    found = {slot: vocabulary.empty_id for slot, vocabulary in encoder.fitted.vocabularies.items()}
+    return {slot: id_ for slot, id_ in found.items() if id_ is not None}
+
+
+def graph_of(
+    store: Store, left: str, right: str | None, *, clicks: bool = True, empty: Mapping[str, int] = MappingProxyType({})
+) -> Graph:
     """Read the graph of two id fields, or of an id field and all the others, from encoded training rows.
 
     Padding and unseen ids have no node. Memory is that of the distinct edges, whatever the number of rows.
 
     clicks: only rows with a positive (first) label make edges; else every row does
+    empty: ids that stand for an empty cell, by slot; they make no edges, since their rows have nothing in common
     Raises UsageError: not two different id fields. DataError: no edges, or a side with one id.
     """
     layout = store.layout
@@ -134,6 +148,8 @@ def graph_of(store: Store, left: str, right: str | None, *, clicks: bool = True)
         if size < 2:
             raise DataError(f"'{name}' has {size} id in the training rows; nothing can be shared. Leave it out.")
     made = _Added(shape)
+    no_one = empty.get(one, 0) - FIRST
+    nobody = {name: empty.get(slot_of_field(layout, name), 0) - FIRST for name in others}
     met, clicked = (tuple(np.zeros(size, np.int64) for size in shape) for _ in range(2))
     for start in range(0, store.rows, PIECE):
         rows = store.slice(start, start + PIECE)
@@ -141,7 +157,8 @@ def graph_of(store: Store, left: str, right: str | None, *, clicks: bool = True)
         ids = np.asarray(rows.ids)[:, names.index(left)].astype(np.int64) - FIRST
         for name, offset in zip(others, starts, strict=True):
             partner = np.asarray(rows.ids)[:, names.index(name)].astype(np.int64) - FIRST
-            there = (ids >= 0) & (partner >= 0) & (click if clicks else True)
+            there = (ids >= 0) & (ids != no_one) & (partner >= 0) & (partner != nobody[name])
+            there &= click if clicks else True
             made.add(ids[there] * total + partner[there] + offset)
             np.add(met[1], _count(partner, offset, total), out=met[1])
             np.add(clicked[1], _count(partner[click], offset, total), out=clicked[1])
@@ -153,7 +170,9 @@ def graph_of(store: Store, left: str, right: str | None, *, clicks: bool = True)
         both = f"'{left}' and {'another field' if right is None else repr(right)}"
         more = ", or take rows without a click too: edges 'all'" if clicks else ""
         raise DataError(f"there are no edges: {what} known ids of both {both}. Give rows in which they meet{more}.")
-    return Graph(edges, (met[0], met[1]), (clicked[0], clicked[1]))
+    own = np.array([no_one] if no_one >= 0 else [], np.int64)
+    theirs = [nobody[name] + offset for name, offset in zip(others, starts, strict=True) if nobody[name] >= 0]
+    return Graph(edges, (met[0], met[1]), (clicked[0], clicked[1]), (own, np.array(theirs, np.int64)))
 
 
 class _Added:

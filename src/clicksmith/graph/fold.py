@@ -16,7 +16,7 @@ from clicksmith.encode.fitted import Fitted
 from clicksmith.encode.vocabulary import FIRST, joined
 from clicksmith.errors import UsageError
 from clicksmith.graph.cluster import ALONE, Labels
-from clicksmith.graph.edges import graph_of, slot_of_field
+from clicksmith.graph.edges import empty_ids, graph_of, slot_of_field
 from clicksmith.graph.exact import fold_in
 from clicksmith.graph.maps import GraphHash
 from clicksmith.plan.parts import IdMaps, KeptFeatures
@@ -55,7 +55,8 @@ def fold_new_ids(encoder: Encoder, plan: Plan, source: Any, *, tables: Mapping[s
     with tempfile.TemporaryDirectory(prefix="clicksmith-") as home:
         store = raw.encode_to(source, Path(home) / "rows")
         for part, options in maps:
-            graph = graph_of(store, options.left, options.right, clicks=options.edges == "clicks")
+            clicks, empty = options.edges == "clicks", empty_ids(raw)
+            graph = graph_of(store, options.left, options.right, clicks=clicks, empty=empty)
             edges = graph.edges if options.weighted else graph.edges.unweighted()
             for slot in part.slots:
                 matrix = edges.matrix()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -15,7 +17,7 @@ from clicksmith.encode.vocabulary import FIRST
 from clicksmith.errors import UsageError
 from clicksmith.graph import hashes
 from clicksmith.graph.cluster import Clusters, Labels, Library, cluster, modularity, needs
-from clicksmith.graph.edges import Graph, graph_of, slot_of_field
+from clicksmith.graph.edges import Graph, empty_ids, graph_of, slot_of_field
 from clicksmith.graph.exact import check_rows, exact_rows, search, split, split_by_rate
 from clicksmith.graph.hashes import Rows
 from clicksmith.plan.apply import numbering
@@ -79,7 +81,7 @@ def graph_hash(encoder: Encoder, store: Store, options: GraphHash, *, seed: int 
 
     encoder, store: fitted on and holding the training rows. Raises UsageError, DataError: as `shared_rows` does.
     """
-    slots, scores = shared_rows(store, options, seed=seed)
+    slots, scores = shared_rows(store, options, seed=seed, empty=empty_ids(encoder))
     names = numbering(encoder)
     found_by = FoundBy(
         method="graphhash",
@@ -91,15 +93,18 @@ def graph_hash(encoder: Encoder, store: Store, options: GraphHash, *, seed: int 
     return IdMaps(numbering={slot: names[slot] for slot in slots}, found_by=found_by, slots=slots)
 
 
-def shared_rows(store: Store, options: GraphHash, *, seed: int = 0) -> tuple[dict[str, IdMap], dict[str, float]]:
+def shared_rows(
+    store: Store, options: GraphHash, *, seed: int = 0, empty: Mapping[str, int] = MappingProxyType({})
+) -> tuple[dict[str, IdMap], dict[str, float]]:
     """Return the map of each side's ids by slot, and what there is to know of them in numbers.
 
+    empty: the ids of empty cells, by slot; see `graph_of`
     Raises UsageError, DataError: as `graph_of` says, the clustering library is absent, or the size cannot be met.
     """
     if options.kind in CLUSTERED:
         needs(options.library)
-    graph = graph_of(store, options.left, options.right, clicks=options.edges == "clicks")
-    graph = graph if options.weighted else Graph(graph.edges.unweighted(), graph.met, graph.clicked)
+    graph = graph_of(store, options.left, options.right, clicks=options.edges == "clicks", empty=empty)
+    graph = graph if options.weighted else replace(graph, edges=graph.edges.unweighted())
     sides = [0] if options.right is None or options.maps == "left" else [1] if options.maps == "right" else [0, 1]
     fields = (options.left, options.right or "")
     made = _Maps(graph, options, seed)
@@ -213,7 +218,9 @@ class _Maps:
         matrix = self.graph.edges.matrix()
         matrix = matrix if side == 0 else matrix.T.tocsr()
         matrix = matrix if nodes is None else matrix[chosen]
-        traffic, coarse = self.graph.met[side][chosen], labels(coarsest)[0][chosen]
+        traffic = self.graph.met[side].copy()
+        traffic[self.graph.empty[side]] = 0  # however often, it is one node without edges
+        traffic, coarse = traffic[chosen], labels(coarsest)[0][chosen]
         return exact_rows(own[chosen], coarse, other, matrix, traffic, rows, resolution=used.resolution, seed=self.seed)
 
     def _run(self, resolution: float) -> Clusters:

@@ -17,6 +17,7 @@ from clicksmith.encode.encoder import Encoder, Side
 from clicksmith.encode.fitted import Fitted, of_rows, without_left_out
 from clicksmith.encode.layout import DOMAIN
 from clicksmith.encode.recipe import history_columns, slot_of
+from clicksmith.encode.vocabulary import Vocabulary
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.names import unknown
 from clicksmith.plan.parts import FIRST, Block, Columns, IdMap, IdMaps, KeptFeatures, KeptFields, Pairs, Part, Ranks
@@ -117,15 +118,21 @@ def numbering(encoder: Encoder) -> dict[str, str]:
     return {slot: v.numbering for slot, v in encoder.fitted.vocabularies.items() if slot != DOMAIN}
 
 
+def by_frequency(vocabulary: Vocabulary) -> bool:
+    """Whether ids fall in training frequency, so that they mean the same on other rows of the same kind."""
+    return vocabulary.keep.buckets is None and vocabulary.remap is None
+
+
 def by_rank(part: Columns, slots: dict[str, Renumbering]) -> tuple[Columns, list[str]]:
     """Return ranked columns of other rows in the numbering of these, and what to say of it; others as they are.
 
-    Ids fall in training frequency, so a block stays the same range of ids; the last one ends with the vocabulary.
+    Ids fall in training frequency, so a block stays the same range of ids; the last one ends with the vocabulary. Where
+    they do not (hashed, or a Plan decided them) the part stays bound to its numbering.
     """
     found, at, told = dict(part.slots), dict(part.numbering), list[str]()
     for name, blocks in part.slots.items():
         slot = slots[name]
-        if not part.ranked or slot.edited or at[name] in slot.tables or not blocks:
+        if not part.ranked or slot.edited or at[name] in slot.tables or not blocks or not by_frequency(slot.old):
             continue
         before, now = blocks[-1].last - FIRST, slot.old.rows - FIRST
         found[name] = tuple(

@@ -316,8 +316,8 @@ def test_a_backbone_without_vectors_is_refused(tmp_path):
     ("method", "options"),
     [
         ("dnis", {"order": "second", "update": "all", "epochs": 1, "start": "fresh"}),
-        ("columns_size", {}),
-        ("columns_random", {}),
+        ("columns_size", {"start": "fresh"}),
+        ("columns_random", {"start": "fresh"}),
     ],
 )
 def test_other_ways_and_controls_give_plans_of_the_size_asked(tmp_path, method, options):
@@ -331,3 +331,32 @@ def test_other_ways_and_controls_give_plans_of_the_size_asked(tmp_path, method, 
     features = sum(own[-1].last - 2 for own in part.slots.values())
     assert 0.3 * features * 4 <= kept_values(part.slots) <= 0.5 * features * 4
     assert not out.with_name(out.name + ".start.safetensors").exists()
+
+
+@pytest.mark.parametrize("control", ["columns_size", "columns_random"])
+def test_a_refit_of_a_control_begins_with_the_plain_weights(tmp_path, control):
+    rows, out, scores = planted(4_000), tmp_path / "cut.json", {}
+    asked = {"valid": planted(2_000, 1), "schema": SCHEMA, "seed": 0}
+    plan = search(
+        control, rows, out=out, backbone="fm", model_options={"dim": 4}, settings={**QUICK, "epochs": 12},
+        options={"share": 0.1}, **asked,
+    )  # fmt: skip
+    for name, start in (("warm", out.with_name(out.name + ".start.safetensors")), ("cold", None)):
+        run = fit(
+            rows, model="fm", options={"dim": 4}, settings={**QUICK, "epochs": 1, "learning_rate": 1e-4}, plan=plan,
+            start=start, out=tmp_path / name, **asked,
+        )  # fmt: skip
+        scores[name] = run.metrics["valid"]["auc"]
+    assert scores["warm"] > scores["cold"] + 0.1
+
+
+@pytest.mark.parametrize("method", ["dnis", "columns_size", "columns_random"])
+def test_a_share_that_leaves_no_column_is_refused_before_anything_is_trained(tmp_path, method):
+    with pytest.raises(
+        UsageError, match=r"share=0.999 leaves room for \d+ of [\d,]+ values, and a column of the smallest"
+    ):
+        search(
+            method, planted(1_000), valid=planted(400, 1), out=tmp_path / "p.json", backbone="fm", schema=SCHEMA,
+            model_options={"dim": 4}, settings=QUICK, options={"share": 0.999},
+        )  # fmt: skip
+    assert not list(tmp_path.rglob("checkpoint*"))

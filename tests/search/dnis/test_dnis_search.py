@@ -22,8 +22,9 @@ from clicksmith.plan.parts import FIRST, Columns
 from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.dnis import method as dnis
 from clicksmith.search.dnis.blocks import Band
+from clicksmith.search.dnis.controls import inherit
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
-from clicksmith.search.dnis.method import DNIS, AlphaHook, inherit
+from clicksmith.search.dnis.method import DNIS, AlphaHook, folded
 from clicksmith.search.dnis.prune import column_sizes
 from clicksmith.search.job import divided, search
 from clicksmith.serve.artifact import load as load_artifact
@@ -250,7 +251,7 @@ def test_folded_into_a_table_of_its_size_the_model_is_the_one_with_alpha(name):
     blocks = tuple(MixedBlock(b.slot, b.first, b.last, own) for b, own in zip(bands, columns, strict=True))
     embed = msgspec.structs.replace(subject.spec.embed, table=Mixed(blocks=blocks))
     compact = subject.model(seed=1, spec=msgspec.structs.replace(subject.spec, embed=embed))
-    inherit(compact, model, layer, bands)
+    inherit(compact, model, folded(layer, bands), layer.inner.store.starts)
     inputs = subject.inputs(16)
     torch.testing.assert_close(compact(inputs).logits, model(inputs).logits)
     stores = compact.embedder.columns.table.stores

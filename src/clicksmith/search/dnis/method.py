@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from clicksmith.batch.batch import Batch
-from clicksmith.embed.mixed import MixedTable
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.table import Plain
 from clicksmith.encode.store import Store
@@ -15,22 +14,18 @@ from clicksmith.errors import UsageError
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.spec import CTRModel
 from clicksmith.plan import Plan
-from clicksmith.plan.apply import numbering
-from clicksmith.plan.parts import FIRST, AnyPart, Columns
+from clicksmith.plan.parts import FIRST, AnyPart
 from clicksmith.search.dnis import bilevel
 from clicksmith.search.dnis.blocks import Band, Group, bands_in, check_blocks
-from clicksmith.search.dnis.controls import Cut
+from clicksmith.search.dnis.controls import Cut, columns_part, inherit
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
-from clicksmith.search.dnis.prune import column_sizes, kept_columns, kept_values
+from clicksmith.search.dnis.prune import check_share, column_sizes, kept_columns, kept_values
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
 from clicksmith.search.method import Asked, Controls, Method, Options, changed
-from clicksmith.train.checkpoint import load_weights, weights_of
 from clicksmith.train.hook import Hook
 from clicksmith.train.start import save_start
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
-
-TABLE = "embedder.columns.table."
 
 
 class DNIS(Options, frozen=True):
@@ -143,6 +138,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     gradient is not finite.
     """
     bands, notes = bands_in(asked, options.blocks, method="dnis", group=options.group, rest=options.rest)
+    check_share(bands, asked.spec.embed.dim, options.share)
     for note in notes:
         asked.progress.noted(note)
     model, table = softened(asked, bands)
@@ -154,16 +150,12 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
         if not any(block.columns for block in blocks):
             asked.progress.noted(f"'{slot}' loses all columns: its {blocks[-1].last - FIRST:,} features share zeros")
     whole = sum(band.last - band.first for band in bands) * asked.spec.embed.dim
-    at = numbering(asked.encoder)
     scores = {f"searched_{name}": value for name, value in metrics.items()} | {"kept": kept_values(slots) / whole}
     scores["epochs"] = float(epochs)
-    found = asked.found_by("dnis", options, **scores)
-    part = Columns(
-        dim=asked.spec.embed.dim, slots=slots, ranked=True, numbering={s: at[s] for s in slots}, found_by=found
-    )
+    part = columns_part(asked, slots, asked.found_by("dnis", options, **scores))
     if options.start == "inherit":
         compact = asked.compact((part,))
-        inherit(compact, model, table, bands)
+        inherit(compact, model, folded(table, bands), starts)
         save_start(compact, asked.start)
     return (part,)
 
@@ -195,17 +187,14 @@ def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> tu
 
 
 @torch.no_grad()
-def inherit(compact: CTRModel, model: CTRModel, table: SoftTable, bands: list[Band]) -> None:
-    """Give a model under the Plan the weights that were searched, alpha multiplied into the table."""
+def folded(table: SoftTable, bands: list[Band]) -> Tensor:
+    """Return the rows of the table with alpha multiplied in."""
     store = table.inner.store
-    folded = store.weight.detach().clone()
+    weight = store.weight.detach().clone()
     for band in bands:
         at = store.starts[band.slot]
-        folded[at + band.first : at + band.last] *= table.alpha[band.row]
-    weights = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(TABLE)}
-    own = cast("MixedTable", cast("Any", compact.embedder.columns).table)
-    own.fill(folded, store.starts)
-    load_weights(compact, weights | {n: t for n, t in weights_of(compact).items() if n.startswith(TABLE)})
+        weight[at + band.first : at + band.last] *= table.alpha[band.row]
+    return weight
 
 
 def controls(options: DNIS, found: Plan) -> Controls:

@@ -25,6 +25,17 @@ def column_sizes(bands: Sequence[Band], weight: Tensor, starts: dict[str, int], 
     return sizes
 
 
+def check_share(bands: Sequence[Band], dim: int, share: float) -> None:
+    """Raise UsageError before anything is trained: no column of any block could stay."""
+    sizes = [band.last - band.first for band in bands]
+    room = (1 - share) * sum(sizes) * dim
+    if min(sizes) > room + 1e-9:
+        raise UsageError(
+            f"share={share:g} leaves room for {int(room):,} of {sum(sizes) * dim:,} values, and a column of the "
+            f"smallest block takes {min(sizes):,}. Give a smaller share, or more blocks."
+        )
+
+
 def kept_columns(bands: Sequence[Band], sizes: Tensor, share: float) -> dict[str, tuple[Block, ...]]:
     """Return each slot's blocks with the columns that are left when at least `share` of all values is cut.
 
