@@ -10,7 +10,7 @@ from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError
 from clicksmith.rank import views
 from clicksmith.rank.counts import Counts, count
-from clicksmith.rank.views import bins, views_of
+from clicksmith.rank.views import bins, edges_of, views_of
 
 
 def world(rows=1_000, seed=0):
@@ -58,6 +58,31 @@ def test_counts_of_other_encodings_are_not_added(tmp_path):
     (tmp_path / "no.npz").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match=r"no\.npz.*Count the rows again"):
         Counts.load(tmp_path / "no.npz")
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        ([0, 1, 2], [97, 2, 1]),
+        ([0, 1], [3, 97]),
+        ([-1, 0, 1], [2, 96, 2]),
+        ([7], [100]),
+        (list(range(20)), [5] * 20),
+    ],
+)
+def test_a_number_that_fills_a_bin_has_one_of_its_own(values, rows):
+    numbers = np.repeat(np.array(values, np.float32), rows)
+    found = dict(zip(numbers.tolist(), bins(numbers, edges_of(numbers)).tolist(), strict=True))
+    for value, many in zip(values, rows, strict=True):
+        if many >= 5:
+            assert [v for v in values if found[v] == found[value]] == [value]
+    assert sorted(found.values()) == list(found.values()) and min(found.values()) >= 2
+
+
+def test_bins_hold_equal_counts_of_numbers_that_do_not_repeat():
+    numbers = np.random.default_rng(0).normal(size=10_000).astype(np.float32)
+    met = np.bincount(bins(numbers, edges_of(numbers)))
+    assert len(met[met > 0]) == 20 and set(met[met > 0].tolist()) == {500}
 
 
 def test_weights_count_as_repeated_rows():

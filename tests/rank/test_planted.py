@@ -11,7 +11,7 @@ from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.rank import pairs, rank, rank_store
 from clicksmith.rank.pairs import joined
-from clicksmith.rank.scored import sampled
+from clicksmith.rank.views import sampled
 
 
 def precision(ranking, relevant, most=20):

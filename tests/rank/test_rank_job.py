@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from clicksmith.cli.main import main
+from clicksmith.cli.progress import ShownProgress
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import DataError, SchemaError, UsageError
 from clicksmith.rank import rank, rank_store
@@ -130,13 +131,27 @@ def test_validation_rows_tell_how_many_values_are_new(log):
     assert found["place"].unseen == 1.0 and found["ad"].unseen == 0.0
 
 
+def test_hashed_values_that_training_never_saw_are_new():
+    def rows(start):
+        number = np.arange(start, start + ROWS)
+        texts = [f"r{i}" for i in number]
+        return pl.DataFrame({"serial": number, "text": texts, "ad": number % 7, "click": number % 2})
+
+    found = rank(rows(0), label="click", valid=rows(ROWS))
+    assert 0.98 < found["text"].unseen <= 1 and 0.98 < found["serial"].unseen <= 1 and found["ad"].unseen == 0
+    found = rank(rows(0), label="click", valid=rows(ROWS // 2))
+    assert found["text"].unseen == pytest.approx(0.5, abs=0.01) == found["serial"].unseen
+    found = rank(rows(0), label="click", valid=rows(0))
+    assert found["text"].unseen == found["serial"].unseen == 0
+
+
 def test_ranking_encoded_rows_equals_ranking_raw_ones_also_from_merged_counts(log, tmp_path):
     schema = Schema(fields=(Categorical("ad"), Categorical("place"), Numeric("price")), label=Label("click"))
     encoder, store = Encoder.fit_encode(schema, log, tmp_path / "rows")
     found, raw = rank_store(store, encoder), rank(log, schema=schema)
     assert [f.field for f in found.fields] == [f.field for f in raw.fields]
     assert found["ad"] == raw["ad"]
-    assert found["price"].information == pytest.approx(raw["price"].information, rel=0.1)  # edges cut differently
+    assert found["price"] == raw["price"]
     views = views_of(store, encoder)
     parts = [count(store, views, start=0, stop=999), count(store, views, start=999)]
     assert rank_store(store, encoder, counts=parts[1].merge(parts[0])).fields == found.fields
@@ -158,6 +173,44 @@ def test_whole_numbers_are_names_or_quantities_whichever_says_more():
     found = rank(frame, label="click")
     assert found["amount_name"].view == "values" and found["amount"].view == "bins"
     assert set(found["amount"].views) == {"values", "bins"}
+    assert all(found[name].values == frame[name].n_unique() and found[name].top for name in ("amount", "amount_name"))
+
+
+def test_numbers_that_fit_leaves_out_are_read_in_bins():
+    """A serial number of rows that are sorted by the label, from a start that float32 cannot tell from the next."""
+    random = np.random.default_rng(0)
+    price = random.normal(size=ROWS)
+    frame = pl.DataFrame({
+        "serial": 1_700_000_000_000 + np.arange(ROWS),
+        "text": [f"r{i}" for i in range(ROWS)],
+        "drawn_id": random.permutation(ROWS * 10)[:ROWS],
+        "price": price,
+        "price_again": price,
+        "click": (np.arange(ROWS) >= 0.75 * ROWS).astype(int),
+    })[random.permutation(ROWS)]  # fmt: skip
+    found = rank(frame, label="click")
+    assert found.fields[0].field == "serial" and not found["serial"].in_schema
+    assert found["serial"].view == "bins" and found["serial"].information > 0.95 * found.entropy
+    assert any(flag.startswith("leak?") for flag in found["serial"].flags)
+    for name in ("serial", "drawn_id", "text"):
+        assert "nearly every row has a value of its own" in found[name].flags
+        assert found[name].values == pytest.approx(ROWS, rel=0.005)
+        assert found[name].singletons == pytest.approx(1, abs=0.005)
+    assert found["drawn_id"].q > 0.05 and set(found["text"].views) == {"values"}
+    again = found["price_again"]
+    assert again.view == "bins" and again.score == found["price"].score and again.values == 20
+    assert again.singletons is None and "says the same as 'price'" in again.flags[0]
+
+
+def test_whole_numbers_that_repeat_in_the_rows_but_not_in_those_looked_at_say_as_names_what_they_say(monkeypatch):
+    monkeypatch.setattr("clicksmith.rank.asked.LOOKED_AT", 120)
+    random = np.random.default_rng(0)
+    user = random.permutation(100_000)[random.integers(0, 100_000, 200_000)]
+    labels = (random.random(200_000) < random.random(100_000)[user]).astype(int)
+    frame = pl.DataFrame({"ad": random.integers(0, 9, 200_000), "user_id": user, "click": labels})
+    found = rank(frame, label="click")
+    assert not found["user_id"].in_schema and found["user_id"].view == "values" and found["user_id"].z > 20
+    assert found["user_id"].values == pytest.approx(len(set(user.tolist())), rel=0.01)
 
 
 def test_distinct_values_singletons_and_the_most_frequent_are_those_of_a_loop_also_where_values_are_hashed():
@@ -237,6 +290,43 @@ def test_pairs_of_weighted_rows_are_told_to_count_rows(log):
     assert not any("weights" in note for note in rank(weighed, schema=schema).notes)
 
 
+def test_of_weighted_rows_it_is_not_said_how_many_values_one_row_has(tmp_path):
+    random = np.random.default_rng(0)
+    schema = Schema(fields=(Categorical("ad"),), label=Label("click"))
+    plain = pl.DataFrame({"ad": random.integers(0, 3_000, ROWS), "click": random.integers(0, 2, ROWS)})
+    met = Counter(plain["ad"].to_list())
+    once = sum(n == 1 for n in met.values()) / len(met)
+    assert rank(plain, schema=schema)["ad"].singletons == pytest.approx(once)
+    for weight in (1.0, 2.0):
+        weighed = schema.__class__(fields=schema.fields, label=Label("click"), weight="worth")
+        found = rank(plain.with_columns(worth=pl.lit(weight)), schema=weighed)
+        assert found["ad"].singletons is None and found["ad"].values == len(met)
+        found.save(tmp_path / "ranking.json")
+        assert json.loads((tmp_path / "ranking.json").read_text())[0]["singletons"] is None
+        assert "ad" in ranking_page(found, "weighed")
+
+
+def test_numbers_are_copies_if_their_values_correspond_and_not_only_their_bins():
+    random = np.random.default_rng(0)
+    price = random.gamma(2.0, 50.0, ROWS).round(2)
+    order, inside = np.argsort(price, kind="stable"), np.arange(ROWS)
+    for start in range(0, ROWS, 200):
+        random.shuffle(inside[start : start + 200])
+    mixed = np.empty(ROWS)
+    mixed[order] = np.sort(random.gamma(2.0, 50.0, ROWS))[inside]  # the bins of price, and nothing else of it
+    frame = pl.DataFrame({
+        "price": price, "cents": 100 * price, "left": 2_000 - price, "root": np.sqrt(price), "mixed": mixed,
+        "other": random.normal(size=ROWS), "part": np.where(price > 150, price, np.nan),
+        "click": (random.random(ROWS) < 0.1 + 0.2 * (price > 150)).astype(int),
+    })  # fmt: skip
+    names = [name for name in frame.columns if name != "click"]
+    schema = Schema(fields=tuple(Numeric(name) for name in names), label=Label("click"))
+    found = rank(frame, schema=schema)
+    said = {f.field: [flag for flag in f.flags if "says the same" in flag] for f in found.fields}
+    assert {name for name, flags in said.items() if flags} == {"cents", "left", "root"}
+    assert all(said[name] == ["says the same as 'price', value by value"] for name in ("cents", "left", "root"))
+
+
 def test_the_command_ends_with_status_2_and_no_file_where_there_is_no_ranking(log, tmp_path, capsys):
     bad = tmp_path / "bad.csv"
     bad.write_text("ad,click\na,1\nb,0,7\nc,1\n")
@@ -248,6 +338,10 @@ def test_the_command_ends_with_status_2_and_no_file_where_there_is_no_ranking(lo
         ([str(good), "--label", "click", "--top", "3"], "--top says what a plan keeps; add --plan FILE"),
         ([str(good), "--label", "click", "--score", "gini"], "gini"),
         ([str(good), "--label", "click", "--json", "False"], "'False' is one argument too many"),
+        ([str(good), "--label", "click", "--seed", "-1", "--pairs", "3"], "seed is -1; it must be at least 0"),
+        ([str(good), "--label", "click", "--plan", "p.json", "--top", "0"], "top is 0; a plan keeps at least 1 field"),
+        ([str(good), "--label", "click", "--plan", "p.json", "--top", "2", "--min-z", "3"], "top and min_z say twice"),
+        ([str(good), "--label", "click", "--plan", "p.json", "--cumulative", "2"], "cumulative is 2; it is a share"),
     ):
         assert main(["rank", *arguments, "--out", str(tmp_path / "out")]) == 2
         assert match in capsys.readouterr().err
@@ -278,6 +372,42 @@ def test_rows_that_cannot_be_counted_are_named_with_their_file(log, tmp_path, ca
         assert main(["rank", str(tmp_path / "log.csv"), "--schema", str(at), *words[1:], "--out", "none"]) == 2
         told = capsys.readouterr()
         assert told.err.startswith(message) and not told.out
+
+
+@pytest.mark.parametrize("words", [["--seed", "-1"], ["--plan", "plan.json", "--top", "0"], ["--pairs", "1"]])
+def test_what_cannot_be_asked_is_refused_before_a_row_is_read(log, tmp_path, capsys, monkeypatch, words):
+    def never(*_, **__):
+        raise AssertionError("rows were read")
+
+    log.head(200).write_csv(tmp_path / "log.csv")
+    monkeypatch.setattr("clicksmith.rank.job.asked", never)
+    assert main(["rank", str(tmp_path / "log.csv"), "--label", "click", *words]) == 2
+    assert f"{words[-2].removeprefix('--')} is {words[-1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("score", METHODS)
+def test_any_seed_that_fit_takes_is_taken(log, score):
+    rows = log.head(300).select("ad", "place", "click")
+    seeded = [rank(rows, label="click", score=score, seed=5_000_000_000, pairs=2).fields for _ in range(2)]
+    assert seeded[0] == seeded[1]
+    with pytest.raises(UsageError, match="seed is -3; it must be at least 0"):
+        rank(rows, label="click", score=score, seed=-3)
+
+
+def test_the_command_shows_how_far_it_has_read(log, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(ShownProgress, "encoding", lambda _, part, done, expected: shown.append((part, done)))
+    log.write_csv(tmp_path / "log.csv")
+    assert main(["rank", str(tmp_path / "log.csv"), "--label", "click", "--quiet"]) == 0
+    assert shown[-1] == ("rows", ROWS)
+
+
+def test_pairs_of_a_ranking_before_do_not_stay_beside_one_without(log, tmp_path):
+    log.select("ad", "place", "tags", "click").write_csv(tmp_path / "log.csv")
+    words = ["rank", str(tmp_path / "log.csv"), "--label", "click", "--out", str(tmp_path / "out")]
+    assert main([*words, "--pairs", "3"]) == 0 and (tmp_path / "out" / "pairs.json").exists()
+    assert main(words) == 0 and not (tmp_path / "out" / "pairs.json").exists()
+    assert (tmp_path / "out" / "ranking.json").exists()
 
 
 @pytest.mark.parametrize("score", METHODS)

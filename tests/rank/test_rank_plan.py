@@ -115,8 +115,8 @@ def test_fit_under_a_plan_that_keeps_all_is_fit_and_one_that_drops_reads_less(ra
 @pytest.mark.parametrize(
     ("rule", "match"),
     [
-        ({"top": 0}, "top is 0; 7 fields of the schema were ranked"),
-        ({"top": 8}, "keep between 1 and 7"),
+        ({"top": 0}, "top is 0; a plan keeps at least 1 field"),
+        ({"top": 8}, "top is 8; 7 fields of the schema were ranked, keep between 1 and 7"),
         ({"min_z": 1e6}, r"min_z=1e\+06 would drop every field: the surest is 'best' with z"),
         ({"cumulative": 1.5}, "cumulative is 1.5"),
         ({"top": 2, "min_z": 3.0}, "top and min_z say twice"),

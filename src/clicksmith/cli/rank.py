@@ -76,34 +76,40 @@ def rank(
     label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
     out: Annotated[str | None, option("DIR", "leave ranking.json, pairs.json and report.html here")] = None,
     json: Annotated[bool, flag("print JSON instead of a table")] = False,
+    quiet: Annotated[bool, flag("no progress")] = False,
     data: DataOptions = DataOptions(),
     scored: ScoreOptions = ScoreOptions(),
     kept: PlanOptions = PlanOptions(),
 ) -> int:
     """Rank, print, write."""
+    from clicksmith.cli.progress import ShownProgress
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import json_out, note
     from clicksmith.rank import rank as ranked
+    from clicksmith.rank.ranking import checked_rule
 
     if not train:
         raise UsageError("TRAIN is missing; see `clicksmith rank --help`.")
     rules = {name: value for name in ("top", "min_z", "cumulative") if (value := getattr(kept, name)) is not None}
     if rules and kept.plan is None:
         raise UsageError(f"--{next(iter(rules)).replace('_', '-')} says what a plan keeps; add --plan FILE.")
+    checked_rule(**rules)
     source = opened(train, data.columns, data.delimiter)
-    found = ranked(
-        source,
-        label=label,
-        schema=data.schema,
-        valid=None if data.valid is None else opened([data.valid], data.columns, data.delimiter, like=source),
-        score=scored.score,
-        pairs=scored.pairs,
-        rotations=scored.rotations,
-        holdout=scored.holdout,
-        seed=scored.seed,
-        cache=data.cache,
-        noted=lambda text: note(f"note: {text}"),
-    )
+    with ShownProgress(quiet=quiet) as progress:
+        found = ranked(
+            source,
+            label=label,
+            schema=data.schema,
+            valid=None if data.valid is None else opened([data.valid], data.columns, data.delimiter, like=source),
+            score=scored.score,
+            pairs=scored.pairs,
+            rotations=scored.rotations,
+            holdout=scored.holdout,
+            seed=scored.seed,
+            cache=data.cache,
+            progress=lambda done, expected: progress.encoding("rows", done, expected),
+            noted=progress.noted,
+        )
     if json:
         json_out(found.fields)
     else:
@@ -130,6 +136,8 @@ def _write(found: "Ranking", folder: Path, name: str) -> None:
     found.save(folder / "ranking.json")
     if found.pairs:
         found.save_pairs(folder / "pairs.json")
+    else:
+        (folder / "pairs.json").unlink(missing_ok=True)  # of a ranking before
     write_bytes(folder / "report.html", ranking_page(found, name).encode())
 
 

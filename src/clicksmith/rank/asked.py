@@ -15,18 +15,16 @@ import msgspec
 from clicksmith.encode.source import Source, open_source
 from clicksmith.errors import UsageError
 from clicksmith.names import unknown
-from clicksmith.rank.views import BINS
-from clicksmith.schema.columns import Bag, Categorical, Field, Multimodal, Numeric
+from clicksmith.rank.views import HASHED
+from clicksmith.schema.columns import Categorical, Field, Multimodal, Numeric, Role
 from clicksmith.schema.infer import Proposal, infer
 from clicksmith.schema.profile import ColumnProfile
 from clicksmith.schema.schema import Schema
 
 LOOKED_AT = 5_000
 """Rows that say what the columns are; the ranking itself reads all."""
-HASHED = 1 << 20
-"""Buckets for the values of columns that (nearly) never repeat, so that their dictionary stays small."""
 REPEATING = 0.5
-"""Distinct values per row below which whole numbers are also taken as names."""
+"""Distinct values per row up to which a column's values are kept in a dictionary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +69,16 @@ def _inferred(source: Source, label: str | None) -> Asked:
     profiles = {column.name: column for column in proposal.profile}
     found, whole = list[Field](), set[str]()
     for column in proposal.schema.fields:
-        if isinstance(column, Multimodal):
-            continue
-        profile = profiles.get(column.name)
-        if isinstance(column, Numeric) and profile is not None and _names_too(profile):
-            whole.add(column.name)
-            found.append(Categorical(column.name, role=column.role))
-        elif isinstance(column, (Categorical, Bag)):
+        if isinstance(column, Numeric):
+            profile = profiles[column.name]
+            found.append(_number(profile, column.role))
+            if profile.kind == "integer" and _repeats(profile):
+                whole.add(column.name)
+        elif not isinstance(column, Multimodal):
             found.append(msgspec.structs.replace(column, min_count=1))
-        else:
-            found.append(_in_bins(column))
     outside = {name: proposal.reasons[name].removeprefix("ignored: ") for name in proposal.schema.ignored}
     found += [_left_out(profiles[name]) for name in outside]
+    whole |= {name for name in outside if profiles[name].kind == "integer"}
     order = {name: place for place, name in enumerate(source.columns)}
     found.sort(key=lambda column: order.get(column.name, 0))
     schema = msgspec.structs.replace(proposal.schema, fields=tuple(found), ignored=())
@@ -101,16 +97,24 @@ def _vectors(schema: Schema) -> tuple[str, ...]:
     return tuple(f"'{name}' holds vectors, which have no values to count; it is not ranked." for name in names)
 
 
-def _names_too(profile: ColumnProfile) -> bool:
-    return profile.kind == "integer" and profile.distinct_share <= REPEATING
+def _repeats(profile: ColumnProfile) -> bool:
+    return profile.distinct_share <= REPEATING
 
 
 def _in_bins(column: Field) -> Field:
-    """Return a number as bins of equal counts, with a bin for missing ones; other columns as they are."""
+    """Return a number as one that is cut into bins of equal counts later; other columns as they are."""
     if not isinstance(column, Numeric) or column.scale in ("quantile", "log_square"):
         return column
-    return Numeric(column.name, role=column.role, scale="quantile", bins=BINS)
+    return Numeric(column.name, role=column.role)
 
 
-def _left_out(profile: ColumnProfile) -> Categorical:
-    return Categorical(profile.name, buckets=HASHED if profile.distinct_share > REPEATING else None)
+def _number(profile: ColumnProfile, role: Role) -> Field:
+    """Return whole numbers that repeat as names, which are also seen in bins; others as `_in_bins` does."""
+    names = profile.kind == "integer" and _repeats(profile)
+    return Categorical(profile.name, role=role) if names else Numeric(profile.name, role=role)
+
+
+def _left_out(profile: ColumnProfile) -> Field:
+    if profile.kind in ("integer", "number"):
+        return _number(profile, "context")
+    return Categorical(profile.name, buckets=None if _repeats(profile) else HASHED)

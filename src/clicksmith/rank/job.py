@@ -69,7 +69,7 @@ def rank(
     Raises:
         DataError, SchemaError, UsageError, UnknownNameError: as their names say.
     """
-    lookup(METHODS, score, "score")
+    _check(score, pairs, rotations, holdout, seed)
     wanted = asked(train, label, schema)
     with tempfile.TemporaryDirectory(prefix="clicksmith-rank-") as folder:
         if cache is None:
@@ -81,7 +81,9 @@ def rank(
                 wanted.schema, wanted.source, cache, root=wanted.root, progress=progress, noted=noted
             )
             encoder, store = cached.encoder, cached.store
-        later = None if valid is None else encoder.encode_to(valid, Path(folder) / "valid", labels=False)
+        later = None
+        if valid is not None:
+            later = encoder.encode_to(valid, Path(folder) / "valid", labels=False, progress=progress)
         try:
             found = rank_store(
                 store,
@@ -131,14 +133,15 @@ def rank_store(
     """Rank the fields of encoded rows; see `rank`. The encoder gives values their names, and the plan its schema.
 
     Args:
-        whole: fields whose values are whole numbers, to be read in bins as well. valid: rows of the same encoder.
+        whole: fields whose values are whole numbers, to be read as names and in bins. valid: rows of the same encoder.
         counts: those of `count(store, views_of(store, encoder, whole))`, or their sum over several machines.
     """
     labels = store.layout.labels
     if label is not None and label not in labels:
         raise UsageError(f"the rows have no label '{label}'; they have {', '.join(labels)}.")
     at = 0 if label is None else labels.index(label)
-    _check(store, score, pairs, rotations, holdout)
+    _check(score, pairs, rotations, holdout, seed)
+    _check_weights(store, score)
     views = views_of(store, encoder, whole)
     if not views:
         raise UsageError("the rows have no field that could be ranked; vectors alone have no values to count.")
@@ -159,7 +162,7 @@ def rank_store(
     control_scores = METHODS[score](replace(evidence, views=known, seen=told_controls))
     texts, label_entropy = Vocabularies(store, encoder), entropy([counts.clicks, counts.total - counts.clicks])
     same = copies(store, told, seed)
-    unseen = {} if valid is None else unseen_shares(valid, views)
+    unseen = {} if valid is None else unseen_shares(valid, views, counts)
 
     def listed(seen_: Mapping[str, list[Seen]], scored: Mapping[str, float]) -> tuple[FieldScore, ...]:
         q = false_discovery({name: _z(several) for name, several in seen_.items()})
@@ -190,7 +193,7 @@ def rank_store(
     )
 
 
-def _check(store: Store, score: str, pairs: int, rotations: int, holdout: float) -> None:
+def _check(score: str, pairs: int, rotations: int, holdout: float, seed: int) -> None:
     lookup(METHODS, score, "score")
     if rotations < 1:
         raise UsageError(f"rotations is {rotations}; the rule needs at least one control.")
@@ -200,6 +203,11 @@ def _check(store: Store, score: str, pairs: int, rotations: int, holdout: float)
         raise UsageError(
             f"pairs is {pairs}; it is how many of the best fields are looked at two by two: 2 or more, or 0 for none."
         )
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; it must be at least 0.")
+
+
+def _check_weights(store: Store, score: str) -> None:
     if "weight" in store.targets and score not in WEIGHTED:
         raise UsageError(
             f"score '{score}' knows no weights, and the rows have them; use {', '.join(WEIGHTED)}, or leave the weight "

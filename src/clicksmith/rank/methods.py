@@ -16,8 +16,8 @@ from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.rank.counts import Counts, checked, count
 from clicksmith.rank.mutual import Null, entropy
-from clicksmith.rank.scored import Seen, best_value, drawn_nulls, presence, sampled, seen
-from clicksmith.rank.views import Codes, View, pieces
+from clicksmith.rank.scored import Seen, best_value, drawn_nulls, presence, seen
+from clicksmith.rank.views import Codes, View, pieces, sampled
 
 BATCH = 16_384
 """Rows that the paper scores apart."""
@@ -163,7 +163,7 @@ def forest(given: Evidence) -> dict[str, float]:
     rows = given.store.take(numbers)
     labels, _ = checked(given.store.targets, numbers, 0, given.label)
     inputs = np.stack([view.read(rows, 0) for view in given.single], 1)
-    trees = RandomForestClassifier(100, min_samples_leaf=5, random_state=given.seed).fit(inputs, labels)
+    trees = RandomForestClassifier(100, min_samples_leaf=5, random_state=given.seed % 2**32).fit(inputs, labels)
     names = [view.field for view in given.single]
     return dict(zip(names, trees.feature_importances_.tolist(), strict=True))
 

@@ -96,9 +96,8 @@ def _quality(fields: Sequence[FieldScore]) -> str:
     rows: list[list[Cell | str]] = []
     for f in fields:
         top = ", ".join(f"{value or '(empty)'} {svg.percent(share)}" for value, share in f.top)
-        unseen = Cell("", -1.0) if f.unseen is None else _share(f.unseen)
         size = Cell(f"{f.values * 64 / 1e6:.2f} MB", f.values)
-        rows.append([f.field, _share(f.coverage), _whole(f.values), _share(f.singletons), unseen, size, top])
+        rows.append([f.field, _share(f.coverage), _whole(f.values), _share(f.singletons), _share(f.unseen), size, top])
     return tables.table(head, rows, "quality of the columns", "text")
 
 
@@ -128,8 +127,8 @@ def _drift(drift: Drift) -> Iterable[Chart]:
         yield line_chart(Curves(f"{name}: information, nats", (Series(name, points),), x_title=title))
 
 
-def _share(value: float) -> Cell:
-    return Cell(svg.percent(value), value)
+def _share(value: float | None) -> Cell:
+    return Cell("", -1.0) if value is None else Cell(svg.percent(value), value)
 
 
 def _whole(value: int) -> Cell:

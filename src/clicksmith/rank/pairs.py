@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.store import Store
 from clicksmith.rank.counts import checked
 from clicksmith.rank.mutual import NullOfLabel, entropy, mutual_information
-from clicksmith.rank.scored import sampled
-from clicksmith.rank.views import Codes, View
+from clicksmith.rank.views import Codes, View, sampled
 
 ROWS = 1 << 16
 """Rows of the sample."""

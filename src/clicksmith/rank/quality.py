@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import UNSEEN
@@ -20,8 +21,8 @@ from clicksmith.rank.counts import Counts, Vector, checked
 from clicksmith.rank.mutual import NullOfLabel, mutual_information
 from clicksmith.rank.pairs import joined
 from clicksmith.rank.ranking import Drift
-from clicksmith.rank.scored import Seen, sampled
-from clicksmith.rank.views import View, pieces
+from clicksmith.rank.scored import Seen
+from clicksmith.rank.views import View, pieces, sampled
 
 LEAK = 0.9
 """Share of the label's entropy above which a field is suspected to be made from the label."""
@@ -39,7 +40,7 @@ class Quality:
 
     values: int
     coverage: float
-    singletons: float
+    singletons: float | None
     top: tuple[tuple[str, float], ...]
     flags: tuple[str, ...]
 
@@ -53,7 +54,6 @@ class Vocabularies:
         slots |= {h.columns[0].name: h.columns[0].slot for h in layout.histories}
         known = {} if encoder is None else encoder.fitted.vocabularies
         self._values = {name: known[slot].values for name, slot in slots.items() if slot in known}
-        self._buckets = {name: known[slot].keep.buckets for name, slot in slots.items() if slot in known}
 
     def text(self, field: str, id_: int) -> str | None:
         """Return the value of an id; None where it is not known, as with hashed values."""
@@ -61,10 +61,6 @@ class Vocabularies:
         if values is None or not 2 <= id_ < len(values) + 2:
             return None
         return _text(values, id_ - 2)
-
-    def buckets(self, field: str) -> int | None:
-        """Return how many buckets a field's values are hashed into, if they are."""
-        return self._buckets.get(field)
 
 
 def _text(values: Packed, number: int) -> str:
@@ -77,10 +73,11 @@ def quality(
 ) -> Quality:
     """Return what the counts of one field tell besides its score; its views are `several`, the surest first."""
     found = several[0]
-    view = found.view
+    view = next((one.view for one in several if one.view.kind == "values"), found.view)
     rows = counts.by[view.key][0]
     total = counts.total
-    there, singles = _distinct(rows, texts.buckets(view.field) if view.kind == "values" else None, counts.rows)
+    there, singles = _distinct(rows, view.hashed, counts.rows)
+    weighted = rows.dtype.kind == "f"  # sums of weights do not tell which values one row has
     whole = next(one.view for one in several if one.view.kind != "one value")
     each = counts.by[whole.key][0]
     covered = 1.0 - float(sum(each[code] for code in set(whole.empty) if code < len(each))) / total
@@ -104,7 +101,8 @@ def quality(
         flags.append("says less than chance would: rows seem to be balanced by it; it can still matter in pairs")
     if copy_of is not None:
         flags.append(f"says the same as '{copy_of}', value by value")
-    return Quality(there, covered, singles, tuple(top), tuple(flags))
+    known = None if weighted or view.kind == "bins" else singles
+    return Quality(there, covered, known, tuple(top), tuple(flags))
 
 
 def _distinct(rows: Vector, buckets: int | None, most: int) -> tuple[int, float]:
@@ -122,18 +120,32 @@ def _distinct(rows: Vector, buckets: int | None, most: int) -> tuple[int, float]
 
 
 def copies(store: Store, seen: Mapping[str, Sequence[Seen]], seed: int) -> dict[str, str]:
-    """Return field -> an earlier field whose values correspond to its own one to one."""
+    """Return field -> an earlier field whose values correspond to its own one to one.
+
+    Numbers do if they come in the same order, or in the reverse one, and are missing together.
+    """
     alike: dict[tuple[Any, ...], list[View]] = {}
+    numbers: dict[tuple[Any, ...], list[View]] = {}
     for views in seen.values():
-        rows, clicks = views[0].table
-        if views[0].view.kind == "values" and (rows > 0).sum() > 1:
-            key = (views[0].view.kind, np.sort(rows[rows > 0]).tobytes(), np.sort(clicks[rows > 0]).tobytes())
-            alike.setdefault(key, []).append(views[0].view)
+        for one in views:
+            rows, clicks = one.table
+            if one.view.kind == "bins" and one.view.number is not None:
+                numbers.setdefault((rows[UNSEEN], clicks[UNSEEN]), []).append(one.view)
+            elif one.view.kind == "values" and one.view.number is None and (rows > 0).sum() > 1:
+                key = (np.sort(rows[rows > 0]).tobytes(), np.sort(clicks[rows > 0]).tobytes())
+                alike.setdefault(key, []).append(one.view)
     alike = {key: views for key, views in alike.items() if len(views) > 1}
-    if not alike:
+    numbers = {key: views for key, views in numbers.items() if len(views) > 1}
+    if not alike and not numbers:
         return {}
     rows = store.take(sampled(store.rows, 1 << 14, seed))
     found: dict[str, str] = {}
+    for views in numbers.values():
+        first: dict[bytes, str] = {}
+        for view in views:
+            order = _order(rows.numeric[:, view.number])
+            if order is not None and (other := first.setdefault(order, view.field)) != view.field:
+                found[view.field] = other
     for views in alike.values():
         for place, view in enumerate(views):
             codes = np.unique(view.read(rows, 0), return_inverse=True)[1].reshape(-1)
@@ -144,13 +156,29 @@ def copies(store: Store, seen: Mapping[str, Sequence[Seen]], seed: int) -> dict[
     return found
 
 
-def unseen_shares(store: Store, views: Sequence[View]) -> dict[str, float]:
-    """Return the share of (validation) rows whose value training did not see, of fields read by value."""
-    met = {view.field: 0 for view in views if view.kind == "values"}
+def _order(numbers: NDArray[np.float32]) -> bytes | None:
+    """Return the ranks of numbers, the same for the reverse order; None if they are all equal."""
+    there = ~np.isnan(numbers)
+    values, ranks = np.unique(numbers[there], return_inverse=True)
+    if len(values) < 2:
+        return None
+    up, down = np.full((2, len(numbers)), -1)
+    up[there], down[there] = ranks, len(values) - 1 - ranks
+    return min(up.tobytes(), down.tobytes())
+
+
+def unseen_shares(store: Store, views: Sequence[View], counts: Counts) -> dict[str, float]:
+    """Return the share of (validation) rows whose value training did not see, of fields read by value.
+
+    A hashed value is one where training, whose counts are given, left its bucket empty: the share is at least that.
+    """
+    views = [view for view in views if view.kind == "values"]
+    met = {view.field: 0 for view in views}
     for rows, first in pieces(store):
         for view in views:
-            if view.kind == "values":
-                met[view.field] += int((view.read(rows, first) == UNSEEN).sum())
+            codes = view.read(rows, first)
+            new = codes == UNSEEN if view.hashed is None else counts.by[view.key][0][codes] == 0
+            met[view.field] += int(new.sum())
     return {name: count / store.rows for name, count in met.items()}
 
 

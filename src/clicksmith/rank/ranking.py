@@ -47,13 +47,13 @@ class FieldScore(msgspec.Struct, frozen=True, kw_only=True):
     view: Kind
     views: dict[str, float]
     values: int
-    """Distinct values; of a field in bins, the bins. About as many, of a column whose values nearly never repeat."""
+    """Distinct values (about, where they nearly never repeat); of a field that is read in bins alone, the bins."""
     coverage: float
     """Share of rows in which it is not empty."""
     unseen: float | None = None
-    """Share of the validation rows whose value training did not see."""
-    singletons: float = 0.0
-    """Share of its values that one row has."""
+    """Share of the validation rows whose value training did not see; at least so many, where values are hashed."""
+    singletons: float | None = None
+    """Share of its values that one row has; None where bins alone, or weights, are counted."""
     top: tuple[tuple[str, float], ...] = ()
     """The most frequent values with their share of the rows."""
     best: str | None = None
@@ -155,13 +155,10 @@ class Ranking:
         fdr: float | None = None,
     ) -> tuple[str, ...]:
         """Return the fields of the schema that a plan keeps, best first: see `plan`."""
-        given = {k: v for k, v in dict(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr).items() if v is not None}
-        if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)} say twice what to keep; give one of them.")
-        rule, value = next(iter(given.items()), ("fdr", FDR))
+        rule, value = checked_rule(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr)
         fields = [f for f in self.fields if f.field in self.schema.field_names]
         if rule == "top":
-            if not 1 <= value <= len(fields):
+            if value > len(fields):
                 raise UsageError(
                     f"top is {value}; {len(fields)} fields of the schema were ranked, keep between 1 and {len(fields)}."
                 )
@@ -225,9 +222,24 @@ class Ranking:
         return Plan(parts=(KeptFields(drop=drop, found_by=found_by),))
 
 
+def checked_rule(
+    *, top: int | None = None, min_z: float | None = None, cumulative: float | None = None, fdr: float | None = None
+) -> tuple[str, float]:
+    """Return the rule of a plan and its number; `Ranking.plan` says what they mean.
+
+    Raises UsageError: two rules, or a number that no ranking can meet.
+    """
+    given = {k: v for k, v in dict(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr).items() if v is not None}
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} say twice what to keep; give one of them.")
+    if top is not None and top < 1:
+        raise UsageError(f"top is {top}; a plan keeps at least 1 field.")
+    if cumulative is not None and not 0 < cumulative <= 1:
+        raise UsageError(f"cumulative is {cumulative:g}; it is a share of the information, above 0 and at most 1.")
+    return next(iter(given.items()), ("fdr", FDR))
+
+
 def _cumulative(fields: list[FieldScore], share: float) -> list[str]:
-    if not 0 < share <= 1:
-        raise UsageError(f"cumulative is {share:g}; it is a share of the information, above 0 and at most 1.")
     whole, have, kept = sum(max(0.0, f.information) for f in fields), 0.0, list[str]()
     for found in fields:
         if have >= share * whole:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,13 +166,3 @@ def _best_of(tried: int) -> float:
     The mean of the largest of m chi-squared numbers with one degree of freedom is about 2 ln m, its deviation 1.4.
     """
     return 0.0 if tried == 1 else max(0.0, 2 * math.log(tried) - 1.0) / math.sqrt(2)
-
-
-def sampled(rows: int, most: int, seed: int) -> NDArray[Any]:
-    """Return about `most` row numbers, in order, chosen by the hash of the number: never every n-th row."""
-    from clicksmith.rank.views import mix
-
-    if rows <= most:
-        return np.arange(rows)
-    numbers = np.arange(rows, dtype=np.uint64)
-    return np.flatnonzero(mix(numbers ^ np.uint64((seed << 40) % 2**64)) < np.uint64(int(most / rows * 2**64)))

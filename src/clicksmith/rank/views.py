@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clicksmith.encode.encoder import Encoder
-from clicksmith.encode.layout import Layout
+from clicksmith.encode.layout import UNSEEN, Layout
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.encode.texts import Packed
+from clicksmith.encode.vocabulary import FIRST
 from clicksmith.schema.columns import Numeric
 
 BINS = 20
 SETS = 1 << 18
 """Buckets for the hash of a set of values; two sets in one bucket lower the mutual information, never raise it."""
+HASHED = 1 << 20
+"""Buckets for values that (nearly) never repeat, so that no dictionary of them is kept."""
+CUT_BY = 1 << 18
+"""Rows that say where the bins of a number end."""
 PIECE = 1 << 16
 """Rows that are read at once."""
 
@@ -47,6 +52,10 @@ class View:
     read: Read
     empty: tuple[int, ...] = (0, 1)
     """The codes that mean nothing is there, or nothing known."""
+    hashed: int | None = None
+    """The buckets that values are hashed into, if they are."""
+    number: int | None = None
+    """The numeric column of the rows that is read, if it is one."""
 
     @property
     def key(self) -> str:
@@ -57,21 +66,28 @@ class View:
 def views_of(store: Store, encoder: Encoder | None = None, whole: Collection[str] = ()) -> list[View]:
     """Return the views of every field of a store but vectors, in the order of its columns.
 
-    `whole` are the categorical fields that hold whole numbers: they are also seen in bins; it takes the encoder.
+    `whole` are the fields that hold whole numbers. Where they are categorical they are also seen in bins, which takes
+    the encoder; where they are numeric, also as names, hashed (of a wide range about: float32 holds them).
     """
     layout, found = store.layout, list[View]()
     known = {} if encoder is None else encoder.fitted.vocabularies
     numbers = set() if encoder is None else {c.name for c in encoder.schema.fields if isinstance(c, Numeric)}
     for c, column in enumerate(layout.ids):
         kind = "bins" if column.name in numbers else "values"
-        empty = (0, 1, *(_missing(known[column.slot].values) if column.slot in known else ()))
-        found.append(View(column.name, kind, layout.rows[column.slot], partial(_column, c), empty))
+        missing = known[column.slot].empty_id if column.slot in known else None
+        empty = (0, 1) if missing is None else (0, 1, missing)
+        hashed = known[column.slot].keep.buckets if column.slot in known else None
+        found.append(View(column.name, kind, layout.rows[column.slot], partial(_column, c), empty, hashed))
         if column.name in whole and encoder is not None and layout.rows[column.slot] > BINS + 2:
             table = _bins_of_values(encoder.fitted.vocabularies[column.slot].values, encoder.counts(column.slot))
             found.append(View(column.name, "bins", int(table.max()) + 1, partial(_looked_up, c, table)))
+    numeric = store.take(sampled(store.rows, CUT_BY, 0)).numeric if layout.numeric else np.zeros((0, 0), np.float32)
     for c, column in enumerate(layout.numeric):
-        edges = _edges(store, c)
-        found.append(View(column.name, "bins", len(edges) + 3, partial(_binned, c, edges)))
+        edges = edges_of(numeric[:, c])
+        found.append(View(column.name, "bins", len(edges) + 3, partial(_binned, c, edges), number=c))
+        if column.name in whole:
+            read = partial(_named, c)
+            found.append(View(column.name, "values", FIRST + HASHED, read, hashed=HASHED, number=c))
     found += _of_several(layout)
     return found
 
@@ -101,6 +117,13 @@ def _looked_up(c: int, table: Codes, rows: EncodedRows, first: int) -> Codes:  #
 
 def _binned(c: int, edges: NDArray[np.float32], rows: EncodedRows, first: int) -> Codes:  # noqa: ARG001
     return bins(rows.numeric[:, c], edges)
+
+
+def _named(c: int, rows: EncodedRows, first: int) -> Codes:  # noqa: ARG001
+    """Return the bucket of each number as a name: 1 is missing, as in bins."""
+    numbers = rows.numeric[:, c] + np.float32(0)  # -0 is 0
+    hashed = mix(numbers.view(np.uint32).astype(np.uint64)) >> np.uint64(44)  # 20 bits
+    return np.where(np.isnan(numbers), UNSEEN, hashed.astype(np.int64) + FIRST)
 
 
 def _bag(name: str, rows: EncodedRows) -> Codes:
@@ -144,20 +167,23 @@ def bins(numbers: NDArray[np.float32], edges: NDArray[np.float32]) -> Codes:
     return np.where(np.isnan(numbers), 1, found).astype(np.int64)
 
 
-def _missing(values: Packed) -> tuple[int, ...]:
-    """Return the id of the empty cell, if it has one."""
-    empty = np.flatnonzero(np.diff(values.ends, prepend=0) == 0)
-    return tuple(int(place) + 2 for place in empty[:1])
+def edges_of(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the edges between bins of equal counts; a value that fills a bin has one of its own."""
+    values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
+    if not len(values):
+        return values
+    below = np.cumsum(counts)
+    last = np.searchsorted(below, below[-1] * np.arange(1, BINS) / BINS)
+    heavy = values[last[1:][last[1:] == last[:-1]]]
+    return np.unique(np.concatenate([heavy, np.nextafter(values[last], np.float32(np.inf))]))
 
 
-def _edges(store: Store, c: int) -> NDArray[np.float32]:
-    """Return the edges between bins of equal counts of a numeric column, which is held in memory."""
-    column = np.concatenate([rows.numeric[:, c] for rows, _ in pieces(store)])
-    there = column[~np.isnan(column)]
-    if not len(there):
-        return np.zeros(0, np.float32)
-    cuts = np.unique(np.quantile(there, np.arange(1, BINS) / BINS, method="inverted_cdf"))
-    return cuts.astype(np.float32)
+def sampled(rows: int, most: int, seed: int) -> NDArray[Any]:
+    """Return about `most` row numbers, in order, chosen by the hash of the number: never every n-th row."""
+    if rows <= most:
+        return np.arange(rows)
+    numbers = np.arange(rows, dtype=np.uint64)
+    return np.flatnonzero(mix(numbers ^ np.uint64((seed << 40) % 2**64)) < np.uint64(int(most / rows * 2**64)))
 
 
 def _bins_of_values(values: Packed, counts: NDArray[np.int64]) -> Codes:
