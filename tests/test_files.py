@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from clicksmith import files
 from clicksmith.errors import StorageError
-from clicksmith.files import atomic_file, atomic_folder
+from clicksmith.files import atomic_file, atomic_folder, save_tensors
 
 KILLED = """
 import os, signal, sys
@@ -165,3 +165,10 @@ def test_a_path_that_cannot_be_is_told_with_what_to_do(tmp_path):
     with pytest.raises(OSError, match="too long") as found:
         path.mkdir()
     assert str(files.storage_error(found.value, path)).endswith("File name too long; choose another folder.")
+
+
+def test_tensors_may_be_read_by_whoever_may_read_a_new_file(tmp_path):
+    (tmp_path / "any").touch()
+    save_tensors(tmp_path / "weights.safetensors", {"w": torch.ones(2)}, metadata={"digest": "x"})
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode
+    assert torch.equal(load_file(tmp_path / "weights.safetensors")["w"], torch.ones(2))

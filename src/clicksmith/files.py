@@ -9,10 +9,11 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -41,6 +42,16 @@ def atomic_file(path: Path) -> Generator[Path]:
         raise storage_error(error, path) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, str] | None = None) -> None:
+    """Write safetensors, to be read by whoever may read a new file; the library itself writes for the owner alone."""
+    from safetensors.torch import save_file
+
+    save_file(dict(tensors), path, metadata=metadata)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 @contextmanager

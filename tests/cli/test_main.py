@@ -111,6 +111,16 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("text", ["[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA out of memory. x"])
+def test_memory_that_is_not_there_is_told_as_such(capsys, monkeypatch, text):
+    def none(_):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr("clicksmith.cli.fit.main", none)
+    assert main(["fit", "x.csv"]) == 2
+    assert capsys.readouterr().err == "error: not enough memory; use a smaller --train.batch-size or --model.dim.\n"
+
+
 def test_a_closed_pipe_is_quiet():
     command = f"{sys.executable} -m clicksmith.cli.main --help | true"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)

@@ -109,6 +109,15 @@ def test_the_command_names_what_is_wrong_in_one_line(tmp_path, capsys, change, w
     assert not (tmp_path / "plan.json").exists()
 
 
+def test_ids_that_the_map_does_not_know_are_told_when_quiet(tmp_path, capsys):
+    ROWS.write_csv(tmp_path / "train.csv")
+    ROWS.with_columns(user=pl.format("new{}", "user")).write_csv(tmp_path / "valid.csv")
+    words = ["search", "graphhash", str(tmp_path / "train.csv"), "--valid", str(tmp_path / "valid.csv"), "--label",
+             "click", "--out", str(tmp_path / "plan.json"), "--search.left", "user", "--quiet"]  # fmt: skip
+    assert main(words) == 0
+    assert "note: valid: user: 100% of values unseen" in capsys.readouterr().err
+
+
 def test_nothing_that_trains_is_searched_over_sums_of_two_rows(tmp_path):
     double = tmp_path / "double.json"
     search("graphhash", ROWS, label="click", out=double, options={**LEFT_RIGHT, "kind": "double"})

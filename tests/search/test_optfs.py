@@ -343,6 +343,67 @@ def test_lazy_gates_search_too(tmp_path):
     assert 0 < plan.parts[0].found_by.scores["kept"] < 1
 
 
+@pytest.mark.parametrize("update", ["lazy", "dense"])
+def test_a_search_that_is_stopped_within_epochs_ends_with_the_same_bits(tmp_path, monkeypatch, update):
+    options = OptFS(epochs=3, penalty=4e-3, gate_update=update, gate_rate=5.0 if update == "lazy" else 0.02)
+    settings = TrainSettings(epochs=3, batch_size=32, learning_rate=0.01, seed=1)
+    real, left = GateHook.before_update, []
+
+    def stopping(self, step, rate):
+        real(self, step, rate)
+        if left and step == left[0]:
+            left.pop(0)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(GateHook, "before_update", stopping)
+    found = {}
+    for name, stops in (("whole", []), ("stopped", [4, 7, 16])):  # ten steps an epoch
+        left[:] = stops
+        while True:
+            model = new_model(gated_spec(model_spec("fm", dim=4), 0.5), LAYOUT, 0)
+            hook = GateHook(options, model.embedder.gate, tmp_path / "rewind")
+            try:
+                train(model, clicks(320), None, settings, run_dir=tmp_path / name, hook=hook)
+                break
+            except KeyboardInterrupt:
+                pass
+        assert not left
+        found[name] = {n: t.clone() for n, t in model.state_dict().items()}
+    for name, tensor in found["whole"].items():
+        torch.testing.assert_close(found["stopped"][name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 1e39}, {"start": 1e39}, {"start": float("inf")}])
+def test_gates_beyond_all_numbers_are_refused(wrong):
+    with pytest.raises(UsageError, match=r"at most 1e\+09"):
+        OptFS(**wrong)
+
+
+def test_the_mended_command_is_no_other_search_where_the_first_failed(tmp_path):
+    given = {
+        "schema": SCHEMA,
+        "backbone": "fm",
+        "model_options": {"dim": 4},
+        "settings": {**FAST, "learning_rate": 0.1},
+    }
+    with pytest.raises(UsageError, match=r"no feature is kept at penalty 10; use a smaller --search\.penalty"):
+        search("optfs", planted(600), **given, options={"epochs": 3, "penalty": 10.0}, out=tmp_path / "plan.json")
+    search("optfs", planted(600), **given, options={"epochs": 3, "penalty": 1e-4}, out=tmp_path / "plan.json")
+    with pytest.raises(UsageError, match="holds another search"):
+        search("optfs", planted(600), **given, options={"epochs": 3, "penalty": 1e-3}, out=tmp_path / "plan.json")
+
+
+def test_epochs_that_no_one_reads_are_refused_and_notes_are_told_when_quiet(tmp_path, capsys):
+    planted(600).write_csv(tmp_path / "rows.csv")
+    words = ["search", "optfs", str(tmp_path / "rows.csv"), "--label", "click", "--backbone", "fm", "--quiet",
+             "--out", str(tmp_path / "plan.json"), "--search.penalty", "0"]  # fmt: skip
+    assert main([*words, "--epochs", "2"]) == 2
+    assert "optfs has epochs of its own; give --search.epochs 2" in capsys.readouterr().err
+    assert main([*words, "--search.epochs", "1"]) == 0
+    err = capsys.readouterr().err
+    assert "note: " in err and "features are kept" in err and "train:" not in err
+
+
 def test_a_learning_rate_that_is_too_high_stops_with_epoch_and_temperature(tmp_path):
     with pytest.raises(DivergedError, match=r"epoch 1, temperature 1"):
         search("optfs", planted(600), schema=SCHEMA, backbone="fm", model_options={"dim": 4},

@@ -12,7 +12,7 @@ from clicksmith.embed.rows import row_stores
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import PADDING, ZERO
 from clicksmith.encode.store import Store
-from clicksmith.errors import DivergedError, UsageError
+from clicksmith.errors import CompositionError, DataError, DivergedError, UsageError
 from clicksmith.fields.pairs import RelaxedModule
 from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.job import fit
@@ -281,6 +281,71 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
         search("optinter", planted(3000), out=tmp_path / "again.json", **{**given, "options": {**options, "dim": 3}})
     again = search("optinter", planted(3000), out=tmp_path / "again.json", **given)
     assert again.digest == whole.digest
+
+
+def test_candidates_of_an_interrupted_search_are_not_trained_again(tmp_path, monkeypatch):
+    given = {
+        "valid": planted(600, 1), "backbone": "dnn", "model_options": SMALL, "schema": SCHEMA, "settings": QUICK,
+        "options": {"epochs": 1, "candidates": 3, "rank_epochs": 2}, "seed": 0,
+    }  # fmt: skip
+    whole = search("optinter", planted(3000), out=tmp_path / "whole.json", **given)
+    real, counted, trained = method.scored, [], []
+
+    def second_dies(asked, options, name, ops):
+        trained.append(name)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return real(asked, options, name, ops)
+
+    monkeypatch.setattr(method, "scored", second_dies)
+    monkeypatch.setattr(method, "gains", lambda *args, **kw: counted.append(1) or gains(*args, **kw))
+    with pytest.raises(KeyboardInterrupt):
+        search("optinter", planted(3000), out=tmp_path / "again.json", **given)
+    done = tmp_path / "again.json.search" / f"candidate_{trained[0]}"
+    assert (done / "checkpoint").exists() and counted == [1]
+    first = (done / "checkpoint" / "weights.safetensors").stat().st_mtime_ns
+    assert search("optinter", planted(3000), out=tmp_path / "again.json", **given).digest == whole.digest
+    assert counted == [1] and (done / "checkpoint" / "weights.safetensors").stat().st_mtime_ns == first
+
+
+def test_two_clicks_are_counted_without_a_warning(tmp_path, recwarn):
+    rows = planted(400).with_columns(click=(pl.int_range(400) < 2).cast(int))
+    _, store = Encoder.fit_encode(SCHEMA, rows, tmp_path / "rows")
+    done = []
+    found = gains(store, method.pairs_of(store.layout), counted=done.append)
+    assert all(np.isfinite([g.memorise, g.factorise, g.memorise_z, g.factorise_z]).all() for g in found)
+    assert done == list(range(1, 16)) and not recwarn.list
+
+
+@pytest.mark.parametrize(("mode", "share"), [("joint", 0.0), ("bilevel", 0.25)])
+def test_joint_search_trains_on_all_rows(tmp_path, mode, share):
+    told, options = Told(), OptInter(mode=mode, epochs=1, candidates=1, held_out=0.25)
+    search(
+        "optinter", planted(1000), valid=planted(400, 1), backbone="dnn", model_options=SMALL, schema=SCHEMA,
+        settings=QUICK, options=options, out=tmp_path / "plan.json", progress=told,
+    )  # fmt: skip
+    (line,) = [line for line in told.lines if line.startswith("rows: ")]
+    assert line.startswith(f"rows: {1000 * (1 - share):,.0f} train,") and ("own parameters" in line) == (share > 0)
+
+
+def test_crosses_of_one_name_are_refused(tmp_path):
+    names = ("a", "b*c", "a*b", "c")
+    rows = planted(600).rename(dict(zip(NAMES[:4], names, strict=True))).select(*names, "click")
+    part = Pairs(
+        pairs=tuple(PairOp(fields=pair, op="memorise", dim=3) for pair in (("a", "b*c"), ("a*b", "c"))),
+        found_by=FoundBy(method="hand"),
+    )
+    with pytest.raises(
+        DataError, match=r"another cross is named 'a\*b\*c' already, the name of the cross of 'a\*b' and"
+    ):
+        fit(rows, label="click", model="dnn", options=SMALL, plan=Plan(parts=(part,)), epochs=1, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("model", ["lr", "ffm"])
+def test_products_for_a_backbone_without_vectors_are_named(tmp_path, model):
+    part = Pairs(pairs=(PairOp(fields=("f2", "f3"), op="factorise", dim=3),), found_by=FoundBy(method="hand"))
+    with pytest.raises(CompositionError, match="the Plan factorises f2 x f3: products of field vectors, of which this"):
+        fit(planted(600), schema=SCHEMA, model=model, plan=Plan(parts=(part,)), epochs=1, out=tmp_path / "run")
 
 
 def test_a_search_that_diverged_leaves_the_plan_before_it_and_is_no_obstacle_to_the_mended_one(tmp_path):

@@ -67,18 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except MemoryError as error:
         return _fail(f"not enough memory ({error}); use a smaller --train.batch-size or --model.dim.")
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error) and "out of memory" not in str(
+            error
+        ):  # torch's, processor and GPU
+            return _mistake(error)
+        return _fail("not enough memory; use a smaller --train.batch-size or --model.dim.")
     except OSError as error:
         return _fail(_system_error(error))
     except Exception as error:
-        if os.environ.get("CLICKSMITH_TRACEBACK"):
-            raise
-        text = " ".join(str(error).split())
-        print(
-            f"unexpected: {type(error).__name__}: {text} — this is a mistake of clicksmith, please report it; "
-            "CLICKSMITH_TRACEBACK=1 shows where.",
-            file=sys.stderr,
-        )
-        return 70
+        return _mistake(error)
 
 
 def usage() -> str:
@@ -103,6 +101,18 @@ def run_verb(arguments: list[str]) -> int:
         return _fail(f"{error} `clicksmith --help` lists them.")
     module = importlib.import_module(f"clicksmith.cli.{verb}")
     return int(module.main(arguments[1:]) or 0)
+
+
+def _mistake(error: Exception) -> int:
+    if os.environ.get("CLICKSMITH_TRACEBACK"):
+        raise error
+    text = " ".join(str(error).split())
+    print(
+        f"unexpected: {type(error).__name__}: {text} — this is a mistake of clicksmith, please report it; "
+        "CLICKSMITH_TRACEBACK=1 shows where.",
+        file=sys.stderr,
+    )
+    return 70
 
 
 def _fail(message: str) -> int:

@@ -39,8 +39,10 @@ class ShownProgress:
 
     def said(self, text: str) -> None:
         """Show one line that stays."""
-        if self._quiet:
-            return
+        if not self._quiet:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
@@ -77,8 +79,8 @@ class ShownProgress:
         self.said("  ".join(words))
 
     def noted(self, text: str) -> None:
-        """Something deserves a look."""
-        self.said(f"note: {text}")
+        """Something deserves a look, whether or not progress is shown."""
+        self._line(f"note: {text}")
 
     def finished(self, reason: str) -> None:
         """Training has ended."""

@@ -1,7 +1,7 @@
 """`clicksmith search METHOD TRAIN`: find a Plan."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,6 +85,10 @@ def search(
     from clicksmith.search.methods import SEARCHES
 
     chosen = lookup(SEARCHES, method, "search method")
+    if epochs is not None and chosen.own_epochs:
+        raise UsageError(
+            f"--epochs {epochs}: the search {method} has epochs of its own; give --search.epochs {epochs}."
+        )
     before = [file for files in plan for file in files]
     if backbone is None and chosen.trains:
         raise UsageError("--backbone NAME is missing; see `clicksmith search --help`.")
@@ -126,10 +130,10 @@ def search(
     note(f"next:  clicksmith fit {shlex.join(named)} --plan {shlex.join([*before, out, *begin])}")
     under = ["--plan", *before] if before else []
     again = [*train, *([] if backbone is None else ["--backbone", backbone]), *words, *under]
-    again += [] if epochs is None else ["--epochs", str(epochs)]
     wanted = chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found)
-    for line in _controls(wanted, again):
-        note(line)
+    for name, (by, asked) in wanted.items():
+        long = [] if epochs is None or SEARCHES[by].own_epochs else ["--epochs", str(epochs)]
+        note(_control(name, by, asked, [*again, *long]))
     kept = found.parts[-1].found_by.scores.get("kept", 1.0) if wanted else 1.0
     less = max(1, round(kept * spec.embed.dim))
     if less < spec.embed.dim and "dim" in option_hints(function):
@@ -137,11 +141,10 @@ def search(
     return 0
 
 
-def _controls(wanted: Mapping[str, tuple[str, Mapping[str, Any]]], again: Sequence[str]) -> Iterator[str]:
-    """Yield the searches that cost nothing, of the size that was found; `again` are the words they share with it."""
-    for name, (by, asked) in wanted.items():
-        size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]
-        yield f"control: clicksmith search {by} {shlex.join([*again, *size])} --out {name}.json"
+def _control(name: str, by: str, asked: Mapping[str, Any], again: Sequence[str]) -> str:
+    """Return the command of a control, of the size that was found; `again` are the words it shares with the search."""
+    size = [f"--search.{key.replace('_', '-')}={shown(value)}" for key, value in asked.items()]
+    return f"control: clicksmith search {by} {shlex.join([*again, *size])} --out {name}.json"
 
 
 def _shorter(named: Sequence[str], under: Sequence[str], dim: int) -> str:

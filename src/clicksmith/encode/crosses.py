@@ -163,7 +163,11 @@ def extended_layout(layout: Layout, crosses: Sequence[Cross]) -> Layout:
     taken = {*layout.order, *(s.name for s in layout.slots)}
     for cross in crosses:
         if cross.name in taken:
-            raise DataError(f"a field is named '{cross.name}' already, the name of a cross; rename it in the schema.")
+            raise DataError(
+                f"a field or another cross is named '{cross.name}' already, the name of the cross of "
+                f"{' and '.join(repr(name) for name in cross.of.fields)}; rename the field in the schema."
+            )
+        taken.add(cross.name)
     columns: list[IdColumn] = []
     for cross in crosses:
         one, two = (roles[name] for name in cross.of.fields)

@@ -84,6 +84,13 @@ def _paired(applied: Applied, spec: ModelSpec) -> ModelSpec:
         return spec
     columns = [c.name for c in applied.encoder.layout.ids]
     to = pairs_to(spec)
+    products = [" x ".join(pair.fields) for pair in ops if pair.op == "factorise"]
+    if products and to == "fields" and "vectors" not in reads_of(spec.interact):
+        raise CompositionError(
+            f"the Plan factorises {', '.join(products[:3])}{', ...' if len(products) > 3 else ''}: products of field "
+            "vectors, of which this backbone reads none. Use another backbone, or search with --search.mode counts, "
+            "which memorises pairs for it."
+        )
     transforms = list(spec.transforms)
     for dim, std in sorted({(pair.dim, pair.std) for pair in ops}):
         alike = [pair for pair in ops if (pair.dim, pair.std) == (dim, std)]

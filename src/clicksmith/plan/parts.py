@@ -203,6 +203,8 @@ class Columns(Part, frozen=True, tag="columns"):
     def check(self) -> None:
         """Raise UsageError: blocks overlap or are out of order, or name a column that there is not."""
         super().check()
+        if not self.slots:
+            raise UsageError(f"{self.name} names no vocabulary; leave the part out.")
         for slot, blocks in self.slots.items():
             at = FIRST
             for block in blocks:

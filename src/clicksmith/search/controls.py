@@ -88,4 +88,6 @@ def _best(name: str, asked: Asked, options: Share, worth: Callable[[Sizes], NDAr
 
 RANDOM = Method("random", "control: as many features by chance", Share, random_features, trains=False)
 FREQUENT = Method("frequent", "control: the most frequent features", Share, frequent_features, trains=False)
-WARM = Method("warm", "control: no choice, a start file with the weights after an epoch", Warm, warm_start)
+WARM = Method(
+    "warm", "control: no choice, a start file with the weights after an epoch", Warm, warm_start, own_epochs=True
+)

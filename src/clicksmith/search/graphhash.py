@@ -18,7 +18,7 @@ def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
         size = 4 * len(one.ids) * (1 if one.second is None else 2)
         asked.progress.said(f"{len(one.ids):,} ids of '{slot}' share {one.rows:,} rows; the map takes {size:,} bytes")
     for line in unmapped_notes(asked.encoder, asked.valid, part.slots_named):
-        asked.progress.said(f"note: valid: {line}")
+        asked.progress.noted(f"valid: {line}")
     return (part,)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from clicksmith.batch.split import split_random
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
-from clicksmith.errors import DataError, UsageError
+from clicksmith.errors import ClicksmithError, DataError, UsageError
 from clicksmith.files import locked
 from clicksmith.fitting.asked import (
     DEFAULT_MODEL,
@@ -123,8 +123,9 @@ def search(
     with locked(folder):
         if path.exists() and not (folder / "search.json").exists():
             raise UsageError(f"'{path}' is there already, and of no search that is known here; choose another --out.")
-        if not path.exists() and not any(folder.glob("*/checkpoint*")):
-            _clear(folder)  # a search that failed before it trained is no obstacle to the mended one
+        failed = folder / "failed"
+        if not path.exists() and (failed.exists() or not any(folder.glob("*/checkpoint*"))):
+            _clear(folder)  # a search that ended in an error, or before it trained, is no obstacle to the mended one
         if entered(folder / "search.json", record) and path.exists():
             told.said(f"'{path}' is there already, nothing was searched; remove it to search again.")
             return Plan.load(path)
@@ -152,7 +153,11 @@ def search(
             progress=told, start=start_of(path), knobs=knobs,
         )  # fmt: skip
         work.start.unlink(missing_ok=True)  # of an earlier Plan that was removed
-        found = Plan(parts=chosen.run(work, wanted))
+        try:
+            found = Plan(parts=chosen.run(work, wanted))
+        except ClicksmithError:
+            failed.touch()
+            raise
         found.save(path)
     return found
 
@@ -177,7 +182,10 @@ def divided(store: Store, share: float, seed: int) -> tuple[Store, Store | None]
         return store, None
     parts = split_random(store.rows, shares={"train": 1 - share, "knobs": share}, seed=seed ^ KNOB_SEED)
     if min(len(parts["train"]), len(parts["knobs"])) < 2:
-        raise DataError(f"{share:.0%} of {store.rows} training rows are too few to train on; give more rows.")
+        raise DataError(
+            f"{share:g} of {store.rows} training rows for the search's own parameters and the rest for weights: one of "
+            "them is too few to train on. Give more rows, or another share."
+        )
     return Picked(store, parts["train"]), Picked(store, parts["knobs"])
 
 

@@ -106,5 +106,7 @@ class Method:
     """Whether it trains a backbone; else none need be named."""
     controls: Callable[[Any, Plan], Controls] = lambda _, __: {}
     """From the options and what was found to the searches of equal size that it has to beat."""
+    own_epochs: bool = False
+    """Whether its option `epochs` is all it trains, and the epochs of the backbone's training are not read."""
     knob_share: Callable[[Any], float] = lambda _: 0.0
     """From the options to the share of the training rows that train the search's own parameters instead."""

@@ -11,12 +11,13 @@ from typing import Any, Literal, cast
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, DivergedError, UsageError
-from clicksmith.files import atomic_file
+from clicksmith.files import atomic_file, save_tensors
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.plan import Plan
@@ -34,6 +35,8 @@ from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
 
 GATE = "embedder.gate."
+LARGEST = 1e9
+"""Beyond it a gate is 0 or 1 at every step, and soon no number at all."""
 ALL = 0.999
 """A share of features above this is as good as all."""
 
@@ -67,8 +70,12 @@ class OptFS(Options, frozen=True):
     def __post_init__(self) -> None:
         """Check every option."""
         self.at_least(epochs=1, penalty=0, temperature=1)
-        if not 0 < self.start < math.inf:
-            raise UsageError(f"start is {self.start}; it must be above 0: a gate at 0 is dropped already.")
+        if self.temperature > LARGEST:
+            raise UsageError(f"temperature is {self.temperature:g}; give at most {LARGEST:g}, as in 1000.")
+        if not 0 < self.start <= LARGEST:
+            raise UsageError(
+                f"start is {self.start}; it must be above 0 (a gate at 0 is dropped already) and at most {LARGEST:g}."
+            )
         if self.gate_rate is not None and not 0 < self.gate_rate < math.inf:
             raise UsageError(f"gate_rate is {self.gate_rate}; it must be above 0, and finite.")
         if self.rewind is not None and not 0 <= self.rewind < self.epochs:
@@ -107,14 +114,16 @@ class GateHook(Hook):
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the temperature, G^(e / (E - 1)); keep the weights if a refit is to begin with them."""
-        self.mover.settle()
         self.epoch = epoch
-        self.gate.temperature.fill_(temperature_at(epoch, self.options))
+        temperature = torch.full_like(self.gate.temperature, temperature_at(epoch, self.options))
+        if not torch.equal(temperature, self.gate.temperature):  # a resumed epoch goes on, with what it still owes
+            self.mover.settle()
+            self.gate.temperature.copy_(temperature)
         if epoch == self.options.rewind and not self.taken:
             self.stepper.optimizers.flush()
             own = {n: t.contiguous() for n, t in weights_of(self.stepper.model).items() if not n.startswith(GATE)}
             with atomic_file(self.rewind) as beside:
-                save_file(own, beside)
+                save_tensors(beside, own)
             self.taken = True
 
     def before_update(self, step: int, rate: float) -> None:
@@ -216,6 +225,9 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
         if options.penalty and options.gate_update == "dense" and steps * rate < gate.start:
             why = f"a gate falls by about its rate in a step at most, {steps} steps of {rate:g}, and begins at "
             why += f"{gate.start:g}; try --search.gate-rate {min(10 * rate, 0.1):g}, or more --search.epochs"
+        elif options.penalty and options.gate_update == "lazy":
+            why = f"lazy gates move by SGD, here at {rate:g}; try --search.gate-rate {max(10.0, 10 * rate):g}, and a "
+            why += f"larger --search.penalty than {options.penalty:g} after that"
         asked.progress.noted(f"{stay:,} of {total:,} features are kept (after each epoch: {shares}): {why}")
     empty = [slot for slot, (some, of) in counts.items() if of and not some]
     for slot in empty:
@@ -253,12 +265,15 @@ def _parts(
 
 
 def controls(options: OptFS, found: Plan) -> Controls:
-    """Return as many features by frequency and by chance; and a warm start, which may be all that a rewind gains."""
+    """Return as many features by frequency and by chance; and a warm start, which may be all that is gained."""
     share = {"share": round(found.parts[-1].found_by.scores["kept"], 6)}
     if share["share"] > ALL:
         return {}  # all features would be the same model
-    warm: Controls = {} if options.rewind is None else {"warm": ("warm", {"epochs": max(1, options.rewind)})}
-    return {"frequent": ("frequent", share), "random": ("random", share), **warm}
+    epochs = options.epochs if options.rewind is None else max(1, options.rewind)
+    return {"frequent": ("frequent", share), "random": ("random", share), "warm": ("warm", {"epochs": epochs})}
 
 
-METHOD = Method("optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run, controls=controls)
+METHOD = Method(
+    "optfs", "which features (values of fields) to keep: a gate per feature", OptFS, run, controls=controls,
+    own_epochs=True,
+)  # fmt: skip

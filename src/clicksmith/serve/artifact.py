@@ -29,7 +29,7 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import Layout
 from clicksmith.errors import ArtifactError, ClicksmithError, UnknownNameError
 from clicksmith.evaluate.calibrator import Calibrator
-from clicksmith.files import atomic_folder
+from clicksmith.files import atomic_folder, save_tensors
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.plan import Plan
@@ -78,7 +78,7 @@ def save(folder: str | Path, artifact: Artifact) -> None:
             artifact.plan.save(beside / "plan.json")
         artifact.encoder.save(beside / "encoder")
         weights = beside / "weights.safetensors"
-        safetensors.torch.save_file(_weights(artifact.model), weights, metadata={"digest": artifact.model.digest})
+        save_tensors(weights, _weights(artifact.model), metadata={"digest": artifact.model.digest})
         write_manifest(beside, package_version("clicksmith"))
 
 

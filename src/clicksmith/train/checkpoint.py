@@ -14,11 +14,11 @@ from typing import Any, cast
 import msgspec
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clicksmith.errors import ArtifactError, UsageError
-from clicksmith.files import atomic_folder, recover
+from clicksmith.files import atomic_folder, recover, save_tensors
 from clicksmith.names import unknown
 
 FOLDER = "checkpoint"
@@ -40,10 +40,10 @@ class Checkpoints:
         tensors: dict[str, Tensor] = {}
         plain = {"format": FORMAT, "asked": self.asked, "state": _take_tensors(state, "", tensors)}
         with atomic_folder(self.path, durable=True) as folder:
-            save_file({n: t.contiguous() for n, t in weights.items()}, folder / "weights.safetensors")
-            save_file(tensors, folder / "optimizer.safetensors")
+            save_tensors(folder / "weights.safetensors", {n: t.contiguous() for n, t in weights.items()})
+            save_tensors(folder / "optimizer.safetensors", tensors)
             if best is not None and best is not weights:
-                save_file({n: t.contiguous() for n, t in best.items()}, folder / "best.safetensors")
+                save_tensors(folder / "best.safetensors", {n: t.contiguous() for n, t in best.items()})
             else:
                 old = self.path / "best.safetensors" if best is None else folder / "weights.safetensors"
                 if old.exists():

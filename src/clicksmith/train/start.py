@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from clicksmith.errors import ArtifactError, UsageError
-from clicksmith.files import atomic_file
+from clicksmith.files import atomic_file, save_tensors
 from clicksmith.models.spec import CTRModel
 from clicksmith.train.checkpoint import load_weights, weights_of
 
@@ -23,7 +22,7 @@ def save_start(model: CTRModel, path: Path) -> None:
     with atomic_file(path) as beside:
         weights = {name: tensor.contiguous() for name, tensor in weights_of(model).items()}
         # one entry: the order of several is not always the same, and the same search leaves the same bytes
-        save_file(weights, beside, metadata={"model weights": f"{model.digest} {_checksum(weights)}"})
+        save_tensors(beside, weights, metadata={"model weights": f"{model.digest} {_checksum(weights)}"})
 
 
 def load_start(model: CTRModel, path: Path) -> None:

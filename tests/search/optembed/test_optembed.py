@@ -4,6 +4,7 @@ import shlex
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from ranked_world import RANKS, ranked
@@ -12,7 +13,7 @@ from scipy.stats import spearmanr
 from clicksmith.cli.main import main
 from clicksmith.embed.rows import row_stores
 from clicksmith.encode.encoder import Encoder
-from clicksmith.errors import UsageError
+from clicksmith.errors import DataError, UsageError
 from clicksmith.fitting.asked import new_model, spec_for
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
@@ -23,7 +24,7 @@ from clicksmith.plan.apply import apply_plan
 from clicksmith.plan.merge import merge
 from clicksmith.search.job import search
 from clicksmith.search.optembed.gate import ThresholdGate
-from clicksmith.search.optembed.method import search_optembed
+from clicksmith.search.optembed.method import Rest, search_optembed
 from clicksmith.search.optembed.options import OptEmbed
 from clicksmith.search.optembed.supernet import wide
 from clicksmith.serve.artifact import load
@@ -193,3 +194,40 @@ def test_the_command(tmp_path, capsys):
     told = shlex.split(told.removeprefix("next:  clicksmith "))
     assert told[-2:] == ["--start", str(tmp_path / "plan.json.start.safetensors")]
     assert main([*told, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("clicks", "rows", "settings", "says"),
+    [
+        (1, 201, {"monitor": "auc"}, r"halves the 201 validation rows.* all 10[01] validation labels are 0"),
+        (1, 1, {"monitor": "logloss"}, r"halves the 1 validation rows.* there are no validation rows"),
+    ],
+)
+def test_a_half_that_cannot_be_judged_is_refused_before_training(tmp_path, clicks, rows, settings, says):
+    valid = planted(rows, 1).with_columns(click=(pl.int_range(rows) < clicks).cast(int))
+    with pytest.raises(DataError, match=says):
+        search(
+            "optembed", planted(600), valid=valid, schema=SCHEMA, out=tmp_path / "plan.json", backbone="fm",
+            settings=settings, model_options={"dim": 4},
+        )  # fmt: skip
+    assert not list(tmp_path.rglob("checkpoint*"))
+
+
+def test_a_supernet_that_is_stopped_within_an_epoch_ends_with_the_same_result(tmp_path, monkeypatch):
+    whole, real, left = found(), Rest.after_step, [5, 17]
+
+    def stopping(self, step, rate):
+        real(self, step, rate)
+        if left and step == left[0]:
+            left.pop(0)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Rest, "after_step", stopping)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            found(tmp_path)
+    told = []
+    again = found(tmp_path, told.append)
+    assert (again.widths, again.front, again.parameters) == (whole.widths, whole.front, whole.parameters)
+    points = [line for line in told if line.startswith("front: ")]
+    assert len(points) == len(whole.front) and sum("taken" in line for line in points) == 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clicksmith.embed.rows import row_stores
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
-from clicksmith.errors import UsageError
+from clicksmith.errors import DataError, UsageError
 from clicksmith.files import write_bytes
 from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.told import FitProgress, Quiet
@@ -36,7 +36,7 @@ from clicksmith.train.counts import id_counts
 from clicksmith.train.devices import bf16_is_native
 from clicksmith.train.hook import Hook
 from clicksmith.train.monitor import check_monitor
-from clicksmith.train.settings import TrainSettings
+from clicksmith.train.settings import Monitor, TrainSettings
 from clicksmith.train.start import save_start
 from clicksmith.train.trainer import train as train_model
 
@@ -209,7 +209,11 @@ class _WidthSearch:
         if len(self.rows) < self.rows_in_all:  # the few that are left are worth all rows
             scores = self._scores([one.widths for one in front], np.arange(self.rows_in_all))
             front = [Scored(o.widths, score, o.parameters) for o, score in zip(front, scores, strict=True)]
-        return smallest_within(front, self.options.slack), tuple(front)
+        best = smallest_within(front, self.options.slack)
+        for one in front:
+            mark = "  <- taken" if one is best else ""
+            self.told.said(f"front: {one.parameters:,} parameters, {self.options.metric} {one.score:.6f}{mark}")
+        return best, tuple(front)
 
     def _scores(self, candidates: list[Widths], rows: NDArray[np.int64]) -> list[float]:
         return self.scorer([dict(zip(self.slots, widths, strict=True)) for widths in candidates], rows)
@@ -277,7 +281,15 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     order = np.random.default_rng([asked.seed, 0x0E]).permutation(asked.valid.rows)
     half = asked.valid.rows // 2
     stop, select = (Picked(asked.valid, np.sort(rows)) for rows in (order[:half], order[half:]))
-    check_monitor(asked.settings.monitor, stop)
+    halves: tuple[tuple[Store, Monitor], ...] = ((stop, asked.settings.monitor), (select, options.metric))
+    for rows, monitor in halves:
+        try:
+            check_monitor(monitor, rows)
+        except DataError as error:
+            raise DataError(
+                f"optembed halves the {asked.valid.rows:,} validation rows, to end the supernet's training and to "
+                f"choose widths; of one half: {error}"
+            ) from error
     settings = msgspec.structs.replace(asked.settings, seed=asked.seed)
     found = search_optembed(
         asked.spec, asked.train, stop, select, settings, options, folder=asked.folder, progress=asked.progress
@@ -297,12 +309,12 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     return parts
 
 
-def controls(options: OptEmbed, found: Plan) -> Controls:
-    """Return a model as large with the most frequent features; and the plain one trained on, if the refit is."""
+def controls(_: OptEmbed, found: Plan) -> Controls:
+    """Return a model as large with the most frequent features; and the plain one with as many more epochs."""
     if not found.parts:
         return {}
     scores = found.parts[-1].found_by.scores
-    again: Controls = {"warm": ("warm", {"epochs": int(scores["epochs"])})} if options.start == "supernet" else {}
+    again = {"warm": ("warm", {"epochs": int(scores["epochs"])})}
     return {"frequent": ("frequent", {"share": round(scores["kept"], 6)}), **again}
 
 

@@ -9,6 +9,7 @@ smoothed log-odds; what is left of a row, `r = y - p`, is explained by the pair:
 A gain is the log-likelihood won per row on the judging half, a `z` the same in standard errors.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,14 @@ class Gain:
         return max(self.memorise, self.factorise)
 
 
-def gains(store: Store, pairs: tuple[tuple[str, str], ...], *, rows: int = 1 << 21) -> tuple[Gain, ...]:
-    """Return the gain of each pair, from at most `rows` training rows."""
+def gains(
+    store: Store,
+    pairs: tuple[tuple[str, str], ...],
+    *,
+    rows: int = 1 << 21,
+    counted: Callable[[int], None] = lambda _: None,
+) -> tuple[Gain, ...]:
+    """Return the gain of each pair, from at most `rows` training rows; `counted` is told how many pairs are done."""
     at = {c.name: i for i, c in enumerate(store.layout.ids)}
     total = min(rows, store.rows)
     ids = np.concatenate([store.slice(s, min(s + PIECE, total)).ids for s in range(0, total, PIECE)])
@@ -67,7 +74,7 @@ def gains(store: Store, pairs: tuple[tuple[str, str], ...], *, rows: int = 1 << 
         for side in (0, 1):
             fit, judge = half == bool(side), half != bool(side)
             prior, own = shifts[pair[0]][side], shifts[pair[1]][side]
-            rate = np.average(y[fit], weights=weight[fit])
+            rate = _rate(y[fit], weight[fit])
             z = np.log(rate / (1 - rate)) + prior + own
             p = 1 / (1 + np.exp(-z))
             r, h = weight * (y - p), weight * p * (1 - p)
@@ -76,6 +83,7 @@ def gains(store: Store, pairs: tuple[tuple[str, str], ...], *, rows: int = 1 << 
             won.append((_won(y, z, shift, weight, judge), _won(y, z, product, weight, judge)))
         m, f = (np.concatenate([w[i] for w in won]) for i in (0, 1))
         found.append(Gain(pair, float(m.mean()), float(f.mean()), _z(m), _z(f)))
+        counted(len(found))
     return tuple(found)
 
 
@@ -86,10 +94,15 @@ def _shifts(ids: NDArray[np.int32], y: Floats, weight: Floats, half: NDArray[np.
         fit = half == bool(side)
         n = np.bincount(ids[fit], weight[fit], minlength=int(ids.max(initial=0)) + 1)
         c = np.bincount(ids[fit], (weight * y)[fit], minlength=len(n))
-        rate = np.average(y[fit], weights=weight[fit])
+        rate = _rate(y[fit], weight[fit])
         smooth = (c + 10 * rate) / (n + 10)
         found.append((np.log(smooth / (1 - smooth)) - np.log(rate / (1 - rate)))[ids])
     return found[0], found[1]
+
+
+def _rate(y: Floats, weight: Floats) -> float:
+    """Return the click rate, never 0 or 1: a half may have no click at all."""
+    return float(((weight * y).sum() + 0.5) / (weight.sum() + 1))
 
 
 def _step(keys: NDArray[np.int64], r: Floats, h: Floats, fit: NDArray[np.bool_], cells: int) -> Floats:

@@ -1,6 +1,7 @@
 """OptInter as a search method: candidates for the operations of pairs, ranked by what retrained models score."""
 
 import math
+import time
 from collections import Counter
 from itertools import combinations
 
@@ -11,6 +12,7 @@ from clicksmith.encode.crossed import Crossed
 from clicksmith.encode.layout import Layout
 from clicksmith.errors import CompositionError, UsageError
 from clicksmith.fields.pairs import OPS, Pair
+from clicksmith.files import write_bytes
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.planned import spec_under
 from clicksmith.models.spec import shapes_of
@@ -25,6 +27,8 @@ from clicksmith.search.optinter.relaxed import searched
 from clicksmith.train.monitor import score_of
 from clicksmith.train.trainer import train
 
+EVERY = 20.0
+"""Seconds between two lines on how many pairs are counted."""
 SURE = 3.0
 """Standard errors of a gain by counts that make it count."""
 Ops = dict[Pair, str]
@@ -46,7 +50,7 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
         )
     found: tuple[Gain, ...] = ()
     if len(pairs) > options.pairs or options.candidates > 1 or options.mode == "counts":
-        found = gains(asked.train, pairs)
+        found = counted(asked, pairs)
     if len(pairs) > options.pairs and options.mode not in ("counts", "random"):
         best = sorted(found, key=lambda g: g.best, reverse=True)[: options.pairs]
         kept = {g.pair for g in best}
@@ -55,7 +59,7 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
     named = candidates(asked, options, pairs, found)
     scores: dict[str, float] = {}
     for name, ops in named.items() if len(named) > 1 else ():
-        scores[name] = scored(asked, options, ops)
+        scores[name] = scored(asked, options, name, ops)
         asked.progress.said(f"candidate {name}: {told(ops)}; validation {asked.settings.monitor} {scores[name]:.5f}")
     clicks = int((asked.valid.targets["labels"][:, 0] != 0).sum())
     margin = options.margin / math.sqrt(max(1, min(clicks, asked.valid.rows - clicks)))
@@ -63,6 +67,23 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
     chosen = max(worth, key=worth.__getitem__) if worth else next(iter(named))
     asked.progress.said(f"{chosen}: {told(named[chosen])}")
     return (part_of(asked, options, named[chosen], **scores),)
+
+
+def counted(asked: Asked, pairs: tuple[Pair, ...]) -> tuple[Gain, ...]:
+    """Return the gains by counts, those of an interrupted search if it got so far; tell how far it is."""
+    kept, said = asked.folder / "gains.json", time.monotonic()
+
+    def told(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > EVERY:
+            said = time.monotonic()
+            asked.progress.said(f"{done} of {len(pairs)} pairs are counted")
+
+    if kept.exists():
+        return msgspec.json.decode(kept.read_bytes(), type=tuple[Gain, ...])
+    found = gains(asked.train, pairs, counted=told)
+    write_bytes(kept, msgspec.json.encode(found))
+    return found
 
 
 def pairs_of(layout: Layout) -> tuple[Pair, ...]:
@@ -146,8 +167,8 @@ def part_of(asked: Asked, options: OptInter, ops: Ops, **scores: float) -> Pairs
     )  # fmt: skip
 
 
-def scored(asked: Asked, options: OptInter, ops: Ops) -> float:
-    """Return the validation score of a model trained under a candidate, on all training rows."""
+def scored(asked: Asked, options: OptInter, name: str, ops: Ops) -> float:
+    """Return the validation score of a model trained under a candidate, on the rows that train weights."""
     applied = Applied(asked.encoder, pairs=(part_of(asked, options, ops),))
     applied = with_crosses(applied, asked.train)
     rows, judged = (Crossed(store, applied.encoder.crosses) for store in (asked.train, asked.valid))
@@ -155,7 +176,10 @@ def scored(asked: Asked, options: OptInter, ops: Ops) -> float:
     settings = msgspec.structs.replace(
         asked.settings, epochs=min(options.rank_epochs, asked.settings.epochs), patience=1
     )
-    result = train(new_model(spec, rows.layout, asked.seed), rows, judged, settings, progress=asked.progress)
+    result = train(
+        new_model(spec, rows.layout, asked.seed), rows, judged, settings, run_dir=asked.folder / f"candidate_{name}",
+        progress=asked.progress,
+    )  # fmt: skip
     score = score_of(result.metrics, settings.monitor)
     return score if math.isfinite(score) else -math.inf
 
