@@ -79,10 +79,10 @@ def array(values) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ((*MAP, "ids", "base64"), flipped, "the Plan 'bad.json': one of its arrays is damaged: its checksum"),
-        ((*MAP, "ids", "base64"), lambda b: b[:32], "the Plan 'bad.json': one of its arrays is damaged: 24 bytes"),
-        ((*MAP, "ids", "kind"), "float32", "the Plan 'bad.json': one of its arrays is damaged: it has no kind"),
-        ((*MAP, "ids", "kind"), "bits", "the Plan 'bad.json': one of its arrays is damaged: 168 bytes instead of 6"),
+        ((*MAP, "ids", "base64"), flipped, "part 1, vocabulary 'user': one of its arrays is damaged: its checksum"),
+        ((*MAP, "ids", "base64"), lambda b: b[:32], "vocabulary 'user': one of its arrays is damaged: 24 bytes"),
+        ((*MAP, "ids", "kind"), "float32", "part 1, vocabulary 'user': one of its arrays is damaged: it has no kind"),
+        ((*MAP, "ids", "kind"), "bits", "vocabulary 'user': one of its arrays is damaged: 168 bytes instead of 6"),
         ((*MAP, "ids"), array([0, 1, 2, 3, 4]), "its map of 'user' has 5 ids, there are 42; search again"),
         ((*MAP, "ids"), array([0, 1, 2, 3, 9]), "slot 'user': the map names row 9 of 5"),
         ((*MAP, "ids"), array([0, 2, 3, 4]), "slot 'user': padding stays row 0, unseen stays row 1"),
@@ -101,7 +101,7 @@ def test_a_map_that_is_none(home, refused, path, value, message):
 
 def test_a_map_whose_file_is_missing(home, refused):
     edited(home, (*MAP, "ids"), {"kind": "int32", "length": 42, "sha256": "", "file": "gone.bin"})
-    refused("the Plan 'bad.json': cannot read its array 'bad.json.arrays/gone.bin': No such file", "bad.json")
+    refused("part 1, vocabulary 'user': cannot read its array 'bad.json.arrays/gone.bin': No such file", "bad.json")
     edited(home, (*MAP, "ids"), {"kind": "int32", "length": 42, "sha256": "", "file": "../maps.json"})
     refused("has no content. Copy the Plan's folder of arrays together with it", "bad.json")
 

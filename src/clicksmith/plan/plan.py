@@ -96,6 +96,21 @@ def _file_of(path: Path) -> Path:
     )
 
 
+def _damaged(plain: Any, folder: Path | None) -> str:
+    """Return which part and vocabulary the first array is of that cannot be read."""
+    for place, part in enumerate(plain["parts"], 1):
+        for slot, value in part.get("slots", {}).items():
+            found = [value, *value.values()] if isinstance(value, dict) else []
+            for one in found:
+                if not isinstance(one, dict) or "sha256" not in one:
+                    continue
+                try:
+                    array_of(one, folder)
+                except ArtifactError:
+                    return f", part {place}, vocabulary '{slot}'"
+    return ""
+
+
 def arrays_of(path: Path) -> Path:
     """Return the folder with the long arrays of the Plan at `path`."""
     return path.with_name(path.name + ".arrays")
@@ -108,7 +123,7 @@ def plan_of(plain: Any, folder: Path | None, where: str = "the Plan") -> Plan:
     except msgspec.ValidationError as error:
         own = error.__cause__
         if isinstance(own, ArtifactError):
-            raise ArtifactError(f"{where}: {own}") from None
+            raise ArtifactError(f"{where}{_damaged(plain, folder)}: {own}") from None
         if isinstance(own, ClicksmithError):
             raise UsageError(f"{where}: {own}") from None
         known = next((said for end, said in CHOICES.items() if str(error).endswith(f".{end}`")), "")
