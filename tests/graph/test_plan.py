@@ -265,3 +265,18 @@ def test_an_option_changes_the_map_and_only_what_it_names(encoded, options, slot
     assert same == dict.fromkeys(slots, "maps" in options)
     if options == {"weighted": False}:
         assert part.found_by.scores["edges"] == plain.found_by.scores["edges"]
+
+
+@pytest.mark.parametrize("kind", ["graph", "graph_rate", "lsh"])
+def test_ids_without_edges_get_no_more_rows_where_many_users_are_empty(tmp_path, kind):
+    """Nobody's rows are no traffic of the ids that share rows with nobody."""
+    alone = pl.DataFrame({"user": [f"alone{i}" for i in range(400)], "item": "i0", "price": 0.5, "click": 0})
+    some = TABLE.filter(pl.int_range(ROWS) < 4000)
+    rows = pl.concat(
+        [some, alone.cast(dict(some.schema)), some.with_columns(user=pl.lit(""), click=pl.lit(0, some["click"].dtype))]
+    )
+    encoder, store = Encoder.fit_encode(SCHEMA, rows, tmp_path / "rows")
+    found = graph_hash(encoder, store, GraphHash(left="user", right="item", maps="left", rows=100, kind=kind))
+    values = np.array(encoder.fitted.vocabularies["user"].values.to_list())
+    own = found.slots["user"].ids.values[FIRST:][np.char.startswith(values, "alone")]
+    assert len(set(own.tolist())) <= 25  # their share of the rows with a user is a tenth

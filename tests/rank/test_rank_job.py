@@ -55,6 +55,17 @@ def test_numbers_with_a_cell_that_is_none_are_told(tmp_path):
     assert any("'price' holds numbers in all but 1 of" in text and "'inf'" in text for text in found.notes)
 
 
+@pytest.mark.parametrize("where", ["train", "valid"])
+def test_a_cell_that_is_none_of_a_column_that_fit_leaves_out_does_not_end_the_ranking(monkeypatch, where):
+    monkeypatch.setattr("clicksmith.rank.asked.LOOKED_AT", 300)
+    rows = clicks(2000).select("click", "ad").with_columns(order_id=pl.int_range(2000).cast(pl.String))
+    odd = rows.with_columns(order_id=pl.when(pl.int_range(2000) == 999).then(pl.lit("A17")).otherwise("order_id"))
+    train, valid = (odd, rows) if where == "train" else (rows, odd)
+    found = rank(train, label="click", valid=valid)
+    assert found["order_id"].view == "values" and not found["order_id"].in_schema
+    assert any("columns which `fit` leaves out are read as names: order_id" in text for text in found.notes)
+
+
 @pytest.fixture(scope="module")
 def log():
     return clicks()

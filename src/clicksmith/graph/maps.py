@@ -152,7 +152,7 @@ class _Maps:
             if kind == "graph_rate":
                 clusters = self._clustered(side, max(2, round(rows**0.5)))  # so that each has as many bins
                 rates = hashes.smoothed(met, self.graph.clicked[side], self.options.smoothing)
-                return split_by_rate(clusters, rates, met, rows), None
+                return split_by_rate(clusters, rates, self._traffic(side), rows), None
             if kind == "lsh":
                 return self._hyperplanes(side, rows), None
             if kind == "rate":
@@ -192,7 +192,13 @@ class _Maps:
         bits = (rows - 1).bit_length() - 1  # one row is left for nodes without partners
         found = hashes.hyperplanes(mine, theirs, edges.weight, shape, bits, self.seed)
         _, close = np.unique(found, return_inverse=True)
-        return split(close.astype(np.int32), self.graph.met[side], rows)
+        return split(close.astype(np.int32), self._traffic(side), rows)
+
+    def _traffic(self, side: int) -> NDArray[np.int64]:
+        """Return the rows of each node; none for an empty cell, which however frequent is one node without edges."""
+        traffic = self.graph.met[side].copy()
+        traffic[self.graph.empty[side]] = 0
+        return traffic
 
     def _graph(self, side: int, rows: int | None) -> tuple[Rows, None]:
         return self._clustered(side, rows), None
@@ -218,9 +224,7 @@ class _Maps:
         matrix = self.graph.edges.matrix()
         matrix = matrix if side == 0 else matrix.T.tocsr()
         matrix = matrix if nodes is None else matrix[chosen]
-        traffic = self.graph.met[side].copy()
-        traffic[self.graph.empty[side]] = 0  # however often, it is one node without edges
-        traffic, coarse = traffic[chosen], labels(coarsest)[0][chosen]
+        traffic, coarse = self._traffic(side)[chosen], labels(coarsest)[0][chosen]
         return exact_rows(own[chosen], coarse, other, matrix, traffic, rows, resolution=used.resolution, seed=self.seed)
 
     def _run(self, resolution: float) -> Clusters:

@@ -99,7 +99,8 @@ def _file_of(path: Path) -> Path:
 def _damaged(plain: Any, folder: Path | None) -> str:
     """Return which part and vocabulary the first array is of that cannot be read."""
     for place, part in enumerate(plain["parts"], 1):
-        for slot, value in part.get("slots", {}).items():
+        slots = part.get("slots") if isinstance(part, dict) else None
+        for slot, value in slots.items() if isinstance(slots, dict) else ():
             found = [value, *value.values()] if isinstance(value, dict) else []
             for one in found:
                 if not isinstance(one, dict) or "sha256" not in one:

@@ -6,7 +6,7 @@ as names and as quantities, and every value counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,16 @@ class Asked:
     whole: frozenset[str] = frozenset()
     outside: dict[str, str] = field(default_factory=dict[str, str])
     notes: tuple[str, ...] = ()
+
+    def as_names(self) -> Asked | None:
+        """Return the same with left-out numbers as names: one of their cells may be none. None if there are no such."""
+        numbers = {c.name for c in self.schema.fields if isinstance(c, Numeric) and c.name in self.outside}
+        if not numbers:
+            return None
+        fields = tuple(Categorical(c.name, buckets=HASHED) if c.name in numbers else c for c in self.schema.fields)
+        text = f"a cell is no number, so that columns which `fit` leaves out are read as names: {', '.join(numbers)}."
+        schema = msgspec.structs.replace(self.schema, fields=fields)
+        return replace(self, schema=schema, whole=self.whole - numbers, notes=(*self.notes, text))
 
 
 def asked(train: Any, label: str | None, schema: Schema | str | Path | None) -> Asked:

@@ -19,7 +19,7 @@ from clicksmith.encode.recipe import slot_of
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.names import lookup
-from clicksmith.rank.asked import asked
+from clicksmith.rank.asked import Asked, asked
 from clicksmith.rank.controls import controls
 from clicksmith.rank.counts import Counts, count
 from clicksmith.rank.methods import METHODS, WEIGHTED, Evidence
@@ -72,18 +72,29 @@ def rank(
     _check(score, pairs, rotations, holdout, seed)
     wanted = asked(train, label, schema)
     with tempfile.TemporaryDirectory(prefix="clicksmith-rank-") as folder:
-        if cache is None:
-            encoder, store = Encoder.fit_encode(
-                wanted.schema, wanted.source, Path(folder) / "rows", root=wanted.root, progress=progress
-            )
-        else:
-            cached = cached_fit_encode(
-                wanted.schema, wanted.source, cache, root=wanted.root, progress=progress, noted=noted
-            )
-            encoder, store = cached.encoder, cached.store
-        later = None
-        if valid is not None:
-            later = encoder.encode_to(valid, Path(folder) / "valid", labels=False, progress=progress)
+
+        def encoded(wanted: Asked, home: Path) -> tuple[Encoder, Store, Store | None]:
+            if cache is None:
+                encoder, store = Encoder.fit_encode(
+                    wanted.schema, wanted.source, home / "rows", root=wanted.root, progress=progress
+                )
+            else:
+                cached = cached_fit_encode(
+                    wanted.schema, wanted.source, cache, root=wanted.root, progress=progress, noted=noted
+                )
+                encoder, store = cached.encoder, cached.store
+            if valid is None:
+                return encoder, store, None
+            return encoder, store, encoder.encode_to(valid, home / "valid", labels=False, progress=progress)
+
+        try:
+            encoder, store, later = encoded(wanted, Path(folder) / "numbers")
+        except DataError:
+            names = wanted.as_names()
+            if names is None:
+                raise
+            wanted = names
+            encoder, store, later = encoded(wanted, Path(folder) / "names")
         try:
             found = rank_store(
                 store,
@@ -134,7 +145,8 @@ def rank_store(
 
     Args:
         whole: fields whose values are whole numbers, to be read as names and in bins. valid: rows of the same encoder.
-        counts: those of `count(store, views_of(store, encoder, whole))`, or their sum over several machines.
+        counts: those of `count(store, views_of(store, encoder, whole))`, or their sum over parts of this store's rows,
+            by which the bins of numbers are cut.
     """
     labels = store.layout.labels
     if label is not None and label not in labels:

@@ -11,7 +11,7 @@ import msgspec
 from clicksmith.batch.split import split_random
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
-from clicksmith.errors import ClicksmithError, DataError, UsageError
+from clicksmith.errors import ClicksmithError, DataError, StorageError, UsageError
 from clicksmith.files import locked
 from clicksmith.fitting.asked import (
     DEFAULT_MODEL,
@@ -155,6 +155,8 @@ def search(
         work.start.unlink(missing_ok=True)  # of an earlier Plan that was removed
         try:
             found = Plan(parts=chosen.run(work, wanted))
+        except StorageError:
+            raise  # a full disk: what is there goes on when there is room
         except ClicksmithError:
             failed.touch()
             raise

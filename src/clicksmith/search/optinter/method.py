@@ -71,7 +71,7 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
 
 def counted(asked: Asked, pairs: tuple[Pair, ...]) -> tuple[Gain, ...]:
     """Return the gains by counts, those of an interrupted search if it got so far; tell how far it is."""
-    kept, said = asked.folder / "gains.json", time.monotonic()
+    kept, said = asked.folder / "gains" / "checkpoint.json", time.monotonic()
 
     def told(done: int) -> None:
         nonlocal said
