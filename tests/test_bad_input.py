@@ -304,7 +304,7 @@ def test_a_full_disk(fails, monkeypatch):
     def full(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("clicksmith.serve.artifact.save_tensors", full)
     fails(
         clicks(60).write_csv(),
         "no space left on the disk while writing 'run/model'; nothing was changed. Free some space and run again.",

@@ -36,6 +36,9 @@ class Told(Quiet):
     def said(self, text):
         self.lines.append(text)
 
+    def noted(self, text):
+        self.said(f"note: {text}")
+
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
