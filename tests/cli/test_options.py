@@ -183,6 +183,7 @@ def test_help_of_a_method_and_of_a_model_explains_its_options(capsys):
     with pytest.raises(SystemExit):
         main(["search", "optfs", "--help"])
     text = capsys.readouterr().out
+    assert "usage: clicksmith search [-h] [OPTIONS] METHOD TRAIN" in text
     assert text.index("methods:") < text.index("options of optfs:") < text.index("c_0, where every gate begins.")
     with pytest.raises(SystemExit):
         main(["fit", "--model", "finalmlp", "--help"])

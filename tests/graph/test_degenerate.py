@@ -13,6 +13,7 @@ from clicksmith.encode.vocabulary import FIRST
 from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
+from clicksmith.graph.cluster import MODULES
 from clicksmith.graph.maps import GraphHash, graph_hash
 from clicksmith.models import MODELS
 from clicksmith.models.planned import spec_under
@@ -125,6 +126,15 @@ def test_clusters_cut_by_rate_lie_within_clusters(encoded):
     for cluster in set(clusters[FIRST:].tolist()):
         own = rates[of_row[FIRST:] == cluster]
         assert len(own) == 1 or own.max() - own.min() > 0.1  # the bins of a cluster differ by what they are cut by
+
+
+@pytest.mark.parametrize("library", ["scikit-network", "networkit"])
+def test_the_library_that_is_asked_for_clusters_and_is_recorded(encoded, library):
+    pytest.importorskip(MODULES[library])
+    options = {"left": "user", "right": "ad", "kind": "graph", "rows": 4, "edges": "all"}
+    made = graph_hash(*encoded, GraphHash(library=library, **options))
+    assert made.found_by.settings["library"] == library
+    assert {slot: one.rows - FIRST for slot, one in made.slots.items()} == {"user": 4, "ad": 4}
 
 
 def test_search_and_fit_say_that_a_map_is_old(tmp_path):

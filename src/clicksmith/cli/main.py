@@ -65,18 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except ClicksmithError as error:
         return _fail(str(error))
-    except MemoryError as error:
-        return _fail(f"not enough memory ({error}); use a smaller --train.batch-size or --model.dim.")
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error) and "out of memory" not in str(
-            error
-        ):  # torch's, processor and GPU
-            return _mistake(error)
-        return _fail("not enough memory; use a smaller --train.batch-size or --model.dim.")
     except OSError as error:
         return _fail(_system_error(error))
     except Exception as error:
-        return _mistake(error)
+        return _fail(_no_memory(error)) if _memory_is_short(error) else _mistake(error)
 
 
 def usage() -> str:
@@ -101,6 +93,18 @@ def run_verb(arguments: list[str]) -> int:
         return _fail(f"{error} `clicksmith --help` lists them.")
     module = importlib.import_module(f"clicksmith.cli.{verb}")
     return int(module.main(arguments[1:]) or 0)
+
+
+def _memory_is_short(error: Exception) -> bool:
+    """Whether it is Python's error, or torch's of the processor or a GPU."""
+    told = str(error)
+    torchs = isinstance(error, RuntimeError) and ("can't allocate memory" in told or "out of memory" in told)
+    return torchs or isinstance(error, MemoryError)
+
+
+def _no_memory(error: Exception) -> str:
+    why = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+    return f"not enough memory{why}; use a smaller --train.batch-size or --model.dim."
 
 
 def _mistake(error: Exception) -> int:

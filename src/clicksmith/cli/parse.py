@@ -67,11 +67,12 @@ def call(
     keep.__annotations__ = {p.name: p.annotation for p in shown} | {"return": None}
     keep.__name__ = function.__name__
     _check_repeated(argv, shown, prog)
+    helping = any(word in ("-h", "--help") for word in argv)
     try:
-        with contextlib.redirect_stderr(messages), _wide(any(a in ("-h", "--help") for a in argv)):
+        with contextlib.redirect_stderr(messages), _wide(helping):
             _, rest = tyro.cli(
                 keep,
-                args=list(argv),
+                args=["--help"] if helping else list(argv),  # its usage leaves out what is given already
                 prog=prog,
                 description=about,
                 return_unknown_args=True,

@@ -193,10 +193,10 @@ class _Job:
         for line in self.plan.summary():
             self.progress.said(f"plan: {line}")
         for line in notes(applied):
-            self.progress.said(f"note: {line}")
+            self.progress.noted(line)
         for name in stores.keys() - {"train"}:
             for line in unmapped_notes(encoder, stores[name], self.plan.mapped):
-                self.progress.said(f"note: {name}: {line}")
+                self.progress.noted(f"{name}: {line}")
         model = new_model(spec, encoder.layout, self.record.seed)
         fill_maps(applied, model)
         if self.start is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,29 +72,15 @@ def rank(
     _check(score, pairs, rotations, holdout, seed)
     wanted = asked(train, label, schema)
     with tempfile.TemporaryDirectory(prefix="clicksmith-rank-") as folder:
-
-        def encoded(wanted: Asked, home: Path) -> tuple[Encoder, Store, Store | None]:
-            if cache is None:
-                encoder, store = Encoder.fit_encode(
-                    wanted.schema, wanted.source, home / "rows", root=wanted.root, progress=progress
-                )
-            else:
-                cached = cached_fit_encode(
-                    wanted.schema, wanted.source, cache, root=wanted.root, progress=progress, noted=noted
-                )
-                encoder, store = cached.encoder, cached.store
-            if valid is None:
-                return encoder, store, None
-            return encoder, store, encoder.encode_to(valid, home / "valid", labels=False, progress=progress)
-
+        reading = _Reading(Path(folder), None if cache is None else Path(cache), valid, progress, noted)
         try:
-            encoder, store, later = encoded(wanted, Path(folder) / "numbers")
+            encoder, store, later = reading.encoded(wanted, "numbers")
         except DataError:
             names = wanted.as_names()
             if names is None:
                 raise
             wanted = names
-            encoder, store, later = encoded(wanted, Path(folder) / "names")
+            encoder, store, later = reading.encoded(wanted, "names")
         try:
             found = rank_store(
                 store,
@@ -111,20 +97,44 @@ def rank(
         except DataError as error:
             raise DataError(f"{wanted.source.name}: {error}") from error
     fields = tuple(_outside(f, wanted.outside) for f in found.fields)
-    for field in fields:
-        if wanted.given is not None and field.coverage <= 0:
-            vocabulary = encoder.fitted.vocabularies.get(slot_of(wanted.schema, field.field))
-            if vocabulary is not None and len(vocabulary.rare_counts):
-                raise DataError(
-                    f"every value of field '{field.field}' is rarer than its min_count {vocabulary.keep.min_count} in "
-                    f"the {found.rows:,} rows of {wanted.source.name}; lower it, or leave the field out of the schema."
-                )
-            raise DataError(
-                f"field '{field.field}' is empty in all {found.rows:,} rows of {wanted.source.name}; leave it out "
-                "of the schema, or check the column."
-            )
+    empty = next((f.field for f in fields if f.coverage <= 0), None)
+    if wanted.given is not None and empty is not None:
+        raise DataError(_why_empty(empty, encoder, f"{found.rows:,} rows of {wanted.source.name}"))
     notes = (*wanted.notes, *found.notes)
     return replace(found, fields=fields, notes=notes, given=wanted.given, source=wanted.source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Where rows are encoded to, and who is told."""
+
+    folder: Path
+    cache: Path | None
+    valid: Any
+    progress: Progress | None
+    noted: Callable[[str], None]
+
+    def encoded(self, wanted: Asked, name: str) -> tuple[Encoder, Store, Store | None]:
+        """Return the encoder, the training rows, and the validation rows if there are such."""
+        home, schema, source, root = self.folder / name, wanted.schema, wanted.source, wanted.root
+        if self.cache is None:
+            encoder, store = Encoder.fit_encode(schema, source, home / "rows", root=root, progress=self.progress)
+        else:
+            cached = cached_fit_encode(schema, source, self.cache, root=root, progress=self.progress, noted=self.noted)
+            encoder, store = cached.encoder, cached.store
+        if self.valid is None:
+            return encoder, store, None
+        return encoder, store, encoder.encode_to(self.valid, home / "valid", labels=False, progress=self.progress)
+
+
+def _why_empty(field: str, encoder: Encoder, rows: str) -> str:
+    vocabulary = encoder.fitted.vocabularies.get(slot_of(encoder.schema, field))
+    if vocabulary is not None and len(vocabulary.rare_counts):
+        return (
+            f"every value of field '{field}' is rarer than its min_count {vocabulary.keep.min_count} in the {rows}; "
+            "lower it, or leave the field out of the schema."
+        )
+    return f"field '{field}' is empty in all {rows}; leave it out of the schema, or check the column."
 
 
 def rank_store(
