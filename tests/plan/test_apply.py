@@ -72,6 +72,20 @@ def ids_of(encoder: Encoder, column: str, rows: pl.DataFrame | None = None) -> l
     return encoded.ids[:, names.index(column)].tolist()
 
 
+def test_quantiles_of_other_numbers_are_another_numbering(encoder):
+    """Their values are the numbers of the cuts, alike for any numbers; a merged and a grown encoder know their own."""
+    part = Plan(parts=(features(encoder, "price", "0110"),))
+    apply_plan(part, Encoder.fit(SCHEMA, frame()))
+    dearer = Encoder.fit(SCHEMA, frame().with_columns(pl.col("price") + 100))
+    assert dearer.values("price") == encoder.values("price")
+    with pytest.raises(UsageError, match="was found on another numbering of 'price'"):
+        apply_plan(part, dearer)
+    assert numbering(encoder.extend(NEXT_DAY))["price"] == numbering(encoder)["price"]  # ids stay
+    both = Encoder.fit(SCHEMA, pl.concat([frame(), frame()]))
+    assert numbering(encoder.merge(encoder))["price"] == numbering(both)["price"]
+    assert dearer.ids_digest != encoder.ids_digest == Encoder.fit(SCHEMA, frame()).ids_digest
+
+
 def test_an_empty_plan_returns_the_encoder_itself(encoder):
     assert apply_plan(Plan(), encoder).encoder is encoder
 

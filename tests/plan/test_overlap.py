@@ -39,7 +39,7 @@ def test_what_a_plan_does_not_name_is_whole_and_what_it_drops_is_empty():
 
 def test_other_numberings_and_a_single_plan_are_refused():
     one = Plan(parts=(keeps(a="1100"),))
-    with pytest.raises(UsageError, match="another numbering of 'a'"):
+    with pytest.raises(UsageError, match=r"Plan 2: .* another numbering of 'a' than that of Plan 1"):
         overlap([one, Plan(parts=(keeps("m", a="1100"),))])
     with pytest.raises(UsageError, match="two Plans or more"):
         overlap([one])
@@ -57,4 +57,8 @@ def test_the_command_shows_several_plans_and_what_they_share(tmp_path, capsys):
     assert "in common" not in capsys.readouterr().out
     assert main(["plan", "show", *files, "--html", str(tmp_path / "p.html")]) == 2
     assert "--html draws one Plan" in capsys.readouterr().err
+    Plan(parts=(keeps("m", a="1100"),)).save(files[1])
+    assert main(["plan", "show", *files]) == 2
+    told = capsys.readouterr().err
+    assert f"error: {files[1]}: " in told and f"another numbering of 'a' than that of {files[0]}" in told
     assert main(["plan", "show"]) == 2

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,9 +11,13 @@ from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import UsageError
 from clicksmith.fitting.job import fit
-from clicksmith.plan import KeptFeatures, Plan
+from clicksmith.plan import FoundBy, KeptFeatures, Plan
 from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.search import optfs
+from clicksmith.search.dnis import method as dnis
+from clicksmith.search.dnis.method import DNIS
 from clicksmith.search.job import search, start_of
+from clicksmith.search.optfs import OptFS
 
 SCHEMA = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
 ROWS, VALID = clicks(400), clicks(100, seed=1)
@@ -112,3 +117,37 @@ def test_a_search_ends_with_the_commands_of_controls_of_its_size(
             assert len(set(sizes)) == 1 and 0 < sizes[0] < 65
         else:
             assert all(0.5 * 65 * 4 <= size <= 0.6 * 65 * 4 for size in sizes)
+
+
+def test_controls_treat_what_is_dropped_as_the_search_does_and_train_as_long():
+    made = {"kept": 0.4, "epochs": 14}
+    by = FoundBy(method="optfs", scores=made)
+    found = Plan(parts=(KeptFeatures(slots={}, numbering={}, found_by=by),))
+    assert optfs.controls(OptFS(), found)["random"] == ("random", {"share": 0.4})
+    forgotten = optfs.controls(OptFS(dropped_to="unseen"), found)
+    assert forgotten["frequent"] == ("frequent", {"share": 0.4, "dropped_to": "unseen"})
+    shorter = optfs.controls(OptFS(drop_from_history=True), found)
+    assert shorter["random"][1] == {"share": 0.4, "drop_from_history": True}
+    for share in (0.0, 1.0):
+        none = msgspec.structs.replace(by, scores={"kept": share})
+        assert optfs.controls(OptFS(), Plan(parts=(KeptFeatures(slots={}, numbering={}, found_by=none),))) == {}
+    cut = dnis.controls(DNIS(warm_epochs=12), found)
+    assert cut["columns_size"][1] == cut["columns_random"][1] == {"warm_epochs": 12}
+
+
+def test_a_control_forgets_or_shortens_histories_when_it_is_told_to(tmp_path):
+    for options in ({"dropped_to": "unseen"}, {"drop_from_history": True}):
+        plan = search("frequent", ROWS, options=options, out=tmp_path / f"{next(iter(options))}.json", **ASKED)
+        (part,) = plan.parts
+        assert {name: getattr(part, name) for name in options} == options
+    with pytest.raises(UsageError, match="drop_from_history goes with dropped_to='zero'"):
+        search("random", ROWS, options=options | {"dropped_to": "unseen"}, out=tmp_path / "no.json", **ASKED)
+
+
+def test_a_cut_by_size_trains_for_the_epochs_it_is_told(tmp_path):
+    settings = {"epochs": 1, "batch_size": 100}
+    for epochs in (1, 3):
+        out = tmp_path / f"{epochs}.json"
+        search("columns_size", ROWS, options={"warm_epochs": epochs}, settings=settings, out=out, **ASKED)
+        log = (tmp_path / f"{epochs}.json.search" / "warm" / "log.jsonl").read_text()
+        assert log.count('"kind":"evaluation"') + log.count('"kind": "evaluation"') == epochs

@@ -69,20 +69,23 @@ def test_batches_of_the_knobs_leave_out_negatives_as_training_does():
 def test_a_start_file_fits_its_model_and_no_other(tmp_path):
     spec, path = model_spec("fm", dim=4), tmp_path / "start.safetensors"
     one, two = new_model(spec, LAYOUT, 0), new_model(spec, LAYOUT, 1)
-    save_start(one, path)
-    load_start(two, path)
+    save_start(one, "ids", path)
+    load_start(two, "ids", path)
     for name, tensor in weights_of(one).items():
         torch.testing.assert_close(weights_of(two)[name], tensor, rtol=0, atol=0)
-    with pytest.raises(UsageError, match="weights of another model"):
-        load_start(new_model(model_spec("fm", dim=5), LAYOUT, 0), path)
+    for other, ids in ((new_model(model_spec("fm", dim=5), LAYOUT, 0), "ids"), (two, "of another map")):
+        with pytest.raises(
+            UsageError, match=r"weights of another model: .* the same training rows, backbone and options"
+        ):
+            load_start(other, ids, path)
     damaged = bytearray(path.read_bytes())
     damaged[-3] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(ArtifactError, match=r"is damaged: its weights have another checksum"):
-        load_start(two, path)
+        load_start(two, "ids", path)
     path.write_bytes(b"none")
     with pytest.raises(ArtifactError, match="cannot read the start file"):
-        load_start(two, path)
+        load_start(two, "ids", path)
 
 
 class Bilevel(Hook):

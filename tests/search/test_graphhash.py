@@ -11,7 +11,7 @@ from clicksmith.cli.main import main
 from clicksmith.errors import UsageError
 from clicksmith.fitting.job import fit
 from clicksmith.plan import Plan
-from clicksmith.search.job import search
+from clicksmith.search.job import search, start_of
 
 ROWS = clicks(600)
 LEFT_RIGHT = {"left": "user", "right": "ad"}
@@ -125,3 +125,42 @@ def test_nothing_that_trains_is_searched_over_sums_of_two_rows(tmp_path):
         search("optfs", ROWS, label="click", backbone="fm", out=tmp_path / "plan.json", plan=double)
     with pytest.raises(UsageError, match="the search optfs trains a backbone; name one"):
         search("optfs", ROWS, label="click", out=tmp_path / "other.json")
+
+
+def test_a_map_that_could_not_follow_what_was_found_is_refused_before_the_graph_is_made(tmp_path):
+    asked = {"label": "click", "valid": ROWS.tail(100)}
+    given = {**asked, "backbone": "fm", "model_options": {"dim": 4}, "settings": {"epochs": 1, "batch_size": 100}}
+    columns, double = tmp_path / "columns.json", tmp_path / "double.json"
+    search("columns_random", ROWS.head(500), out=columns, options={"share": 0.5, "start": "fresh"}, **given)
+    search("graphhash", ROWS.head(500), out=double, options={**LEFT_RIGHT, "kind": "double", "maps": "left"}, **asked)
+    for before, options, says in (
+        (columns, LEFT_RIGHT, "gives the ids of 'user' their columns, which a map would join; search maps first"),
+        (double, LEFT_RIGHT, "maps the ids of 'user' to sums of two rows already"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            search("graphhash", ROWS.head(500), out=tmp_path / "no.json", plan=before, options=options, **asked)
+    beside = {**LEFT_RIGHT, "maps": "right"}  # of the other side there is no map yet
+    found = search("graphhash", ROWS.head(500), out=tmp_path / "ad.json", plan=double, options=beside, **asked)
+    assert list(found.parts[0].slots) == ["ad"]
+
+
+def test_what_trains_nothing_works_under_columns_of_any_length(tmp_path):
+    asked = {"label": "click", "valid": ROWS.tail(100)}
+    given = {**asked, "backbone": "fm", "model_options": {"dim": 4}, "settings": {"epochs": 1, "batch_size": 100}}
+    columns = tmp_path / "columns.json"
+    search("columns_random", ROWS.head(500), out=columns, options={"share": 0.5, "start": "fresh"}, **given)
+    found = search("frequent", ROWS.head(500), out=tmp_path / "kept.json", plan=columns, **asked)
+    assert found.parts[0].found_by.backbone == ""
+
+
+def test_a_start_file_is_of_its_map_and_not_of_another_one_of_the_same_size(tmp_path):
+    rows, given = {"label": "click", "valid": ROWS.tail(100)}, {"backbone": "fm", "model_options": {"dim": 4}}
+    for kind in ("random", "frequency"):
+        options = {**LEFT_RIGHT, "kind": kind, "rows": 6}
+        search("graphhash", ROWS.head(500), out=tmp_path / f"{kind}.json", options=options, **rows)
+    warm = tmp_path / "warm.json"
+    search("warm", ROWS.head(500), out=warm, plan=tmp_path / "random.json", **rows, **given)
+    fitted = {"model": "fm", "options": {"dim": 4}, "start": start_of(warm), "epochs": 1, **rows}
+    fit(ROWS.head(500), plan=tmp_path / "random.json", out=tmp_path / "one", **fitted)
+    with pytest.raises(UsageError, match=r"weights of another model: it goes with the Plan of its search"):
+        fit(ROWS.head(500), plan=tmp_path / "frequency.json", out=tmp_path / "two", **fitted)

@@ -26,6 +26,7 @@ from clicksmith.plan.parts import FoundBy, PairOp, Pairs
 from clicksmith.schema import Categorical, Label, Numeric, Schema
 from clicksmith.search.job import search
 from clicksmith.search.method import Asked
+from clicksmith.search.optinter import gains as counting
 from clicksmith.search.optinter import method, relaxed
 from clicksmith.search.optinter.gains import gains
 from clicksmith.search.optinter.options import OptInter
@@ -60,6 +61,8 @@ class Told(Quiet):
     def said(self, text):
         self.lines.append(text)
 
+    noted = said
+
 
 def asked(tmp_path, rows=3000, **options):
     encoder, store = Encoder.fit_encode(SCHEMA, planted(rows), tmp_path / "rows")
@@ -67,8 +70,8 @@ def asked(tmp_path, rows=3000, **options):
     knobs = encoder.encode_to(planted(1000, 2), tmp_path / "knobs")
     return Asked(
         encoder=encoder, train=store, valid=valid, spec=model_spec("dnn", **SMALL),
-        settings=TrainSettings(**QUICK, epochs=1), backbone="dnn", seed=0, data={}, folder=tmp_path, progress=Told(),
-        start=tmp_path / "start", knobs=knobs, **options,
+        settings=TrainSettings(**QUICK, epochs=1), backbone="dnn", seed=0, before=Plan(), data={}, folder=tmp_path,
+        progress=Told(), start=tmp_path / "start", knobs=knobs, **options,
     )  # fmt: skip
 
 
@@ -88,16 +91,28 @@ def test_values_that_a_plan_dropped_count_as_missing_ones(tmp_path):
     assert found[0] == found[1]
 
 
-def test_a_row_of_weight_two_counts_as_two_rows(tmp_path):
+def test_of_more_rows_some_of_all_of_them_are_counted(tmp_path):
+    """Rows in the order of their labels, of which the first have one label only."""
+    rows = planted(8000).sort("click")
+    _, store = Encoder.fit_encode(SCHEMA, rows, tmp_path / "rows")
+    pair = ("f0", "f1")
+    (some,), (all_,) = gains(store, (pair,), rows=4000), gains(store, (pair,))
+    assert some.memorise == pytest.approx(all_.memorise, rel=0.5) and some.memorise_z > 3
+    assert gains(store, (pair,), rows=8000) == (all_,)
+
+
+def test_a_row_of_weight_two_counts_as_two_rows(tmp_path, monkeypatch):
     _, store = Encoder.fit_encode(SCHEMA, planted(4000), tmp_path / "rows")
     pairs, rows = method.pairs_of(store.layout)[:4], store.slice(0, store.rows)
     weighed = replace(rows, weight=np.full(store.rows, 3.0, np.float32))
     plain, even = gains(store, pairs), gains(Store.of(weighed, store.layout), pairs)
     assert [g.memorise for g in even] == pytest.approx([g.memorise for g in plain])  # only ratios of weights count
-    heavy = np.arange(store.rows) % 4 == 0
-    light = Store.of(replace(rows, weight=np.where(heavy, 1.0, 1e-9).astype(np.float32)), store.layout)
-    few = gains(light, pairs)
-    assert [g.memorise for g in few] != pytest.approx([g.memorise for g in plain], rel=0.1)
+    double = store.take(np.repeat(np.arange(store.rows), 2))
+    heavy = Store.of(replace(double, weight=np.tile([2.0, 0.0], store.rows).astype(np.float32)), store.layout)
+    monkeypatch.setattr(counting, "_halves", lambda rows: np.repeat(np.arange(rows // 2) % 2 == 0, 2))
+    assert [g.memorise for g in gains(heavy, pairs)] == pytest.approx(
+        [g.memorise for g in gains(Store.of(double, store.layout), pairs)]
+    )
 
 
 def test_every_planted_pair_gets_its_operation_and_every_other_stays_naive(tmp_path):
@@ -211,11 +226,12 @@ def test_held_out_rows_leave_weights_and_running_statistics_alone(tmp_path, monk
 
 def test_the_same_seed_finds_the_same_and_screening_keeps_the_pairs_that_say_something(tmp_path):
     work = asked(tmp_path, 20_000)
-    options = OptInter(mode="random", candidates=1, pairs=2)
+    options = OptInter(mode="random", pairs=2)
     assert method.run(work, options) == method.run(work, options)
+    assert not (tmp_path / "gains").exists()  # chance needs no counts
     narrow = OptInter(mode="joint", epochs=1, candidates=1, pairs=2)
     (part,) = method.run(replace(work, knobs=None), narrow)
-    assert {pair.fields for pair in part.pairs} <= set(TRUE)
+    assert part.pairs and {pair.fields for pair in part.pairs} <= set(TRUE)
     assert any("15 pairs: the 2 with the largest gain" in line for line in work.progress.lines)
 
 
@@ -265,6 +281,14 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
         "valid": planted(600, 1), "backbone": "dnn", "model_options": SMALL, "schema": SCHEMA, "settings": QUICK,
         "options": options, "seed": 0,
     }  # fmt: skip
+    trained = []
+
+    def kept(model, *given, **named):
+        result = train(model, *given, **named)
+        trained.append(next(m for m in model.modules() if isinstance(m, RelaxedModule)).alpha.detach().clone())
+        return result
+
+    monkeypatch.setattr(relaxed, "train", kept)
     whole = search("optinter", planted(3000), out=tmp_path / "whole.json", **given)
     real, steps = relaxed.AlphaHook.after_step, []
 
@@ -281,6 +305,7 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
         search("optinter", planted(3000), out=tmp_path / "again.json", **{**given, "options": {**options, "dim": 3}})
     again = search("optinter", planted(3000), out=tmp_path / "again.json", **given)
     assert again.digest == whole.digest
+    assert torch.equal(*trained)  # not only the largest of each pair
 
 
 def test_candidates_of_an_interrupted_search_are_not_trained_again(tmp_path, monkeypatch):

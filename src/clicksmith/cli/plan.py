@@ -80,7 +80,7 @@ def show(
             print(f"{path}:")
         _print(plan)
     if len(plans) > 1 and any(isinstance(part, KeptFeatures) for plan in found for part in plan.parts):
-        total, slots = overlap(found)
+        total, slots = overlap(found, plans)
         each = ", ".join(f"{slot} {share:.3f}" for slot, share in slots.items())
         print(f"kept features in common (Jaccard, mean over pairs of Plans): {total:.3f} ({each})")
     if html is not None:

@@ -135,11 +135,7 @@ class Encoder:
         """SHA-256 of everything that decides what a row is encoded to."""
         state = hashlib.sha256(self.schema.digest.encode())
         state.update(msgspec.json.encode(self.fitted.scales, order="sorted"))
-        for slot, v in self.fitted.vocabularies.items():
-            state.update(slot.encode())
-            state.update(np.ascontiguousarray(v.values.text).tobytes())
-            state.update(np.ascontiguousarray(v.values.ends).tobytes())
-            state.update(b"" if v.remap is None else v.remap.tobytes())
+        self._absorb_ids(state)
         for name, side in self.sides.items():
             keys = side.keys.pick(np.arange(len(side.keys), dtype=np.int32))
             for part in (name.encode(), side.recipe.on.encode(), keys.text.tobytes(), keys.ends.tobytes()):
@@ -149,6 +145,24 @@ class Encoder:
         for cross in self.crosses:
             cross.absorb(state)
         return state.hexdigest()
+
+    @cached_property
+    def ids_digest(self) -> str:
+        """SHA-256 of which value has which id: what the rows of a model's tables belong to."""
+        state = hashlib.sha256()
+        for keep in (v.keep for v in self.fitted.vocabularies.values()):
+            state.update(str((keep.buckets, keep.edges)).encode())
+        self._absorb_ids(state)
+        for cross in self.crosses:
+            cross.absorb(state)
+        return state.hexdigest()
+
+    def _absorb_ids(self, state: Any) -> None:
+        for slot, v in self.fitted.vocabularies.items():
+            state.update(slot.encode())
+            state.update(np.ascontiguousarray(v.values.text).tobytes())
+            state.update(np.ascontiguousarray(v.values.ends).tobytes())
+            state.update(b"" if v.remap is None else v.remap.tobytes())
 
     def encode(self, frame: Any, *, labels: bool = False) -> EncodedRows:
         """Encode a polars, pandas or Arrow table, a dict (one row) or a list of dicts. Order is kept.
@@ -354,7 +368,8 @@ def _combined(
         for name, column in numbers.items():
             if gives_id(column):
                 counts = bucket_counts(column, scales[name], moments[name])
-                vocabularies[name] = of_counts(vocabularies[name].keep, counts)
+                keep = msgspec.structs.replace(vocabularies[name].keep, edges=scales[name].edges)
+                vocabularies[name] = of_counts(keep, counts)
     fitted = Fitted(schema, vocabularies, scales)
     dictionaries = {slot: v.dictionary for slot, v in vocabularies.items()}
     sides: dict[str, Side] = {}

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ def _settled(
     for slot, keep in settings.items():
         if slot in numbers:
             counts = bucket_counts(numbers[slot], scales[slot], moments[slot])
-            vocabularies[slot] = of_counts(keep, counts)
+            vocabularies[slot] = of_counts(msgspec.structs.replace(keep, edges=scales[slot].edges), counts)
         else:
             vocabularies[slot], ids[slot] = settle(keep, dictionaries[slot], blanks[slot])
             dictionaries[slot].clear()  # a large one at a time is there twice

@@ -25,6 +25,8 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_count: int = 1
     max_size: int | None = None
     buckets: int | None = None
+    edges: tuple[float, ...] = ()
+    """Of a number that is cut into quantiles, whose values are the numbers of the cuts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +104,9 @@ class Vocabulary:
 
 
 def numbering_of(values: Packed, keep: Keep) -> str:
-    """Return the digest of a vocabulary's numbering: of its values in order, or of the buckets."""
+    """Return the digest of a numbering: of the values in order and what they are cut by, or of the buckets."""
     state = hashlib.sha256(str(keep.buckets).encode())
+    state.update(str(keep.edges).encode() if keep.edges else b"")
     state.update(np.ascontiguousarray(values.text).tobytes())
     state.update(np.ascontiguousarray(values.ends).tobytes())
     return state.hexdigest()

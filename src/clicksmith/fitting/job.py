@@ -200,7 +200,7 @@ class _Job:
         model = new_model(spec, encoder.layout, self.record.seed)
         fill_maps(applied, model)
         if self.start is not None:
-            load_start(model, self.start)
+            load_start(model, encoder.ids_digest, self.start)
         result = train_model(
             model, stores["train"], stores["valid"], self.settings, run_dir=self.folder.training, progress=self.progress
         )

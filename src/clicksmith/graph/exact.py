@@ -118,7 +118,10 @@ def exact_rows(
 def check_rows(rows: int, ids: int) -> None:
     """Raise UsageError unless `rows` rows can be shared by the ids."""
     if not 2 <= rows < ids:
-        hint = "with as many rows as ids no map is needed: leave the field out" if rows >= ids else "give at least 2"
+        fewer = (
+            "with as many rows as ids no map is needed: give fewer rows, a share below 1, or map the other side alone"
+        )
+        hint = fewer if rows >= ids else "give at least 2"
         raise UsageError(f"a map to {rows:,} rows for {ids:,} ids: {hint}.")
 
 

@@ -29,6 +29,8 @@ Kind = Literal[
     "lsh", "random", "modulo", "double", "frequency", "double_frequency", "quotient",
 ]  # fmt: skip
 CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid", "graph_rate")
+DOUBLED: tuple[Kind, ...] = ("double_graph", "double", "double_frequency", "quotient")
+"""Kinds whose vectors are sums of two rows."""
 
 
 class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +77,12 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if not self.smoothing > 0:
             raise UsageError(f"smoothing is {self.smoothing}; it must be above 0.")
 
+    @property
+    def mapped(self) -> list[tuple[int, str]]:
+        """The sides of the graph whose ids are mapped, 0 or 1, with their fields."""
+        sides = [(0, self.left)] if self.right is None else [(0, self.left), (1, self.right)]
+        return sides if self.maps == "both" or self.right is None else [sides[self.maps == "right"]]
+
 
 def graph_hash(encoder: Encoder, store: Store, options: GraphHash, *, seed: int = 0) -> IdMaps:
     """Return the part of a Plan with the map of each side's ids. Paper: graphhash.
@@ -105,15 +113,13 @@ def shared_rows(
         needs(options.library)
     graph = graph_of(store, options.left, options.right, clicks=options.edges == "clicks", empty=empty)
     graph = graph if options.weighted else replace(graph, edges=graph.edges.unweighted())
-    sides = [0] if options.right is None or options.maps == "left" else [1] if options.maps == "right" else [0, 1]
-    fields = (options.left, options.right or "")
     made = _Maps(graph, options, seed)
     slots: dict[str, IdMap] = {}
     scores: dict[str, float] = {"edges": len(graph.edges)}
-    for side in sides:
-        first, second = made.side(side, fields[side])
+    for side, field in options.mapped:
+        first, second = made.side(side, field)
         rows = int(max(first.max(), -1 if second is None else second.max())) + 1
-        slot = slot_of_field(store.layout, fields[side])
+        slot = slot_of_field(store.layout, field)
         slots[slot] = IdMap(rows=rows + FIRST, ids=_array(first), second=None if second is None else _array(second))
         scores[f"rows.{slot}"] = rows
         if side in made.used:

@@ -70,7 +70,8 @@ def _low_rank(applied: Applied, spec: ModelSpec) -> ModelSpec:
                 raise UsageError(f"{part.name} gives '{slot}' a rank, and its vectors are sums of two; leave one out.")
     if not isinstance(table, (Plain, Mixed, Summed)):
         raise CompositionError(
-            f"{applied.ranks[0].name} gives vectors a form of their own, which {type(table).__name__} has already."
+            f"{applied.ranks[0].name} gives vectors a form of their own, and the backbone's are "
+            f"{type(table).__name__}: leave the part out, or use a backbone with a plain table."
         )
     ranks = tuple(SlotRank(slot, rank) for part in applied.ranks for slot, rank in part.slots.items())
     low = LowRank(ranks=ranks, rest=table, std=table.std)
@@ -125,7 +126,8 @@ def _mixed(part: Columns, spec: ModelSpec) -> ModelSpec:
     table = embed.table
     if not isinstance(table, (Plain, Mixed)):
         raise CompositionError(
-            f"{part.name} gives vectors a size of their own, which {type(table).__name__} has already."
+            f"{part.name} gives vectors a size of their own, and the backbone's are {type(table).__name__}: leave "
+            "the part out, or use a backbone with a plain table."
         )
     before = table.blocks if isinstance(table, Mixed) else ()
     mixed = Mixed(blocks=(*before, *blocks), std=table.std)

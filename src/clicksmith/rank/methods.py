@@ -128,7 +128,10 @@ def holdout(given: Evidence) -> dict[str, float]:
         )
     cut = int(given.store.rows * (1 - given.holdout))
     if not 0 < cut < given.store.rows:
-        raise DataError(f"holdout {given.holdout:g} of {given.store.rows:,} rows leaves a part without rows.")
+        raise DataError(
+            f"holdout {given.holdout:g} of {given.store.rows:,} rows leaves a part without rows; choose another share, "
+            "or give more rows."
+        )
     before = count(given.store, given.views, label=given.label, stop=cut)
     after = count(given.store, given.views, label=given.label, start=cut)
     if before.clicks in (0, before.total):

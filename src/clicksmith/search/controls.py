@@ -4,6 +4,7 @@ They are searches like the others, so their Plans and start files go the same wa
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -15,7 +16,6 @@ from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures
 from clicksmith.search.method import Asked, Method, Options
 from clicksmith.train.counts import id_counts
-from clicksmith.train.start import save_start
 from clicksmith.train.trainer import train
 
 
@@ -24,9 +24,15 @@ class Share(Options, frozen=True):
 
     share: float = 0.5
     """Of all features; `kept` among the scores of another Plan gives a control of equal size."""
+    dropped_to: Literal["zero", "unseen"] = "zero"
+    """What becomes of the other features: a vector of zeros, or the vector of values never seen."""
+    drop_from_history: bool = False
+    """Whether dropped items leave histories, so that they are no longer in their mean."""
 
     def __post_init__(self) -> None:
         """Check the share."""
+        if self.drop_from_history and self.dropped_to == "unseen":
+            raise UsageError("drop_from_history goes with dropped_to='zero'; give one of them.")
         if not 0 < self.share <= 1:
             raise UsageError(f"share is {self.share}; it must be above 0 and at most 1.")
 
@@ -63,7 +69,7 @@ def warm_start(asked: Asked, options: Warm) -> tuple[AnyPart, ...]:
     )
     model = asked.compact(())
     train(model, asked.train, asked.valid, settings, run_dir=asked.folder / "training", progress=asked.progress)
-    save_start(model, asked.start)
+    asked.leave(model, ())
     return ()
 
 
@@ -83,7 +89,14 @@ def _best(name: str, asked: Asked, options: Share, worth: Callable[[Sizes], NDAr
     }
     at = numbering(asked.encoder)
     by = asked.found_by(name, options, kept=stay / total)
-    return (KeptFeatures(slots=masks, numbering={s: at[s] for s in slots}, found_by=by),)
+    part = KeptFeatures(
+        slots=masks,
+        dropped_to=options.dropped_to,
+        drop_from_history=options.drop_from_history,
+        numbering={s: at[s] for s in slots},
+        found_by=by,
+    )
+    return (part,)
 
 
 RANDOM = Method("random", "control: as many features by chance", Share, random_features, trains=False)

@@ -1,9 +1,11 @@
 """`clicksmith search graphhash`: `clicksmith.graph` as a search method. No backbone is trained."""
 
 from clicksmith.encode.unseen import unmapped_notes
-from clicksmith.graph.maps import CLUSTERED, GraphHash, graph_hash
+from clicksmith.errors import UsageError
+from clicksmith.graph.edges import slot_of_field
+from clicksmith.graph.maps import CLUSTERED, DOUBLED, GraphHash, graph_hash
 from clicksmith.plan import Plan
-from clicksmith.plan.parts import AnyPart
+from clicksmith.plan.parts import AnyPart, Columns, IdMaps, Ranks
 from clicksmith.search.method import Asked, Controls, Method, Options, changed
 
 
@@ -13,6 +15,8 @@ class GraphHashOptions(GraphHash, Options, frozen=True):
 
 def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
     """Map the ids of one field or two; only the training rows are read."""
+    for _, field in options.mapped:
+        _check_free(slot_of_field(asked.layout, field), asked.before, doubled=options.kind in DOUBLED)
     part = graph_hash(asked.encoder, asked.train, options, seed=asked.seed)
     for slot, one in part.slots.items():
         size = 4 * len(one.ids) * (1 if one.second is None else 2)
@@ -20,6 +24,22 @@ def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
     for line in unmapped_notes(asked.encoder, asked.valid, part.slots_named):
         asked.progress.noted(f"valid: {line}")
     return (part,)
+
+
+def _check_free(slot: str, before: Plan, *, doubled: bool) -> None:
+    """Raise UsageError: something found before gives the slot's vectors a form that a map cannot follow."""
+    for part in before.parts:
+        if isinstance(part, Columns) and slot in part.slots:
+            what = (
+                "gives the ids of '{}' their columns, which a map would join; search maps first, and columns under them"
+            )
+        elif isinstance(part, Ranks) and slot in part.slots and doubled:
+            what = "gives '{}' a rank, and sums of two rows take none; choose a kind with one row per id"
+        elif isinstance(part, IdMaps) and slot in part.slots and part.slots[slot].second is not None:
+            what = "maps the ids of '{}' to sums of two rows already; leave that Plan out"
+        else:
+            continue
+        raise UsageError(f"the Plan to search under has {part.name}, which {what.format(slot)}.")
 
 
 def controls(options: GraphHashOptions, _: Plan) -> Controls:

@@ -147,8 +147,9 @@ def search(
             f"rows: {rows.rows:,} train,{apart} {judged.rows:,} valid; {len(applied.encoder.layout.order)} fields"
         )
         named = name or (backbone if isinstance(backbone, str) else "own")
+        backbone_spec = spec_under(applied, spec) if chosen.trains else spec
         work = Asked(
-            encoder=applied.encoder, train=rows, valid=judged, spec=spec_under(applied, spec), settings=whole,
+            encoder=applied.encoder, train=rows, valid=judged, spec=backbone_spec, settings=whole, before=before,
             backbone=named if chosen.trains else "", seed=seed, data=data, folder=folder,
             progress=told, start=start_of(path), knobs=knobs,
         )  # fmt: skip

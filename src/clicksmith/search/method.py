@@ -17,6 +17,7 @@ from clicksmith.models.planned import spec_under
 from clicksmith.plan import Plan
 from clicksmith.plan.apply import apply_plan
 from clicksmith.plan.parts import FIRST, AnyPart, FoundBy
+from clicksmith.train.start import save_start
 
 if TYPE_CHECKING:
     from clicksmith.models.spec import CTRModel, ModelSpec
@@ -48,13 +49,15 @@ class Asked:
     """How the backbone is trained."""
     backbone: str
     seed: int
+    before: Plan
+    """What was found before, and decides the ids of `encoder` already."""
     data: dict[str, str]
     """Content checksums of the rows."""
     folder: Path
     """Of the search: checkpoints lie here, so that an interrupted search goes on."""
     progress: FitProgress
     start: Path
-    """Where a method may leave weights for a refit to begin with; see `compact`."""
+    """Where a method may leave weights for a refit to begin with; see `leave`."""
     knobs: Store | None = None
     """Rows that train the search's own parameters, taken off the training rows; for methods that ask for them."""
 
@@ -64,9 +67,13 @@ class Asked:
         return self.encoder.layout
 
     def compact(self, parts: tuple[AnyPart, ...]) -> "CTRModel":
-        """Return a new model under what was found, as `fit` builds it: `save_start` writes its weights."""
+        """Return a new model under what was found, as `fit` builds it: `leave` writes its weights."""
         applied = apply_plan(Plan(parts=parts), self.encoder)
         return new_model(spec_under(applied, self.spec), applied.encoder.layout, self.seed)
+
+    def leave(self, model: "CTRModel", parts: tuple[AnyPart, ...]) -> None:
+        """Write the start file: the weights of a model that `compact(parts)` made."""
+        save_start(model, apply_plan(Plan(parts=parts), self.encoder).encoder.ids_digest, self.start)
 
     def found_by(self, method: str, options: Options, **scores: float) -> FoundBy:
         """Return the origin of a part."""

@@ -26,11 +26,10 @@ from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures, KeptFields
 from clicksmith.search.emptied import emptied, slots_left
 from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates
-from clicksmith.search.method import Asked, Controls, Method, Options, require_values
+from clicksmith.search.method import Asked, Controls, Method, Options, changed, require_values
 from clicksmith.search.rewound import rewound
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
-from clicksmith.train.start import save_start
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
 
@@ -175,7 +174,10 @@ def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
     """Return the backbone with a gate in front of every id."""
     embed = asked.spec.embed
     if embed.ids is not None:
-        raise CompositionError(f"optfs puts a gate in front of every id, where the backbone has {embed.ids} already.")
+        raise CompositionError(
+            f"optfs puts a gate in front of every id, where the backbone has {embed.ids} already; search with another "
+            "backbone."
+        )
     require_values(asked.layout, "optfs")
     numbers = tuple(column.name for column in asked.layout.numeric) if options.drop_empty_fields else ()
     if numbers and embed.numeric.fields(numbers) != numbers:
@@ -235,7 +237,7 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     scores = {f"searched_{name}": value for name, value in result.metrics.items()} | {"kept": stay / total}
     parts = _parts(asked, options, kept, empty if options.drop_empty_fields else [], shut, scores)
     if options.rewind is not None:
-        save_start(rewound(asked.compact(parts), load_file(hook.rewind), kept, gate.scale), asked.start)
+        asked.leave(rewound(asked.compact(parts), load_file(hook.rewind), kept, gate.scale), parts)
     return parts
 
 
@@ -266,11 +268,13 @@ def _parts(
 
 def controls(options: OptFS, found: Plan) -> Controls:
     """Return as many features by frequency and by chance; and a warm start, which may be all that is gained."""
-    share = {"share": round(found.parts[-1].found_by.scores["kept"], 6)}
-    if share["share"] > ALL:
-        return {}  # all features would be the same model
+    share = round(found.parts[-1].found_by.scores["kept"], 6)
+    if not 0 < share <= ALL:
+        return {}  # all features would be the same model, and none is no control
+    like = {name: value for name, value in changed(options).items() if name in ("dropped_to", "drop_from_history")}
     epochs = options.epochs if options.rewind is None else max(1, options.rewind)
-    return {"frequent": ("frequent", share), "random": ("random", share), "warm": ("warm", {"epochs": epochs})}
+    size = {"share": share, **like}
+    return {"frequent": ("frequent", size), "random": ("random", size), "warm": ("warm", {"epochs": epochs})}
 
 
 METHOD = Method(

@@ -1,7 +1,8 @@
 """Start files: weights that training begins with instead of drawn ones. A search writes one beside its Plan.
 
 Safetensors with the weights of the model *as `fit` builds it under the Plan* (compact: dropped features have no row),
-and that model's digest, so that they fit only the same backbone with the same options on the same ids; and a checksum.
+the digests of that model and of its ids, so that they fit only the same backbone with the same options on the same ids;
+and a checksum.
 """
 
 import hashlib
@@ -17,22 +18,22 @@ from clicksmith.models.spec import CTRModel
 from clicksmith.train.checkpoint import load_weights, weights_of
 
 
-def save_start(model: CTRModel, path: Path) -> None:
-    """Write the weights of a model under a Plan."""
+def save_start(model: CTRModel, ids: str, path: Path) -> None:
+    """Write the weights of a model under a Plan; `ids` is its encoder's `ids_digest`."""
     with atomic_file(path) as beside:
         weights = {name: tensor.contiguous() for name, tensor in weights_of(model).items()}
         # one entry: the order of several is not always the same, and the same search leaves the same bytes
-        save_tensors(beside, weights, metadata={"model weights": f"{model.digest} {_checksum(weights)}"})
+        save_tensors(beside, weights, metadata={"model weights": f"{model.digest} {ids} {_checksum(weights)}"})
 
 
-def load_start(model: CTRModel, path: Path) -> None:
+def load_start(model: CTRModel, ids: str, path: Path) -> None:
     """Put the weights of a start file into a model that was built under the same Plan.
 
-    Raises ArtifactError: the file is none. UsageError: it belongs to another model.
+    Raises ArtifactError: the file is none. UsageError: it belongs to another model, or to other ids.
     """
     try:
         with safe_open(path, "pt") as file:
-            made_for, _, checksum = (file.metadata() or {}).get("model weights", "").partition(" ")
+            made_for, _, checksum = (file.metadata() or {}).get("model weights", "").rpartition(" ")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ArtifactError(
@@ -43,10 +44,10 @@ def load_start(model: CTRModel, path: Path) -> None:
             f"the start file '{path}' is damaged: its weights have another checksum than when they were written. "
             "Search again, or leave --start out."
         )
-    if made_for != model.digest:
+    if made_for != f"{model.digest} {ids}":
         raise UsageError(
             f"the start file '{path}' has the weights of another model: it goes with the Plan of its search, the same "
-            "backbone and the same options, and no other Plan. Leave --start out to begin with drawn weights."
+            "training rows, backbone and options, and no other Plan. Leave --start out to begin with drawn weights."
         )
     load_weights(model, weights)
 

@@ -111,6 +111,10 @@ def test_no_evaluation_counts_while_thresholds_rest(tmp_path):
     evaluations = [line for line in lines if line["kind"] == "evaluation"]
     assert [line["best"] for line in evaluations[:3]] == [False, False, True]
     assert [resting(OptEmbed(), replaced, SMALL) for replaced in varied(settings)] == [20, 10, 3]
+    clicked = float(SMALL.targets["labels"].mean())
+    few = msgspec.structs.replace(settings, negative_rate=0.1)
+    steps = math.ceil((clicked + 0.1 * (1 - clicked)) * SMALL.rows / 80)
+    assert steps < 10 and resting(OptEmbed(), few, SMALL) == 2 * steps  # of the epochs that are trained
 
 
 def varied(settings):
@@ -171,7 +175,7 @@ def test_errors_say_what_to_do():
     with pytest.raises(UsageError, match=r"alpha of the thresholds is -1"):
         Thresholds(alpha=-1)
     settings = TrainSettings(epochs=1, batch_size=128, device="cpu")
-    with pytest.raises(UsageError, match=r"prune every one of 280 ids .*lower alpha"):
+    with pytest.raises(UsageError, match=r"prune every one of 280 ids .*lower --search.alpha"):
         search_optembed(model_spec("fm", dim=4), SMALL, None, SMALL, settings, OptEmbed(alpha=1e8, threshold_rate=1.0))
     with pytest.raises(CompositionError, match="a gate on its ids already"):
         supernet(supernet(model_spec("fm"), OptEmbed(), SMALL.layout), OptEmbed(), SMALL.layout)

@@ -120,7 +120,7 @@ def move(alpha: Tensor, grad: Tensor, *, rate: float, l1: float) -> None:
     Paper: dnis, section 4.2. Raises DivergedError: the gradient is not finite; alpha is left as it was.
     """
     if not bool(grad.isfinite().all()):
-        raise DivergedError("the gradient of the selection layer is not finite. Use a lower learning rate.")
+        raise DivergedError("the gradient of the selection layer is not finite; use a lower --train.learning-rate.")
     size = grad.abs().mean(1, keepdim=True)
     touched = size > 0
     step = (grad / size.masked_fill(~touched, 1.0) + l1) * touched

@@ -6,6 +6,7 @@ one of longer training. A uniform smaller vector is `--model.dim`; more epochs o
 
 from typing import Any, Literal, cast
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from clicksmith.search.dnis.blocks import Band, Group, bands_in, check_blocks
 from clicksmith.search.dnis.prune import check_share, column_sizes, kept_columns
 from clicksmith.search.method import Asked, Method, Options
 from clicksmith.train.checkpoint import load_weights, weights_of
-from clicksmith.train.start import save_start
+from clicksmith.train.settings import TrainSettings
 from clicksmith.train.trainer import train
 
 TABLE = "embedder.columns.table."
@@ -36,11 +37,14 @@ class Cut(Options, frozen=True):
     """Whether one more block takes the features that the blocks leave."""
     group: Group = "global"
     """Blocks over the features of all fields together, or in each field."""
+    warm_epochs: int | None = None
+    """Epochs of the plain model, whose best on validation counts; none: it is trained and stopped as it is."""
     start: Literal["inherit", "fresh"] = "inherit"
     """Whether a refit can begin with the plain model's weights."""
 
     def __post_init__(self) -> None:
         """Check every option."""
+        self.at_least(warm_epochs=1)
         check_blocks(self.blocks, rest=self.rest)
         if not 0 <= self.share < 1:
             raise UsageError(f"share is {self.share}; it must be at least 0 and below 1.")
@@ -49,7 +53,7 @@ class Cut(Options, frozen=True):
 def by_size(asked: Asked, options: Cut) -> tuple[AnyPart, ...]:
     """Train the plain backbone as asked and keep the largest columns of its table."""
     bands = _bands("columns_size", asked, options)
-    model = _plain(asked)
+    model = _plain(asked, options)
     store = cast("Any", model.embedder.columns).table.store
     part = _part("columns_size", asked, options, bands, column_sizes(bands, store.weight.detach(), store.starts, None))
     _leave(asked, options, part, model)
@@ -63,7 +67,7 @@ def by_chance(asked: Asked, options: Cut) -> tuple[AnyPart, ...]:
     sizes = torch.rand(len(bands), asked.spec.embed.dim, generator=random, dtype=torch.float64)
     part = _part("columns_random", asked, options, bands, sizes)
     if options.start == "inherit":
-        _leave(asked, options, part, _plain(asked))
+        _leave(asked, options, part, _plain(asked, options))
     return (part,)
 
 
@@ -73,9 +77,19 @@ def _bands(name: str, asked: Asked, options: Cut) -> list[Band]:
     return bands
 
 
-def _plain(asked: Asked) -> CTRModel:
-    model = new_model(asked.spec, asked.layout, asked.seed)
-    train(model, asked.train, asked.valid, asked.settings, run_dir=asked.folder / "warm", progress=asked.progress)
+def warm_settings(settings: TrainSettings, warm_epochs: int | None) -> TrainSettings:
+    """Return how the plain model is trained before columns are cut."""
+    if warm_epochs is None:
+        return settings
+    return msgspec.structs.replace(settings, epochs=warm_epochs, steps=None, patience=None, plateau_factor=1.0)
+
+
+def _plain(asked: Asked, options: Cut) -> CTRModel:
+    model, settings = (
+        new_model(asked.spec, asked.layout, asked.seed),
+        warm_settings(asked.settings, options.warm_epochs),
+    )
+    train(model, asked.train, asked.valid, settings, run_dir=asked.folder / "warm", progress=asked.progress)
     return model
 
 
@@ -88,7 +102,7 @@ def _leave(asked: Asked, options: Cut, part: Columns, model: CTRModel) -> None:
         compact = asked.compact((part,))
         store = cast("Any", model.embedder.columns).table.store
         inherit(compact, model, store.weight.detach(), store.starts)
-        save_start(compact, asked.start)
+        asked.leave(compact, (part,))
 
 
 def columns_part(asked: Asked, slots: dict[str, tuple[Block, ...]], found: FoundBy) -> Columns:

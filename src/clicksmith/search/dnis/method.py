@@ -10,20 +10,19 @@ from clicksmith.batch.batch import Batch
 from clicksmith.embed.rows import row_stores
 from clicksmith.embed.table import Plain
 from clicksmith.encode.store import Store
-from clicksmith.errors import UsageError
+from clicksmith.errors import DivergedError, UsageError
 from clicksmith.fitting.asked import new_model
 from clicksmith.models.spec import CTRModel
 from clicksmith.plan import Plan
 from clicksmith.plan.parts import FIRST, AnyPart
 from clicksmith.search.dnis import bilevel
 from clicksmith.search.dnis.blocks import Band, Group, bands_in, check_blocks
-from clicksmith.search.dnis.controls import Cut, columns_part, inherit
+from clicksmith.search.dnis.controls import Cut, columns_part, inherit, warm_settings
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
 from clicksmith.search.dnis.prune import check_share, column_sizes, kept_columns, kept_values
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
 from clicksmith.search.method import Asked, Controls, Method, Options, changed
 from clicksmith.train.hook import Hook
-from clicksmith.train.start import save_start
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
 
@@ -105,7 +104,10 @@ class AlphaHook(Hook):
         finally:
             self.alpha.requires_grad_(False)
             model.train()
-        bilevel.move(self.alpha, grad, rate=self.options.rate, l1=self.options.l1)
+        try:
+            bilevel.move(self.alpha, grad, rate=self.options.rate, l1=self.options.l1)
+        except DivergedError as error:
+            raise DivergedError(f"step {step}, learning rate {rate:g}: {error}") from error
 
     def _gradient(self, batch: Batch, step: int, rate: float) -> Tensor:
         def loss() -> Tensor:
@@ -142,7 +144,6 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     for note in notes:
         asked.progress.noted(note)
     model, table = softened(asked, bands)
-    bands = [band for band in bands if band.slot in table.inner.store.starts]
     metrics, epochs = _train(asked, options, model, table)
     weight, starts = table.inner.store.weight.detach(), table.inner.store.starts
     slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
@@ -156,7 +157,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     if options.start == "inherit":
         compact = asked.compact((part,))
         inherit(compact, model, folded(table, bands), starts)
-        save_start(compact, asked.start)
+        asked.leave(compact, (part,))
     return (part,)
 
 
@@ -164,9 +165,7 @@ def _train(asked: Asked, options: DNIS, model: CTRModel, table: SoftTable) -> tu
     """Train the weights plainly, then weights and alpha by turns; return the best metrics, and all epochs."""
     knobs = cast("Store", asked.knobs)
     table.alpha.requires_grad_(False)
-    warm = asked.settings
-    if options.warm_epochs is not None:
-        warm = msgspec.structs.replace(warm, epochs=options.warm_epochs, steps=None, patience=None, plateau_factor=1.0)
+    warm = warm_settings(asked.settings, options.warm_epochs)
     plain = train(model, asked.train, asked.valid, warm, run_dir=asked.folder / "warm", progress=asked.progress)
     if options.update == "table":
         tables = {id(store.weight) for store in row_stores(model)}

@@ -1,4 +1,4 @@
-"""Evolution of widths per vocabulary under a budget: elitist, never scores a candidate twice, resumable.
+"""Evolution of widths per vocabulary under a budget: elitist, never scores a child twice, resumable.
 
 Differs from the released code, whose best candidate is altered after it was scored (parents are mutated in place), is
 recorded by another's score (only one of two lists is sorted), crosses over beyond the last field, never mutates to

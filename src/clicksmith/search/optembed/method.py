@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from clicksmith.batch.loader import Loader
 from clicksmith.embed.rows import row_stores
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
@@ -37,7 +38,6 @@ from clicksmith.train.devices import bf16_is_native
 from clicksmith.train.hook import Hook
 from clicksmith.train.monitor import check_monitor
 from clicksmith.train.settings import Monitor, TrainSettings
-from clicksmith.train.start import save_start
 from clicksmith.train.trainer import train as train_model
 
 FALL = 0.01
@@ -234,7 +234,7 @@ class _WidthSearch:
 
 def resting(options: OptEmbed, settings: TrainSettings, train: Store) -> int:
     """Return the steps in which thresholds rest."""
-    each = -(-train.rows // settings.batch_size)
+    each = Loader(train, settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate).steps
     most = settings.epochs * each if settings.steps is None else min(settings.steps, settings.epochs * each)
     return min(options.warm_epochs * each, most // 2)
 
@@ -247,8 +247,8 @@ def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]
     t = f"thresholds {float(gate.thresholds.min()):.4g} to {float(gate.thresholds.max()):.4g}"
     if stay == 0:
         raise UsageError(
-            f"OptEmbed would prune every one of {known:,} ids ({t}): lower alpha ({gate.part.alpha:g}), "
-            f"threshold_rate ({gate.part.rate:g}) or table_l2 ({settings.table_l2:g})."
+            f"OptEmbed would prune every one of {known:,} ids ({t}): lower --search.alpha ({gate.part.alpha:g}), "
+            f"--search.threshold-rate ({gate.part.rate:g}) or --train.table-l2 ({settings.table_l2:g}); 0 is lowest."
         )
     notes = [f"{stay:,} of {known:,} ids kept ({t})"]
     notes += [
@@ -305,7 +305,7 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
         whole = found.model
         if options.start == "first":
             whole = new_model(supernet(asked.spec, options, asked.layout), asked.layout, asked.seed)
-        save_start(started(asked.compact(parts), whole, found.kept), asked.start)
+        asked.leave(started(asked.compact(parts), whole, found.kept), parts)
     return parts
 
 

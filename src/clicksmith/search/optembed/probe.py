@@ -1,6 +1,7 @@
 """First candidates of the evolution: what narrowing each vocabulary alone does, and the cheapest way down from there.
 
-Ours; the paper starts from chance. One probe cuts one vocabulary and leaves the others whole.
+Ours; the paper starts from chance. One probe cuts one vocabulary and leaves the others whole; it says where to begin,
+and is no candidate itself.
 """
 
 from collections.abc import Callable

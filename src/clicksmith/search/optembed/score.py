@@ -143,5 +143,7 @@ def _score(
     x = logits.astype(np.float64)
     loss = float(np.average((np.logaddexp(0, x) - labels * x).mean(1), weights=weight))
     if not np.isfinite(loss):
-        raise DivergedError(f"the log-loss of a candidate is {loss}; lower learning_rate.")
+        raise DivergedError(
+            f"the log-loss of a candidate is {loss}: the supernet has diverged; use a lower --train.learning-rate."
+        )
     return -loss

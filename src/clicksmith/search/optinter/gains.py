@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clicksmith.encode.crosses import PIECE, buckets_of
 from clicksmith.encode.layout import PADDING
+from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
 
 Floats = NDArray[np.float64]
@@ -50,16 +51,22 @@ def gains(
     rows: int = 1 << 21,
     counted: Callable[[int], None] = lambda _: None,
 ) -> tuple[Gain, ...]:
-    """Return the gain of each pair, from at most `rows` training rows; `counted` is told how many pairs are done."""
+    """Return the gain of each pair, from at most `rows` training rows; `counted` is told how many pairs are done.
+
+    Of more rows one is drawn by chance from each of so many stretches of equal length: rows in order are no obstacle.
+    """
     at = {c.name: i for i, c in enumerate(store.layout.ids)}
-    total = min(rows, store.rows)
+    if store.rows > rows:
+        drawn = (np.arange(rows) + np.random.default_rng(0).random(rows)) * (store.rows / rows)
+        store = Picked(store, np.unique(drawn.astype(np.int64)))
+    total = store.rows
     ids = np.concatenate([store.slice(s, min(s + PIECE, total)).ids for s in range(0, total, PIECE)])
     ids = np.maximum(ids, PADDING)  # values that a Plan dropped are as those that are missing
     targets = store.targets
     y = np.asarray(targets["labels"][:total, 0], np.float64)
     weight = np.asarray(targets["weight"][:total], np.float64) if "weight" in targets else np.ones(total)
     weight = weight / weight.mean()
-    half = np.random.default_rng(0).permutation(total) % 2 == 0
+    half = _halves(total)
     shifts = {name: _shifts(ids[:, at[name]], y, weight, half) for name in {n for pair in pairs for n in pair}}
     found: list[Gain] = []
     for pair in pairs:
@@ -85,6 +92,11 @@ def gains(
         found.append(Gain(pair, float(m.mean()), float(f.mean()), _z(m), _z(f)))
         counted(len(found))
     return tuple(found)
+
+
+def _halves(rows: int) -> NDArray[np.bool_]:
+    """Return which rows are of the first half, by chance."""
+    return np.random.default_rng(0).permutation(rows) % 2 == 0
 
 
 def _shifts(ids: NDArray[np.int32], y: Floats, weight: Floats, half: NDArray[np.bool_]) -> tuple[Floats, Floats]:

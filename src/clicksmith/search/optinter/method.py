@@ -49,7 +49,9 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
             "--search.mode counts, which memorises the pairs that are worth it."
         )
     found: tuple[Gain, ...] = ()
-    if len(pairs) > options.pairs or options.candidates > 1 or options.mode == "counts":
+    if options.mode == "counts" or (
+        options.mode != "random" and (len(pairs) > options.pairs or options.candidates > 1)
+    ):
         found = counted(asked, pairs)
     if len(pairs) > options.pairs and options.mode not in ("counts", "random"):
         best = sorted(found, key=lambda g: g.best, reverse=True)[: options.pairs]
@@ -180,8 +182,7 @@ def scored(asked: Asked, options: OptInter, name: str, ops: Ops) -> float:
         new_model(spec, rows.layout, asked.seed), rows, judged, settings, run_dir=asked.folder / f"candidate_{name}",
         progress=asked.progress,
     )  # fmt: skip
-    score = score_of(result.metrics, settings.monitor)
-    return score if math.isfinite(score) else -math.inf
+    return score_of(result.metrics, settings.monitor)
 
 
 def held_out(options: OptInter) -> float:
