@@ -106,3 +106,10 @@ def test_blocks_hold_whole_batches():
 def test_a_batch_of_no_rows_is_refused():
     with pytest.raises(UsageError, match=r"batch_size is 0; it must be at least 1\."):
         Loader(numbered(10), 0)
+
+
+@pytest.mark.parametrize("resident", [1 << 30, 0])
+def test_batches_of_one_row_have_every_row(resident):
+    loader = Loader(numbered(7), 1, resident=resident)
+    batches = seen(loader, 0)
+    assert loader.steps == len(batches) == 7 and sorted(flat(batches)) == list(range(7))

@@ -55,6 +55,8 @@ def test_values_of_an_option_given_twice_are_not_lost(capsys):
     asked = ["bench", "run", "frappe_x1", "--models", "fm", "--models", "lr"]
     assert main(asked) == 2
     assert "--models is given 2 times; give all its values after one" in capsys.readouterr().err
+    assert main(["fit", "a.csv", "--models", "one.py", "--models", "two.py"]) == 2  # of a group of options
+    assert "--models is given 2 times; give all its values after one" in capsys.readouterr().err
 
 
 def test_an_unknown_option_names_the_nearest(capsys):

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -266,3 +267,52 @@ def test_the_next_command_runs_as_printed_on_a_file_without_header(asked, tmp_pa
     words = shlex.split(re.search("^next:  clicksmith (.*)$", capsys.readouterr().err, re.MULTILINE)[1])
     assert main([*words, "--model", "lr", "--epochs", "1", "--out", "run"]) == 0
     assert (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_evaluate_by_several_columns_given_one_by_one_or_together(capsys):
+    found = []
+    for words in (["--by", "device", "--by", "ad"], ["--by", "device", "ad"]):
+        assert main(["evaluate", str(tiny_run()), str(folder() / "test.csv"), *words, "--json"]) == 0
+        found.append({s["column"] for s in json.loads(capsys.readouterr().out)["slices"]})
+    assert found == [{"device", "ad"}] * 2
+
+
+def test_lists_and_structs_are_written_as_json_where_files_have_no_cell_for_them(tmp_path, capsys):
+    rows = pl.read_csv(folder() / "test.csv").with_columns(
+        extra=pl.Series([[1, 2]] * 300), more=pl.Series([{"a": 1}] * 299 + [None])
+    )
+    rows.write_parquet(tmp_path / "rows.parquet")
+    for ending, separator in (("csv", ","), ("tsv", "\t")):
+        out = tmp_path / f"scores.{ending}"
+        assert (
+            main(["predict", str(tiny_run()), str(tmp_path / "rows.parquet"), "--out", str(out), "--keep", "all"]) == 0
+        )
+        frame = pl.read_csv(out, separator=separator)
+        assert frame["extra"].to_list() == ["[1,2]"] * 300 and json.loads(frame["more"][0]) == {"a": 1}
+    assert main(["predict", str(tiny_run()), str(tmp_path / "rows.parquet"), "--keep", "all"]) == 0
+    assert '"[1,2]"' in capsys.readouterr().out
+
+
+def test_files_whose_kept_columns_differ_in_type_are_scored_together(tmp_path):
+    rows = pl.read_csv(folder() / "test.csv")
+    for name, kind in (("one", pl.Int32), ("two", pl.Int64)):
+        rows.with_columns(batch=pl.lit(7, kind)).write_parquet(tmp_path / f"{name}.parquet")
+    out, pattern = tmp_path / "scores.parquet", str(tmp_path / "[ot]*.parquet")
+    assert main(["predict", str(tiny_run()), pattern, "--out", str(out), "--keep", "batch"]) == 0
+    assert pl.read_parquet(out)["batch"].to_list() == [7] * 600
+    assert main(["evaluate", str(tiny_run()), pattern, "--by", "batch", "--json"]) == 0
+
+
+def test_explain_measures_what_is_served(capsys):
+    """The calibrated predictions, as `evaluate` does, not the logits of the network."""
+    words = [str(tiny_run()), str(folder() / "test.csv")]
+    assert main(["evaluate", *words, "--json"]) == 0
+    wanted = json.loads(capsys.readouterr().out)["logloss"]
+    assert main(["explain", *words, "--metric", "logloss", "--repeats", "1"]) == 0
+    assert f"logloss {wanted:.5f} on 300 rows" in capsys.readouterr().err
+
+
+def test_a_stray_file_among_the_predictions_is_no_obstacle_to_the_page(tmp_path):
+    shutil.copytree(tiny_run(), tmp_path / "run")
+    (tmp_path / "run" / "predictions" / "new.csv").write_text("a,b\n")
+    assert main(["report", str(tmp_path / "run")]) == 0

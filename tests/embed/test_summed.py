@@ -16,6 +16,7 @@ from clicksmith.plan.apply import Applied
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import IdMap
 from clicksmith.testing.layouts import LAYOUTS, random_batch
+from clicksmith.train.rows import row_optimizers
 
 SHAPE = TableShape((("user", 50), ("shop", 9), ("item", 30)), 3)
 SLOTS = ("item", "user", "shop", "item")
@@ -107,3 +108,18 @@ def test_a_table_of_its_own_form_is_refused():
     layout = LAYOUTS["ids"]
     with pytest.raises(CompositionError, match="needs a plain table"):
         spec_under(doubled(layout), model_spec("hashed_lr"))
+
+
+def test_mini_batch_aware_l2_counts_the_ids_of_both_rows():
+    table, found = filled()
+    counts = {slot: torch.randint(1, 9, (ids,)).float() for slot, ids in SHAPE.slots}
+    (optimizer,) = row_optimizers(table, name="adam", l2=0.1, counts=counts).optimizers
+    wanted = []
+    for slot, ids in SHAPE.slots:
+        rows = {"user": 11, "item": 7}.get(slot, ids)
+        each = [0.0] * rows
+        for i in range(ids):
+            for row in [maps_[i] for maps_ in found[slot]] if slot in found else [i]:
+                each[int(row)] += float(counts[slot][i])
+        wanted += each
+    assert optimizer.decay.counts.tolist() == wanted

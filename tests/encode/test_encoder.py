@@ -426,3 +426,29 @@ def test_a_stray_number_is_cut_alike_in_training_and_serving(scale, tmp_path):
     assert streamed.numeric[:, 0].tolist() == served.tolist()
     assert np.isfinite(served * served).all()
     assert served[0] > served[2] > served[1]
+
+
+def test_missing_lists_of_pandas_are_empty_in_few_rows_and_in_many():
+    pandas = pytest.importorskip("pandas")
+    schema = Schema(fields=(Bag("tags", separator="|"),), label=Label("click"))
+    frame = pandas.DataFrame({"tags": ["a|b", None, "b"] * 600, "click": [0, 1, 1] * 600}).convert_dtypes()
+    encoder = Encoder.fit(schema, frame)
+    many, few = encoder.encode(frame).bags["tags"], encoder.encode(frame.head(9)).bags["tags"]
+    np.testing.assert_array_equal(few, many[:9])
+    assert not few[1].any()
+
+
+def test_one_huge_number_does_not_end_a_fit():
+    for huge in (1e200, -1.797e308):
+        frame = pl.DataFrame({"x": [huge, 1.0, 2.0, 3.0], "click": [0, 1, 0, 1]})
+        encoder = Encoder.fit(Schema(fields=(Numeric("x"),), label=Label("click")), frame)
+        found = encoder.encode(frame).numeric[:, 0]
+        assert np.isfinite(found).all() and abs(found[0]) > 1 > abs(found[1])
+
+
+def test_half_an_emoji_is_a_value_like_any_other_that_was_not_seen():
+    schema = Schema(fields=(Categorical("ad"),), label=Label("click"))
+    encoder = Encoder.fit(schema, pl.DataFrame({"ad": ["a", "b"], "click": [0, 1]}))
+    rows = [{"ad": "a"}, {"ad": "\ud83d"}, {"ad": "b"}]
+    assert encoder.encode(rows).ids[:, 0].tolist()[1] == 1
+    assert encoder.encode([{"ad": "\ud83d\0"}]).ids.tolist() == [[1]]

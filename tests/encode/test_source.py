@@ -308,3 +308,35 @@ def test_chosen_rows_of_a_chunk_are_read_alike(tmp_path):
         texts = taken.texts("ad")
         assert [texts[i] for i in range(taken.rows)] == ["a3", "a4", "a11"] and taken.first == 3
         assert taken.numbers("price").tolist() == [3, 4, 11]
+
+
+@pytest.mark.parametrize("first", ['7" tab', "x"])
+def test_an_odd_quote_in_the_header_loses_no_row(tmp_path, first):
+    path = file(tmp_path, f'screen 5",ad,price,click\n{first},a,1,0\ny,b,2,1\n')
+    assert encoded(path)[:2] == (["a", "b"], [0.0, 1.0])
+
+
+def test_a_header_that_spans_lines_is_skipped_whole(tmp_path):
+    assert encoded(file(tmp_path, '"a\nnote",ad,price,click\n1,a,1,0\n2,b,2,1\n'))[:2] == (["a", "b"], [0.0, 1.0])
+
+
+def test_numbers_among_column_names_are_names_when_they_are_given(tmp_path):
+    path = file(tmp_path, "ad,price,click,0,1\na,1,0,.5,.5\nb,2,1,.5,.5\n")
+    assert "where a column name is expected" in sentence(path)
+    assert encoded(path, columns=["ad", "price", "click", "0", "1"])[0] == ["a", "b"]
+
+
+def test_long_lines_are_read_or_told(tmp_path):
+    wide = ",".join(f"column{i:05d}" for i in range(15_000))  # 165 KB, in one cell for every other delimiter
+    cells = "," * 14_999
+    assert encoded(file(tmp_path, f"ad,price,click,{wide}\na,1,0,{cells}\nb,2,1,{cells}\n"))[0] == ["a", "b"]
+    beyond = ",".join(f"column{i:05d}" for i in range(30_000))
+    assert "the first line is longer than 262,144 bytes" in sentence(
+        file(tmp_path, f"ad,price,click,{beyond}\na,1,0\n")
+    )
+
+
+def test_a_damaged_gzip_file_is_told(tmp_path):
+    whole = bytearray(gzip.compress((GOOD * 1).encode() + b"".join(b"a,%d,1\n" % (i * i) for i in range(2000))))
+    whole[40] ^= 0xFF
+    assert "cannot be decompressed" in sentence(file(tmp_path, bytes(whole), "log.csv.gz"))

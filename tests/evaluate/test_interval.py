@@ -103,3 +103,8 @@ def test_the_bootstrap_repeats_with_its_seed_and_says_when_it_cannot_work() -> N
 def test_p_values_of_no_error() -> None:
     assert two_sided_p(0.0, 0.0) == 1.0 and two_sided_p(0.1, 0.0) == 0.0
     assert two_sided_p(1.96, 1.0) == pytest.approx(0.05, abs=1e-3)
+
+
+def test_groups_far_apart_take_no_memory() -> None:
+    rows = scored([0, 1, 0, 1], logits=[0.0, 1.0, 2.0, 3.0], groups=np.array([0, 0, 2_000_000_000, 2_000_000_000]))
+    assert rows.groups is not None and rows.groups.tolist() == [0, 0, 1, 1]

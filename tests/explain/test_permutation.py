@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from clicksmith.encode.crossed import Crossed
+from clicksmith.encode.crosses import CrossOf
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import (
     BagColumn,
@@ -196,3 +198,25 @@ def test_an_encoded_log_on_disk_is_ranked_by_field_history_and_domain(tmp_path: 
     found = permutation_importance(lambda r: clicks[r.ids[:, 0]] + 0 * r.numeric[:, 0], store, metric="gauc", repeats=2)
     assert found.fields[0].field == "ad" and found.fields[0].low > 0
     assert {i.field: i.drop for i in found.fields[1:]} == {"noise": 0, "price": 0, "clicked": 0, "domain": 0}
+
+
+def test_a_memorised_pair_goes_with_the_fields_it_is_made_of(tmp_path):
+    """The label is whether two fields agree, which only their cross says; shuffling either takes it all away."""
+    random = np.random.default_rng(0)
+    one, two, other = (random.integers(0, 2, 4000) for _ in range(3))
+    frame = pl.DataFrame({"one": one, "two": two, "other": other, "click": (one == two).astype(int)})
+    fields = tuple(Categorical(name) for name in ("one", "two", "other"))
+    encoder, store = Encoder.fit_encode(Schema(fields=fields, label=Label("click")), frame, tmp_path / "rows")
+    encoder = encoder.with_crosses([CrossOf(fields=("one", "two"))], store)
+    crossed = Crossed(store, encoder.crosses)
+    taste = {}
+    for row, click in zip(crossed.slice(0, 4000).ids[:, -1], frame["click"], strict=True):
+        taste[int(row)] = float(click)
+
+    def score(rows):
+        return np.array([taste[int(row)] for row in rows.ids[:, -1]], np.float32)
+
+    found = permutation_importance(score, crossed, crosses=encoder.crosses, repeats=2)
+    drops = {one.field: one.drop for one in found.fields}
+    assert set(drops) == {"one", "two", "other"}
+    assert min(drops["one"], drops["two"]) > 0.4 and abs(drops["other"]) < 1e-9

@@ -3,6 +3,7 @@ import polars as pl
 import pytest
 
 from clicksmith.datasets.ad_world import ad_world
+from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import DataError, SchemaError
 from clicksmith.fitting.propose import propose
 from clicksmith.schema import Bag, Categorical, Multimodal, Numeric, Time
@@ -251,3 +252,44 @@ def test_records_are_ignored_with_what_to_do():
     )
     assert found.schema.ignored == ("where",)
     assert found.reasons["where"] == "ignored: a record in every cell; make a column of each of its parts"
+
+
+def test_lists_in_brackets_are_left_out_and_told_and_vectors_are_not():
+    """No reader of bags cuts brackets off: `[3, 7]` would be the values `[3` and ` 7]`."""
+    rows = 200
+    tags = [f"[{', '.join(str(i % 7 + k) for k in range(1 + i % 3))}]" for i in range(rows)]
+    words = [f"['a{i % 5}', 'b']" if i % 2 else f"['a{i % 5}']" for i in range(rows)]
+    image = [f"[{i % 3}.5, 0.25]" for i in range(rows)]
+    table = pl.DataFrame({"tags": tags, "words": words, "image": image, "ad": ["a", "b"] * 100, "click": [0, 1] * 100})
+    proposal = infer(table, label="click")
+    assert {f.name: type(f) for f in proposal.schema.fields} == {"image": Multimodal, "ad": Categorical}
+    told = {s.column: s.text for s in proposal.suspects if s.column in ("tags", "words")}
+    assert set(told) == {"tags", "words"} and all("lists in brackets" in text for text in told.values())
+
+
+@pytest.mark.parametrize(("no", "yes"), [(-1.0, 1.0), (1.0, 2.0)])
+def test_labels_of_two_numbers_are_read_alike_however_they_are_written(no, yes, tmp_path):
+    typed = pl.DataFrame({"ad": ["a", "b"] * 100, "click": [no, yes] * 100})
+    (tmp_path / "log.csv").write_text("ad,click\n" + f"a,{no}\nb, {yes}\n" * 100)
+    for proposed in (typed, pl.read_csv(tmp_path / "log.csv", infer_schema=False)):
+        schema = infer(proposed, label="click").schema
+        for rows in (typed, tmp_path / "log.csv"):
+            _, store = Encoder.fit_encode(schema, rows, tmp_path / "rows")
+            assert store.targets["labels"][:4, 0].tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2019-10-01 00:00:00 UTC", "2019-10-01T00:00:00Z", " 2019-10-01", "2019-10-01 00:00:00.5", "2019-10-01 00:00"],
+)
+def test_times_that_are_proposed_are_read(moment, tmp_path):
+    table = pl.DataFrame({"event_time": [moment] * 200, "ad": ["a", "b"] * 100, "click": [0, 1] * 100})
+    table = table.with_columns(
+        event_time=pl.when(pl.int_range(200) < 9).then(pl.lit("2019-10-02")).otherwise("event_time")
+    )
+    schema = infer(table, label="click").schema
+    assert schema.time is not None
+    _, store = Encoder.fit_encode(schema, table, tmp_path / "rows")
+    assert store.targets["time"][-1] == pytest.approx(1569888000, abs=1)
+    other = table.with_columns(event_time=pl.lit("2019-10-01 in the morning"))
+    assert infer(other, label="click").schema.time is None

@@ -162,3 +162,10 @@ def test_a_schema_is_not_written_under_a_name_that_says_something_else(tmp_path)
     with pytest.raises(SchemaError, match=r"schema.yaml' is named neither; let it end in .json or .toml"):
         whole().save(tmp_path / "schema.yaml")
     assert not (tmp_path / "schema.yaml").exists()
+
+
+def test_a_schema_that_is_not_utf8_is_told(tmp_path):
+    path = tmp_path / "schema.toml"
+    path.write_bytes("# pr\xe9f\n".encode("latin-1"))
+    with pytest.raises(SchemaError, match="byte 4 is not UTF-8 text"):
+        Schema.load(path)

@@ -97,3 +97,9 @@ def test_a_wish_for_a_precision_is_met():
 
     assert precision_of("bf16", torch.device("cpu")) == "bf16"
     assert precision_of("auto", torch.device("cpu")) in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize("name", ["lr_floor", "table_l2", "dense_l2", "min_delta"])
+def test_what_must_be_finite_is(name):
+    with pytest.raises(UsageError, match=f"{name} is inf; it must be finite"):
+        TrainSettings(**{name: float("inf")})

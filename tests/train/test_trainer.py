@@ -23,6 +23,7 @@ from clicksmith.kernels.settled import Settling
 from clicksmith.loss import BinaryCrossEntropy
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel
+from clicksmith.train.monitor import measured
 from clicksmith.train.predict import predict_logits
 from clicksmith.train.rows import RowAdam
 from clicksmith.train.settings import TrainSettings
@@ -454,3 +455,66 @@ def test_rows_of_another_layout_are_refused():
     for use in (lambda: train(model, other, None, QUICK), lambda: predict_logits(model, other)):
         with pytest.raises(DataError, match=r"have layout \w{12}, the model was built for \w{12}; encode them with"):
             use()
+
+
+def test_batches_of_one_row_train_and_are_refused_beside_batch_normalisation():
+    settings = msgspec.structs.replace(QUICK, batch_size=1, epochs=1)
+    assert train(CTRModel(model_spec("lr"), LAYOUT), clicks(30, seed=3), None, settings).steps == 30
+    with pytest.raises(UsageError, match="batch_size is 1, and the model normalises over the rows of a batch"):
+        train(CTRModel(model_spec("dnn", units=(4,), batch_norm=True), LAYOUT), clicks(30), None, settings)
+
+
+def test_rows_that_weigh_nothing_give_no_class_to_judge_by():
+    rows = VALID.slice(0, 200)
+
+    def weighing(weight, **more):
+        found = EncodedRows(rows.ids, rows.numeric, labels=rows.labels, weight=weight.astype(np.float32), **more)
+        return Store.of(found, LAYOUT)
+
+    light = weighing(1 - rows.labels[:, 0])  # no click has a weight
+    with pytest.raises(DataError, match="validation labels of rows with a positive weight are 0, so monitor='auc'"):
+        train(small(), TRAIN, light, QUICK)
+    with pytest.raises(DataError, match="the weight is 0 in all 200 validation rows"):
+        train(small(), TRAIN, weighing(np.zeros(200)), QUICK)
+    with pytest.raises(DataError, match=r"label 'label' is 0 in all 200 training rows with a positive weight"):
+        train(small(), light, None, QUICK)
+    alone = weighing(np.ones(200), group=np.arange(200))
+    with pytest.raises(DataError, match="none of the 200 groups has both a click and a non-click"):
+        train(small(), TRAIN, alone, msgspec.structs.replace(QUICK, monitor="gauc"))
+
+
+def test_what_one_output_cannot_be_judged_by_is_left_out_of_the_mean():
+    rows = VALID.slice(0, 300)
+    labels = np.concatenate([rows.labels, np.zeros_like(rows.labels)], 1)
+    both = Store.of(EncodedRows(rows.ids, rows.numeric, labels=labels), LAYOUT)
+    logits = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    assert set(measured(logits, both, "logloss")) == {"logloss"}
+    one = Store.of(EncodedRows(rows.ids, rows.numeric, labels=labels[:, :1]), LAYOUT)
+    assert measured(logits[:, :1], one, "logloss")["auc"] == pytest.approx(auc(labels[:, 0], logits[:, 0]))
+
+
+def test_weights_that_overflow_in_the_last_step_are_no_result():
+    settings = TrainSettings(optimizer="sgd", learning_rate=1e39, steps=1, clip_norm=None, device="cpu")
+    with pytest.raises(DivergedError, match="weights are not finite at step 1"):
+        train(CTRModel(model_spec("lr"), LAYOUT), TRAIN, None, settings)
+
+
+def test_a_refused_resume_leaves_the_model_as_it_was(tmp_path):
+    train(small(), TRAIN, None, msgspec.structs.replace(QUICK, steps=2), run_dir=tmp_path)
+    model = small()
+    with pytest.raises(UsageError, match="holds a run with"):
+        train(model, TRAIN, None, msgspec.structs.replace(QUICK, steps=3), run_dir=tmp_path)
+    inputs = next(Loader(TRAIN, 64, seed=0).batches(0)).inputs
+    model(inputs).logits.sum().backward()
+    assert all(store.weight.grad is not None for store in row_stores(model))
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_best_weights_are_told(tmp_path, damage):
+    settings = msgspec.structs.replace(QUICK, epochs=6, learning_rate=0.05, patience=2, plateau_factor=1.0)
+    result = train(small(), TRAIN, VALID, settings, run_dir=tmp_path)
+    best = tmp_path / "checkpoint" / "best.safetensors"
+    assert result.best_step < result.steps and best.exists()
+    best.write_bytes(best.read_bytes()[:100]) if damage == "cut" else best.unlink()
+    with pytest.raises(ArtifactError, match=r"is damaged .*; remove it to start anew"):
+        train(small(), TRAIN, VALID, settings, run_dir=tmp_path)

@@ -77,7 +77,7 @@ class Loader:
             rows = rows if kept is None else kept[rows]
             skipped = max(0, start - pool * per_pool) * self.batch_size
             for at in range(skipped, len(rows), self.batch_size):
-                if at + 1 < len(rows) or self.rows <= self.batch_size:
+                if at + 1 < len(rows) or self.rows <= self.batch_size or self.batch_size == 1:
                     yield rows[at : at + self.batch_size]
             if not self._whole:
                 self.store.release()

@@ -1,5 +1,6 @@
 """`clicksmith bench`: the open benchmark, from data sets to ranks."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,7 +148,7 @@ def run(
     print(f"{report.finished} trials finished, {report.skipped} were done before, {len(report.failed)} failed")
     if report.failed_before:
         note(f"{report.failed_before} of those done before have no outcome; --retry runs them again")
-    note(f"next:  clicksmith bench table {results}")
+    note(f"next:  clicksmith bench table {shlex.quote(str(results))}")
     return 1 if report.failed or report.strange or report.failed_before else 0
 
 

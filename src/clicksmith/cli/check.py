@@ -1,5 +1,6 @@
 """`clicksmith check my_model.py`: the contract tests on a user's own backbones."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -41,6 +42,9 @@ def check(
                 print(f"          {result.message}")
                 failed += 1
         if not failed:
-            print(f"next: clicksmith fit ROWS.csv --label NAME --models {file} --model {name}", file=sys.stderr)
+            print(
+                f"next: clicksmith fit ROWS.csv --label NAME --models {shlex.quote(file)} --model {name}",
+                file=sys.stderr,
+            )
     print("every check passed." if not failed else f"{failed} check(s) failed.")
     return 1 if failed else 0

@@ -1,5 +1,6 @@
 """`clicksmith datasets`: published data sets by name, and simulated ones."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -105,5 +106,5 @@ def _write(found: "Dataset", out: Path) -> int:
 
 
 def _fit(out: Path, form: str, others: Sequence[str]) -> str:
-    parts = " ".join(f"--{part} {out}/{part}.{form}" for part in others)
-    return f"clicksmith fit {out}/train.{form} {parts} --schema {out}/schema.json"
+    words = [f"{out}/train.{form}", *(word for part in others for word in (f"--{part}", f"{out}/{part}.{form}"))]
+    return f"clicksmith fit {shlex.join([*words, '--schema', f'{out}/schema.json'])}"

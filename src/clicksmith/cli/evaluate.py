@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
 from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
 from clicksmith.errors import UsageError
@@ -27,7 +27,9 @@ def evaluate(
     /,
     *,
     json: Annotated[bool, flag("print JSON instead of a table")] = False,
-    by: Annotated[tuple[str, ...], option("COLUMNS", "also measure each value of these columns")] = (),
+    by: Annotated[
+        tuple[tuple[str, ...], ...], UseAppendAction, option("COLUMNS", "also measure each value of these columns")
+    ] = (),
     level: Annotated[float, option("SHARE", "confidence level of the intervals", default="0.95")] = 0.95,
     columns: Columns = None,
     delimiter: Delimiter = None,
@@ -50,7 +52,7 @@ def evaluate(
     artifact = predictor.artifact
     for line in unseen_in(artifact.encoder, source, artifact.plan.mapped):
         note(f"warning: {line}")
-    metrics = evaluate_rows(predictor, source, by=by, level=level)
+    metrics = evaluate_rows(predictor, source, by=[name for names in by for name in names], level=level)
     if json:
         json_out(plain(metrics))
     else:

@@ -77,7 +77,11 @@ def _permutation(predictor: "Predictor", store: "Store", metric: str, rows: int,
     from clicksmith.cli.show import note
     from clicksmith.explain.permutation import permutation_importance
 
-    found = permutation_importance(predictor.logits, store, metric=metric, max_rows=rows, repeats=repeats)
+    artifact = predictor.artifact
+    found = permutation_importance(
+        lambda part: artifact.calibrator.apply(predictor.logits(part)),  # what is served, as `evaluate` measures it
+        store, metric=metric, max_rows=rows, repeats=repeats, crosses=artifact.encoder.crosses,
+    )  # fmt: skip
     note(f"{found.metric} {found.base:.5f} on {found.rows:,} rows; the drop when a field's values are shuffled:")
     return ["field", "drop", "low", "high"], [[i.field, i.drop, i.low, i.high] for i in found.fields]
 

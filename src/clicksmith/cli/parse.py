@@ -5,9 +5,9 @@ import inspect
 import io
 import os
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import arg
@@ -94,14 +94,24 @@ def _check_repeated(argv: Sequence[str], shown: Sequence[inspect.Parameter], pro
     One of a single value may: the last one holds, so that a command can be given again with something added.
     """
     names = [word.split("=", 1)[0] for word in argv if word.startswith("--")]
-    for parameter in shown:
-        name, annotation = f"--{parameter.name.replace('_', '-')}", parameter.annotation
+    for named, annotation in _options(shown):
+        name = f"--{named.replace('_', '-')}"
         marks = getattr(annotation, "__metadata__", ())
         if names.count(name) > 1 and _several(annotation) and tyro.conf.UseAppendAction not in marks:
             raise UsageError(
                 f"{name} is given {names.count(name)} times; give all its values after one, as in {name} ONE TWO. "
                 f"See `{prog} --help`."
             )
+
+
+def _options(shown: Sequence[inspect.Parameter]) -> Iterator[tuple[str, Any]]:
+    """Yield name and annotation of every option, those of groups among them."""
+    for parameter in shown:
+        if is_dataclass(parameter.annotation):
+            hints = get_type_hints(parameter.annotation, include_extras=True)
+            yield from ((field.name, hints[field.name]) for field in fields(parameter.annotation))
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            yield parameter.name, parameter.annotation
 
 
 def _several(annotation: Any) -> bool:
@@ -113,9 +123,7 @@ def _unknown(rest: list[str], shown: Sequence[inspect.Parameter], prog: str) -> 
     names = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
     if not names:
         return f"'{rest[0]}' is one argument too many; see `{prog} --help`."
-    names_there = [p.name for p in shown if p.kind is p.KEYWORD_ONLY and not is_dataclass(p.annotation)]
-    names_there += [f.name for p in shown if is_dataclass(p.annotation) for f in fields(p.annotation)]
-    known = [*(f"--{name.replace('_', '-')}" for name in names_there), *EXTRA.get(prog.split()[-1], ())]
+    known = [*(f"--{name.replace('_', '-')}" for name, _ in _options(shown)), *EXTRA.get(prog.split()[-1], ())]
     return f"{unknown(names[0], known, f'option of `{prog}`')} See `{prog} --help`."
 
 

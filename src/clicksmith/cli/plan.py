@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
+from clicksmith.cli.options import flags
 from clicksmith.cli.parse import Columns, Delimiter, call, option
 from clicksmith.errors import UsageError
 from clicksmith.names import lookup
@@ -154,7 +155,8 @@ def fold_in(
     for slot, new in found.new.items():
         print(f"{slot}: {found.joined[slot]:,} of {new:,} new ids share rows now; others are unseen, as before")
     note(f"model: {out}")
-    note(f"next:  clicksmith predict {shlex.quote(out)} NEW_ROWS.csv --out scores.csv")
+    words = shlex.join(flags(columns=columns, delimiter=delimiter, models=models))
+    note(f"next:  clicksmith predict {shlex.quote(out)} NEW_ROWS.csv --out scores.csv {words}".rstrip())
     return 0
 
 

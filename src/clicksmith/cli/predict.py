@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from tyro.conf import Positional
 
 from clicksmith.cli.parse import Columns, Delimiter, call, option
@@ -76,11 +77,11 @@ def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
     rows = 0
     if target is None:
         for i, frame in enumerate(frames):
-            sys.stdout.write(frame.write_csv(include_header=i == 0))
+            sys.stdout.write(_flat(frame).write_csv(include_header=i == 0))
             rows += frame.height
         return rows
     if target.suffix == ".parquet":
-        whole = pl.concat(list(frames))
+        whole = pl.concat(list(frames), how="vertical_relaxed")
         with atomic_file(target) as beside:
             whole.write_parquet(beside)
         return whole.height
@@ -89,9 +90,24 @@ def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
             if target.suffix == ".jsonl":
                 frame.write_ndjson(file)
             else:
-                frame.write_csv(file, include_header=i == 0, separator="\t" if target.suffix == ".tsv" else ",")
+                _flat(frame).write_csv(file, include_header=i == 0, separator="\t" if target.suffix == ".tsv" else ",")
             rows += frame.height
     return rows
+
+
+def _flat(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Return a frame whose lists and structs, which text files have no cell for, are JSON."""
+    import polars as pl
+
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    cells = {
+        name: [
+            None if value is None else msgspec.json.encode(value, enc_hook=str).decode()
+            for value in frame[name].to_list()
+        ]
+        for name in nested
+    }
+    return frame.with_columns(pl.Series(name, values, pl.String) for name, values in cells.items())
 
 
 def _kept(keep: str | None, columns: Sequence[str]) -> list[str] | None:

@@ -124,7 +124,8 @@ def search(
         delimiter=delimiter, models=models, seed=seed,
     )  # fmt: skip
     note(f"\nplan: {out}   look at it: clicksmith plan show {shlex.quote(out)} --html plan.html")
-    named = [*train, *([] if backbone is None else ["--model", backbone]), *words]
+    long = [] if epochs is None else ["--epochs", str(epochs)]
+    named = [*train, *([] if backbone is None else ["--model", backbone]), *words, *long]
     start = start_of(Path(out))
     begin = ["--start", str(start)] if start.exists() else []  # the weights that the search left for this backbone
     note(f"next:  clicksmith fit {shlex.join(named)} --plan {shlex.join([*before, out, *begin])}")
@@ -132,8 +133,7 @@ def search(
     again = [*train, *([] if backbone is None else ["--backbone", backbone]), *words, *under]
     wanted = chosen.controls(chosen.options(**options_of(chosen.options, own, "--search.")), found)
     for name, (by, asked) in wanted.items():
-        long = [] if epochs is None or SEARCHES[by].own_epochs else ["--epochs", str(epochs)]
-        note(_control(name, by, asked, [*again, *long]))
+        note(_control(name, by, asked, again if SEARCHES[by].own_epochs else [*again, *long]))
     kept = found.parts[-1].found_by.scores.get("kept", 1.0) if wanted else 1.0
     less = max(1, round(kept * spec.embed.dim))
     if less < spec.embed.dim and "dim" in option_hints(function):

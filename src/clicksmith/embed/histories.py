@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from clicksmith.batch.batch import Inputs
 from clicksmith.embed.shape import Field
 from clicksmith.embed.sockets import HistoryShape, Pool
-from clicksmith.encode.layout import HistoryLayout, Layout
+from clicksmith.encode.layout import HistoryColumn, HistoryLayout, Layout
 from clicksmith.errors import CompositionError
 
 
@@ -17,11 +17,16 @@ def history_shape(history: HistoryLayout, dim: int) -> HistoryShape:
     return HistoryShape(paired, only, dim, history.length)
 
 
+def in_order(history: HistoryLayout) -> tuple[HistoryColumn, ...]:
+    """Return the columns as pools give them: those that are paired with a field of the candidate, then the others."""
+    return tuple(sorted(history.columns, key=lambda column: column.of is None))
+
+
 def history_fields(history: HistoryLayout, layout: Layout) -> tuple[Field, ...]:
     """Return one field per column: what views select from, whatever the pool of the main fields."""
     rows = layout.rows
     return tuple(
-        Field(f"{history.name}.{c.name}", "interest", history.role, c.slot, rows[c.slot]) for c in history.columns
+        Field(f"{history.name}.{c.name}", "interest", history.role, c.slot, rows[c.slot]) for c in in_order(history)
     )
 
 

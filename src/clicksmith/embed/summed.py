@@ -72,6 +72,17 @@ class SummedTable(nn.Module):
         start = self.starts[slot]
         self.maps[:, start : start + both.shape[1]] = both
 
+    def occurrences(self, counts: Mapping[str, Tensor]) -> Tensor:
+        """Return how often training met each row of the store, from how often it met each id of a slot."""
+        found: list[Tensor] = []
+        for slot, rows in self.store.slots:
+            own = counts[slot]
+            if slot in self.ids:
+                both = self.maps[:, self.starts[slot] : self.starts[slot] + self.ids[slot]].to(own.device)
+                own = sum((own.new_zeros(rows).index_add(0, one.long(), own) for one in both), own.new_zeros(rows))
+            found.append(own[:rows])
+        return torch.cat(found)
+
     def forward(self, ids: Tensor, slots: tuple[str, ...]) -> Tensor:
         """Look up ids [..., columns]; `slots[c]` is the id space of column c."""
         here = [c for c, slot in enumerate(slots) if slot in self.ids]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from clicksmith.batch.batch import Inputs
 from clicksmith.embed.columns import Columns
 from clicksmith.embed.hashed import PRIME, Hashed
+from clicksmith.embed.histories import in_order
 from clicksmith.embed.numbers import Scaled
 from clicksmith.embed.pooling import Reduce, masked_pool
 from clicksmith.embed.rows import row_stores
@@ -50,7 +51,7 @@ class ColumnView(nn.Module):
         super().__init__()
         self.several = {"pair": len(names), "other": len(names) - 1}.get(view.per)
         self.dim = view.dim * (1 if self.several is None else self.several)
-        chosen = [(h, tuple(c for c in h.columns if f"{h.name}.{c.name}" in names)) for h in layout.histories]
+        chosen = [(h, tuple(c for c in in_order(h) if f"{h.name}.{c.name}" in names)) for h in layout.histories]
         self.picked = {h.name: [h.columns.index(c) for c in cs] for h, cs in chosen if cs}
         histories = tuple(h for h, cs in chosen if cs)
         apart = histories if view.per == "id" and view.dim == 1 else ()

@@ -298,7 +298,9 @@ def _values(cell: Any, separator: str) -> list[Any]:
         return cell.split(separator) if cell else []
     if isinstance(cell, (int, float, np.number)):
         return [cell]
-    return list(cell)
+    if hasattr(cell, "__iter__"):
+        return list(cell)
+    return [cell] if text_of(cell) else []  # of pandas' NA and NaT there is no text
 
 
 def finite(chunk: Chunk, columns: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -185,7 +185,7 @@ def _weigh(schema: Schema, side: SideRows, dictionaries: Mapping[str, Dictionary
 
 
 def _weigh_numbers(adder: Adder, values: NDArray[np.float64], met: NDArray[np.int64]) -> None:
-    step = 1 << 16
-    for start in range(0, len(values), step):
-        part = met[start : start + step]
-        adder.add(np.repeat(values[start : start + step], part))
+    ends, step = np.cumsum(met), 1 << 20
+    for start in range(0, int(ends[-1]) if len(ends) else 0, step):
+        at = np.arange(start, min(start + step, int(ends[-1])))
+        adder.add(values[np.searchsorted(ends, at, side="right")])

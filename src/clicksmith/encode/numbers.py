@@ -65,10 +65,13 @@ class Moments(msgspec.Struct, forbid_unknown_fields=True):
         """The standard deviation; 1 if all values are equal."""
         if not self.count:
             return 1.0
+        largest = max(abs(self.low or 0.0), abs(self.high or 0.0))
+        if largest > 1e150:  # the sum of squares has no float
+            return largest / math.sqrt(self.count)
         mean = Fraction(int(self.total, 0), self.count << 1074)
         variance = Fraction(int(self.squares, 0), self.count << 1074) - mean * mean
         root = math.sqrt(max(0.0, float(variance)))
-        return root if root > 1e-12 * max(1.0, abs(self.low or 0.0), abs(self.high or 0.0)) else 1.0
+        return root if root > 1e-12 * max(1.0, largest) else 1.0
 
 
 class Adder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from clicksmith.errors import DataError, StorageError
 
 _DELIMITERS = "\t,;|"
 _HEAD = 1 << 18
+csv.field_size_limit(max(csv.field_size_limit(), _HEAD))  # a line of the head is no error, however long
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def head(path: Path) -> bytes:
             return file.read(_HEAD)
     except pl.exceptions.NoDataError as error:
         raise DataError(f"'{path}' is empty: it has neither header nor rows.") from error
-    except (pl.exceptions.PolarsError, gzip.BadGzipFile, EOFError) as error:
+    except (pl.exceptions.PolarsError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(
             f"'{path}' cannot be decompressed: {str(error).splitlines()[0]}. Check that it is complete."
         ) from error
@@ -124,11 +126,17 @@ def sniff(
     cut = start[mark:] if len(start) < _HEAD else start[mark : start.rfind(b"\n") + 1]
     text = decoded(cut, path, 0)
     lines = [line for line in text.splitlines() if line][:100]
+    if not lines and start.strip():
+        raise DataError(f"{path.name}: the first line is longer than {_HEAD:,} bytes. Check how its lines end.")
     if not lines:
         raise DataError(f"'{path}' is empty: it has neither header nor rows.")
     delimiter = delimiter or _delimiter(lines)
+    rows, read = list[list[str]](), csv.reader(io.StringIO(text), delimiter=delimiter)
+    header_lines = 0
     try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+        for row in read:
+            header_lines = header_lines or (read.line_num if row else 0)
+            rows.append(row)
     except csv.Error as error:
         raise _unreadable(path, text, error) from error
     first = next(row for row in rows if row)
@@ -142,13 +150,12 @@ def sniff(
                 f"(delimiter {delimiter!r}). Give one name per cell, or name the right delimiter."
             )
         return Dialect(delimiter, tuple(columns), False, mark, mean)
-    _check_header(path, first, delimiter)
+    _check_header(path, first, delimiter, named=columns is not None)
     if sum(1 for row in rows if row) < 2:
         raise DataError(f"'{path}' has a header but no rows.")
     names = tuple(name or f"column_{i + 1}" for i, name in enumerate(first))
-    blank = len(cut) - len(cut.lstrip(b"\r\n"))
-    end = cut.index(b"\n", blank) + 1
-    while cut[:end].count(b'"') % 2:
+    end = 0
+    for _ in range(header_lines):
         end = cut.index(b"\n", end) + 1
     return Dialect(delimiter, names, True, mark + end, mean)
 
@@ -207,9 +214,9 @@ def _delimiter(lines: list[str]) -> str:
     return best
 
 
-def _check_header(path: Path, names: list[str], delimiter: str) -> None:
+def _check_header(path: Path, names: list[str], delimiter: str, *, named: bool) -> None:
     numbers = [name for name in names if NUMBER.fullmatch(name.strip())]
-    if numbers and names != [str(i) for i in range(len(names))]:
+    if numbers and not named and names != [str(i) for i in range(len(names))]:
         raise DataError(
             f"{path.name}: the first line holds {numbers[0]!r}, a number, where a column name is expected. "
             "If the file has no header, give the names of its columns."

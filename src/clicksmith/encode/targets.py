@@ -49,11 +49,17 @@ class LabelReader:
 
     def _value(self, text: str) -> float | None:
         if self.label.positive is not None:
-            return float(text == self.label.positive) if text else None
+            return float(self._is_positive(text)) if text else None
         number = _WORDS.get(text.lower(), number_of(text))
         if number is None or math.isnan(number):
             return None
         return number if self.label.task != "binary" or number in (0.0, 1.0) else None
+
+    def _is_positive(self, text: str) -> bool:
+        """Whether a cell is the word for 1; spaces around it, and how a number is written, do not matter."""
+        word, cell = str(self.label.positive).strip(), text.strip()
+        number = number_of(cell)
+        return cell == word or (number is not None and number == number_of(word))
 
     def _bad(self, chunk: Chunk, row: int, text: str) -> DataError:
         name, where = self.label.name, f"{chunk.where.row(chunk.first + row)}"
@@ -119,7 +125,7 @@ def _seconds(text: str) -> float | None:
     if not text:
         return math.nan
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.strip().removesuffix(" UTC"))
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -92,13 +92,13 @@ class Packed:
 
 def pack(texts: Sequence[str], joined: str | None = None) -> Packed:
     """Pack texts one after another; `joined` are the texts with zero bytes between them, if they are at hand."""
-    whole = ("\0".join(texts) if joined is None else joined).encode()
+    whole = ("\0".join(texts) if joined is None else joined).encode(errors="replace")  # half an emoji is no text
     between = np.flatnonzero(np.frombuffer(whole, np.uint8) == 0)
     if len(between) == len(texts) - 1:  # no text holds a zero byte of its own: the places of the zeros are the ends
         ends = np.append(between, len(whole)) - np.arange(len(texts))
         return Packed(np.frombuffer(whole.translate(None, b"\0"), np.uint8), ends)
-    whole = "".join(texts).encode()
-    lens = np.fromiter((len(t.encode()) for t in texts), np.int64, len(texts))
+    whole = "".join(texts).encode(errors="replace")
+    lens = np.fromiter((len(t.encode(errors="replace")) for t in texts), np.int64, len(texts))
     return Packed(np.frombuffer(whole, np.uint8), np.cumsum(lens))
 
 

@@ -192,7 +192,9 @@ def _groups(values: ArrayLike, labels: NDArray[np.bool_]) -> NDArray[np.int64]:
         _refuse(np.isnan(array), array, "groups", "is not a group", "name a group for every row")
     if array.dtype.kind in "iu":
         low, high = int(array.min()), int(array.max())
-        if high - low < 2**31:
+        if high - low < max(
+            1 << 20, 8 * array.size
+        ):  # numbers that are few, or close to each other, are left as they are
             return (array.astype(np.int64) - low) if high < 2**63 else (array - np.uint64(low)).astype(np.int64)
     return np.unique(array, return_inverse=True)[1].astype(np.int64)
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from clicksmith.encode.crosses import Cross, cross_ids
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.errors import DataError, UnknownNameError, UsageError
@@ -73,6 +74,7 @@ def permutation_importance(
     *,
     metric: str = "auc",
     fields: Sequence[str | tuple[str, ...]] | None = None,
+    crosses: Sequence[Cross] = (),
     repeats: int = 5,
     max_rows: int = 100_000,
     batch_size: int = 8192,
@@ -88,6 +90,7 @@ def permutation_importance(
         store: labelled rows it was not trained on.
         metric: any metric with an analytic interval ("auc", "logloss", "gauc", ...).
         fields: names, or tuples of names shuffled together; every field, history and the domain if None.
+        crosses: of the encoder, whose columns are made anew of what is shuffled, and are no fields themselves.
         repeats: shuffles a field.
         max_rows: rows used at most, drawn at random.
         batch_size: rows scored at once; memory does not grow with `max_rows`.
@@ -107,11 +110,11 @@ def permutation_importance(
         raise UsageError(f"'{metric}' has no analytic interval; choose 'auc' or 'logloss', for example.")
     random = np.random.Generator(np.random.PCG64(seed))
     numbers = _sample(store.rows, max_rows, random)
-    trial = _Trial(score, store, numbers, batch_size, output)
+    trial = _Trial(score, store, numbers, batch_size, output, crosses)
     base = trial.scored(trial.logits(()))
     before = definition.influence(base)
     found: list[Importance] = []
-    for names in _units(store.layout, fields):
+    for names in _units(store.layout, fields, crosses):
         if progress is not None:
             progress(" + ".join(names))
         orders = [random.permutation(numbers.size) for _ in range(repeats)]
@@ -138,6 +141,7 @@ class _Trial:
     numbers: NDArray[np.int64]
     batch_size: int
     output: int
+    crosses: Sequence[Cross]
 
     def logits(self, names: tuple[str, ...], order: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         parts: list[NDArray[np.float32]] = []
@@ -145,7 +149,7 @@ class _Trial:
             rows = self.store.take(self.numbers[start : start + self.batch_size])
             if order is not None:
                 donors = self.store.take(self.numbers[order[start : start + self.batch_size]])
-                rows = shuffled(rows, donors, self.store.layout, names)
+                rows = shuffled(rows, donors, self.store.layout, names, self.crosses)
             out = np.asarray(self.score(rows), np.float32)
             parts.append(out[:, self.output] if out.ndim == 2 else out)
         return np.concatenate(parts)
@@ -163,12 +167,19 @@ class _Trial:
             yield rows.labels[:, self.output], rows.group, rows.weight
 
 
-def shuffled(rows: EncodedRows, donors: EncodedRows, layout: Layout, names: tuple[str, ...]) -> EncodedRows:
-    """Return `rows` with the named fields of `donors`, row by row. Neither argument is changed."""
+def shuffled(
+    rows: EncodedRows, donors: EncodedRows, layout: Layout, names: tuple[str, ...], crosses: Sequence[Cross] = ()
+) -> EncodedRows:
+    """Return `rows` with the named fields of `donors`, row by row, and their crosses. Neither argument is changed.
+
+    crosses: the last id columns of the rows are theirs
+    """
     ids, numeric = rows.ids.copy(), rows.numeric.copy()
     for array, source, columns in ((ids, donors.ids, layout.ids), (numeric, donors.numeric, layout.numeric)):
         chosen = [i for i, column in enumerate(columns) if column.name in names]
         array[:, chosen] = source[:, chosen]
+    if crosses:
+        ids[:, -len(crosses) :] = cross_ids(layout, ids, crosses)
     changed = replace(
         rows,
         ids=ids,
@@ -195,8 +206,11 @@ def _sample(rows: int, most: int, random: np.random.Generator) -> NDArray[np.int
     return np.arange(rows) if rows <= most else np.sort(random.choice(rows, most, replace=False))
 
 
-def _units(layout: Layout, fields: Sequence[str | tuple[str, ...]] | None) -> list[tuple[str, ...]]:
-    known = field_names(layout)
+def _units(
+    layout: Layout, fields: Sequence[str | tuple[str, ...]] | None, crosses: Sequence[Cross]
+) -> list[tuple[str, ...]]:
+    made = {cross.name for cross in crosses}
+    known = tuple(name for name in field_names(layout) if name not in made)
     units = [(unit,) if isinstance(unit, str) else tuple(unit) for unit in (known if fields is None else fields)]
     for name in (name for unit in units for name in unit):
         if name not in known:

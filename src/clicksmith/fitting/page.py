@@ -39,7 +39,9 @@ class Reasons(msgspec.Struct, frozen=True):
 def rank_fields(folder: RunFolder, predictor: Predictor, valid: Store) -> None:
     """Write how much each field helps on validation rows; where that is not defined, nothing is written."""
     try:
-        found = permutation_importance(predictor.logits, valid, repeats=2, max_rows=IMPORTANCE_ROWS)
+        found = permutation_importance(
+            predictor.logits, valid, repeats=2, max_rows=IMPORTANCE_ROWS, crosses=predictor.artifact.encoder.crosses
+        )
     except DataError:
         return
     write_json(folder.importance, found)
@@ -54,7 +56,7 @@ def write_page(folder: RunFolder, target: Path | None = None, *, possible: Mappi
     if record is None:
         raise ArtifactError(f"'{folder.path}' is not a run folder; give the folder that `clicksmith fit` wrote.")
     environment = _read(folder.model / "environment.json", Environment)
-    splits = sorted((p.name for p in (folder.path / "predictions").iterdir()), key=("valid", "test").index)
+    splits = [name for name in ("valid", "test") if folder.predictions(name).exists()]
     predictions = {name: Predictions.open(folder.predictions(name)) for name in splits}
     calibrator = _read(folder.model / "calibrator.json", Calibrator)
     measured = {name: next(iter(measure(found, calibrator).values())) for name, found in predictions.items()}

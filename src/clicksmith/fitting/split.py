@@ -45,6 +45,10 @@ def parts_of(train: Any, valid: Any, test: Any, *, schema: Schema, how: How, see
     """
     source = open_source(train)
     given_test = None if test is None else open_source(test)
+    if how != "auto" and valid is not None:
+        raise UsageError(
+            f"split='{how}' takes validation rows off the training rows, and they are given; leave one out."
+        )
     if valid is not None:
         return Parts(source, open_source(valid), given_test, "files as given")
     if how == "time" and schema.time is None:

@@ -89,6 +89,8 @@ class DenseStack(Settling):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if any(width < 1 for width in units):
+            raise CompositionError(f"a stack of dense layers of widths {units}: give positive ones, as in 64,32.")
         acts = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "prelu": nn.PReLU, "linear": nn.Identity}
         layers: list[nn.Module] = []
         for width in units:

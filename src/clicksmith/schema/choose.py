@@ -9,7 +9,7 @@ import polars as pl
 
 from clicksmith.schema.columns import Bag, Categorical, Column, Multimodal, Numeric, Time
 from clicksmith.schema.hints import names_quantity, names_things, names_time, role_of
-from clicksmith.schema.profile import ColumnProfile
+from clicksmith.schema.profile import BRACKETS, ColumnProfile
 from clicksmith.schema.suspects import Suspect, strays
 
 _FEW = 100
@@ -72,6 +72,12 @@ class Chooser:
         role = role_of(column.name)
         if column.kind == "vector":
             return Choice(Multimodal(column.name, dim=longest, role=role), f"a vector: {longest} numbers in every cell")
+        if column.separator == BRACKETS:
+            first = column.top[0][0] if column.top else ""
+            text = f"'{column.name}' holds lists in brackets, as in [{first}, ...]; to use them, write 3|7."
+            return Choice(
+                None, "ignored: lists in brackets, which only vectors may be", Suspect(column.name, "text", text)
+            )
         length = max(2, min(longest, 50))
         separator = column.separator or "|"
         bag = Bag(column.name, role=role, separator=separator, max_length=length, min_count=self._min_count(column))

@@ -16,7 +16,7 @@ from clicksmith.schema.choose import Choice, Chooser
 from clicksmith.schema.columns import Label, Time
 from clicksmith.schema.hints import first_of, label_rank
 from clicksmith.schema.histories import behaviours_of
-from clicksmith.schema.profile import ColumnProfile, profile
+from clicksmith.schema.profile import ColumnProfile, profile, texts_of
 from clicksmith.schema.schema import Schema
 from clicksmith.schema.suspects import Suspect, duplicates, leaks
 
@@ -176,7 +176,7 @@ def _canonical(text: str) -> str:
 
 
 def _clicks(frame: pl.DataFrame, label: Label) -> NDArray[np.bool_]:
-    texts = frame.get_column(label.name).cast(pl.String).str.to_lowercase().fill_null("")
+    texts = texts_of(frame.get_column(label.name)).str.strip_chars().str.to_lowercase().fill_null("")
     yes = (label.positive.lower(),) if label.positive is not None else ("1", "1.0", "true")
     return texts.is_in(list(yes)).to_numpy()
 

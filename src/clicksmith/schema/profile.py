@@ -14,10 +14,12 @@ import polars as pl
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _INTEGER = r"^[+-]?[0-9]+(\.0*)?$"
 _CODE = r"^0[0-9]"
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}.*)?$"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( UTC|Z|[+-][0-9]{2}:?[0-9]{2})?)?$"
 _ARRAY = r"^\[.*\]$"
 _BLANK = ("", "nan", "na", "null", "none")
 _SEPARATORS = ("|", "^", ";", ",", " ")
+BRACKETS = "[]"
+"""Separator of a column whose cells are lists in brackets: vectors are read so, other lists are not."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 10
 
@@ -83,9 +85,13 @@ def texts_of(series: pl.Series) -> pl.Series:
     """Return a column's cells as texts, empty cells as null; a list column as its repr."""
     if isinstance(series.dtype, (pl.List, pl.Array)):
         return pl.Series(series.name, [None if v is None else str(v) for v in series.to_list()], dtype=pl.String)
-    if series.dtype.is_float():
-        series = series.fill_nan(None)
     texts = series.cast(pl.String)
+    if series.dtype.is_float():  # whole ones as the encoder reads them: 1, not 1.0
+        whole = series.fill_nan(None).cast(pl.Int64, strict=False)
+        texts = pl.select(
+            pl.when(whole.cast(pl.Float64) == series).then(whole.cast(pl.String)).otherwise(texts)
+        ).to_series()
+        texts = texts.alias(series.name).set(series.is_nan().fill_null(False), None)
     return texts.set(texts == "", None)
 
 
@@ -111,7 +117,9 @@ def _text(name: str, series: pl.Series) -> ColumnProfile:
     if filled.str.contains(_ARRAY).all():
         lists = values.str.strip_chars("[] ").str.split(",")
         numeric = lists.explode().str.strip_chars().str.contains(NUMBER).all()
-        return _listed(name, lists.list.eval(pl.element().cast(pl.Float64, strict=False)) if numeric else lists, ",")
+        return _listed(
+            name, lists.list.eval(pl.element().cast(pl.Float64, strict=False)) if numeric else lists, BRACKETS
+        )
     separator = _separator(filled)
     if separator is not None:
         empty_to_null = pl.select(pl.when(values != "").then(values)).to_series()

@@ -150,6 +150,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.json.decode
         try:
             return decode(path.read_bytes(), type=Schema)
+        except UnicodeDecodeError as error:
+            raise SchemaError(f"'{path}': byte {error.start} is not UTF-8 text; save the file as UTF-8.") from error
         except OSError as error:
             raise DataError(f"cannot read the schema '{path}': {error.strerror}.") from error
         except (msgspec.ValidationError, msgspec.DecodeError) as error:

@@ -103,7 +103,7 @@ class Predictor:
 
         `keep` names columns of the data; None keeps what names a row (see `keys`).
         """
-        return pl.concat(list(self.predict_frames(rows, keep=keep)), how="vertical")
+        return pl.concat(list(self.predict_frames(rows, keep=keep)), how="vertical_relaxed")
 
     def predict_frames(self, rows: Raw, *, keep: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Give `predict_frame` in pieces, for data larger than memory."""

@@ -63,7 +63,7 @@ def evaluate_rows(
         predictions = predictions_of(predictor, store)
     slices: dict[str, ArrayLike] = {}
     if by:
-        whole = pl.concat(list(source.batches(list(by))))
+        whole = pl.concat(list(source.batches(list(by))), how="vertical_relaxed")
         slices = {name: whole[name].cast(pl.String).fill_null("").to_numpy() for name in by}
     return measure(predictions, predictor.artifact.calibrator, slices=slices, level=level)
 

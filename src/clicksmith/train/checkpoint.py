@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -67,6 +67,8 @@ class Checkpoints:
             self._compare(saved["asked"])
             tensors = load_file(self.path / "optimizer.safetensors")
             load_weights(model, load_file(self.path / "weights.safetensors", device=str(device)))
+            if (self.path / "best.safetensors").exists():
+                safe_open(self.path / "best.safetensors", "pt")  # a file cut short is told now, not after training
         except (OSError, msgspec.DecodeError, KeyError, SafetensorError) as error:
             raise ArtifactError(
                 f"the checkpoint '{self.path}' is damaged ({error}); remove it to start anew."
@@ -75,7 +77,12 @@ class Checkpoints:
 
     def load_best(self, model: nn.Module, device: torch.device) -> None:
         """Put the weights of the best evaluation into `model`."""
-        load_weights(model, load_file(self.path / "best.safetensors", device=str(device)))
+        try:
+            load_weights(model, load_file(self.path / "best.safetensors", device=str(device)))
+        except (OSError, SafetensorError) as error:
+            raise ArtifactError(
+                f"the checkpoint '{self.path}' is damaged ({error}); remove it to start anew."
+            ) from error
 
     def _compare(self, asked: dict[str, Any]) -> None:
         other = [name for name in sorted({*asked, *self.asked}) if asked.get(name) != self.asked.get(name)]

@@ -32,21 +32,29 @@ def check_monitor(monitor: Monitor, valid: Store) -> None:
         raise DataError("there are no validation rows; give some, or train without validation.")
     if "gauc" in _TERMS[monitor] and "group" not in targets:
         raise UsageError(f"monitor='{monitor}' needs groups; declare a group column, or use monitor='auc'.")
-    if monitor != "logloss":
-        for i in range(targets["labels"].shape[1]):
-            rows = scored(targets["labels"][:, i], logits=np.zeros(valid.rows, np.float32))
-            only = one_class(rows)
-            if only is not None:
-                raise DataError(
-                    f"all {valid.rows} validation labels are {only}, so monitor='{monitor}' is not defined; "
-                    "give validation rows of both classes, or use monitor='logloss'."
-                )
+    weight, groups = targets.get("weight"), targets.get("group") if "gauc" in _TERMS[monitor] else None
+    if weight is not None and not weight.any():
+        raise DataError(f"the weight is 0 in all {valid.rows} validation rows; give at least one a positive weight.")
+    for i in range(targets["labels"].shape[1] if monitor != "logloss" else 0):
+        rows = scored(targets["labels"][:, i], logits=np.zeros(valid.rows, np.float32), weights=weight, groups=groups)
+        only = one_class(rows)
+        if only is not None:
+            of = "" if weight is None else " of rows with a positive weight"
+            raise DataError(
+                f"all {valid.rows} validation labels{of} are {only}, so monitor='{monitor}' is not defined; "
+                "give validation rows of both classes, or use monitor='logloss'."
+            )
+        if groups is not None:
+            gauc_of(rows)  # raises where no group has rows of both classes
 
 
 def measured(logits: NDArray[np.float32], valid: Store, monitor: Monitor) -> dict[str, float]:
-    """Return auc, logloss and (where there are groups and it is monitored) gauc: means over the outputs."""
+    """Return auc, logloss and (where there are groups and it is monitored) gauc: means over the outputs.
+
+    What is not defined for one of them, as the AUC of one class, is left out.
+    """
     targets = valid.targets
-    sums: dict[str, float] = {}
+    every: dict[str, list[float]] = {}
     labels = targets["labels"]
     outputs = min(labels.shape[1], logits.shape[1])
     for i in range(outputs):
@@ -58,8 +66,8 @@ def measured(logits: NDArray[np.float32], valid: Store, monitor: Monitor) -> dic
         if wanted is not None:
             found["gauc"] = gauc_of(rows).value
         for name, value in found.items():
-            sums[name] = sums.get(name, 0.0) + value / outputs
-    return sums
+            every.setdefault(name, []).append(value)
+    return {name: sum(values) / outputs for name, values in every.items() if len(values) == outputs}
 
 
 def score_of(metrics: dict[str, float], monitor: Monitor) -> float:

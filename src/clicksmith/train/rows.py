@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from clicksmith.embed.rows import RowStore, row_stores
+from clicksmith.embed.summed import SummedTable
 from clicksmith.errors import UsageError
 from clicksmith.kernels import ops, rowwise
 from clicksmith.kernels.replay import Replay
@@ -292,8 +293,11 @@ def row_optimizers(
     else:
         alike = update
     made: list[RowOptimizer] = []
+    summed = {id(table.store): table for table in model.modules() if isinstance(table, SummedTable)}
     for store in row_stores(model):
-        own, occurrences = (l2, _counts(store, counts)) if store.group == "table" else (0.0, None)
+        own, occurrences = (
+            (l2, _counts(store, summed.get(id(store)), counts)) if store.group == "table" else (0.0, None)
+        )
         mode: L2Mode = "batch" if occurrences is not None else "touched"
         if name == "adam":
             how = alike if store.group == "table" else update
@@ -305,10 +309,15 @@ def row_optimizers(
     return RowOptimizers(made)
 
 
-def _counts(store: RowStore, counts: dict[str, Tensor] | None) -> Tensor | None:
+def _counts(store: RowStore, summed: SummedTable | None, counts: dict[str, Tensor] | None) -> Tensor | None:
     if counts is None:
         return None
     missing = [name for name, *_ in store.runs if name not in counts]
     if missing:
-        raise UsageError(f"no counts for slot '{missing[0]}'; mini-batch-aware L2 needs them for every slot.")
+        raise UsageError(
+            f"l2_mode='batch' divides by how often training met each value, which is not known of slot '{missing[0]}' "
+            "(the rows of a hashed table belong to no value); use l2_mode='touched'."
+        )
+    if summed is not None:
+        return summed.occurrences(counts).to(store.weight.device)
     return torch.cat([counts[name][first:last].to(store.weight.device) for name, first, last in store.runs])

@@ -103,6 +103,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"{name} is {value}; it must be positive and finite.")
+        for name in ("lr_floor", "table_l2", "dense_l2", "min_delta"):
+            if getattr(self, name) == float("inf"):
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be finite.")
         for name in ("plateau_factor", "negative_rate"):
             if getattr(self, name) > 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at most 1.")

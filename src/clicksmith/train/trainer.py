@@ -138,7 +138,12 @@ class _Training:
     def run(self) -> TrainResult:
         """Go through the steps that are left."""
         torch.manual_seed(self.settings.seed)
-        self.keeper.resume()
+        try:
+            self.keeper.resume()
+        except ClicksmithError:  # the model is the caller's, and nothing was done to it
+            self.optimizers.detach()
+            self.model.to(self.home)
+            raise
         self.log.begin(self.course)
         self.progress.started(
             Plan(
@@ -156,6 +161,10 @@ class _Training:
                 while not self.course.reason:
                     self._epoch(interrupted)
             self._restore()
+            if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+                raise self.stepper.watch.diverged(
+                    "weights are not finite", self.course.step, self.settings.learning_rate
+                )
             ended = self.course.reason
         except KeyboardInterrupt:
             ended = "interrupted"
