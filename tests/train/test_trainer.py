@@ -389,7 +389,7 @@ def test_what_cannot_be_learned_from_is_refused():
     for store, valid, change, text in (
         (clicks(1), None, {}, "there are 1 training rows; at least 2 are needed."),
         (unlabelled, None, {}, "the training rows have no labels; encode them with labels."),
-        (zeros, None, {}, "label 'label' is 0 in all 50 training rows; nothing can be learned."),
+        (zeros, None, {}, "label 'label' is 0 in all 50 training rows; nothing can be learned from one class."),
         (TRAIN, unlabelled, {}, "the validation rows have no labels; encode them with labels."),
         (
             TRAIN,

@@ -72,6 +72,7 @@ def prepare(name: str, folder: str | None, protocol: str | None, cache: Path, sa
         raise UsageError(f"the benchmark compares one binary label without weights; the schema of '{name}' has others.")
     how, split = _carving(schema)
     valid = None if found.how is None else dataset.valid
+    how = how if valid is None else "auto"
     parts = parts_of(dataset.train, valid, dataset.test, schema=schema, how=how, seed=SPLIT_SEED)
     assert parts.test is not None
     if parts.split is None:

@@ -44,7 +44,7 @@ def check_labels(train: Store, settings: TrainSettings) -> None:
     for i, name in enumerate(train.layout.labels[: labels.shape[1]]):
         low, high = counted[:, i].min(), counted[:, i].max()
         if low == high:
-            raise DataError(f"label '{name}' is {low:g} in {where}; nothing can be learned.")
+            raise DataError(f"label '{name}' is {low:g} in {where}; nothing can be learned from one class.")
     if settings.negative_rate < 1 and labels.shape[1] > 1:
         raise UsageError(
             f"negative_rate is {settings.negative_rate} with {labels.shape[1]} labels; rows left out for one label "
