@@ -178,11 +178,12 @@ def test_fit_takes_a_data_set_declared_in_one_file(tmp_path, capsys):
     assert main(argv) == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["valid"]["rows"] == 300
     capsys.readouterr()
-    assert main([*argv, "--valid", f"{at}/valid.csv"]) == 2
-    message = (
-        f"error: '{tmp_path}/shop.toml' declares schema, valid and test itself; leave other files and options out.\n"
-    )
-    assert capsys.readouterr().err == message
+    for word, value in (("--valid", f"{at}/valid.csv"), ("--delimiter", ";")):
+        assert main([*argv, word, value]) == 2
+        assert capsys.readouterr().err == (
+            f"error: '{tmp_path}/shop.toml' declares schema, files and how they are written itself; leave other files "
+            "and options out.\n"
+        )
 
 
 def test_a_finished_run_is_told_and_what_comes_next_names_no_columns_the_run_remembers(tmp_path, capsys):

@@ -169,3 +169,11 @@ def test_a_schema_that_is_not_utf8_is_told(tmp_path):
     path.write_bytes("# pr\xe9f\n".encode("latin-1"))
     with pytest.raises(SchemaError, match="byte 4 is not UTF-8 text"):
         Schema.load(path)
+
+
+def test_what_is_read_from_a_file_of_its_own_has_no_colon_in_its_name():
+    fields, label = (Categorical("a"), Multimodal("img:1", dim=2, file="img.parquet", by="a")), Label("click")
+    with pytest.raises(SchemaError, match="the name 'img:1' of a vector with a file has a colon"):
+        Schema(fields=fields, label=label)
+    with pytest.raises(SchemaError, match="the name 'x:y' of a side table has a colon"):
+        Schema(fields=fields[:1], label=label, tables=(SideTable("x:y", "t.csv", "a"),))

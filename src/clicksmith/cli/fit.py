@@ -120,7 +120,9 @@ def fit(
 
     if not train:
         raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
-    given = _declared(train, data.schema, valid, test) if train[0].endswith(".toml") else None
+    given = (
+        _declared(train, data.schema, valid, test, data.columns, data.delimiter) if train[0].endswith(".toml") else None
+    )
     if given is not None:
         parts = given.train, given.valid, given.test
     else:
@@ -164,11 +166,13 @@ def _opened(path: str | None, data: DataOptions, train: "Source") -> "Source | N
 
 
 def _declared(train: Sequence[str], *others: str | None) -> "Dataset":
-    """Return the data set declared in a TOML file, which says all that --schema, --valid and --test would."""
+    """Return the data set declared in a TOML file, which says all that these options of data and files would."""
     from clicksmith.datasets.dataset import Dataset
 
     if len(train) > 1 or any(other is not None for other in others):
-        raise UsageError(f"'{train[0]}' declares schema, valid and test itself; leave other files and options out.")
+        raise UsageError(
+            f"'{train[0]}' declares schema, files and how they are written itself; leave other files and options out."
+        )
     return Dataset.from_toml(train[0])
 
 

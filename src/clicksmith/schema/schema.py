@@ -62,6 +62,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise SchemaError(f"column '{name}' is declared {names.count(name)} times; declare it once.")
         if not self.fields and not self.behaviours:
             raise SchemaError("the schema has no field; declare at least one Categorical or Numeric column.")
+        files = {t.name: "a side table" for t in self.tables}
+        files |= {c.name: "a vector with a file" for c in self.fields if isinstance(c, Multimodal) and c.file}
+        for name, what in files.items():
+            if ":" in name:
+                raise SchemaError(f"the name '{name}' of {what} has a colon, which none may have; rename it.")
         vocabularies = {c.name: c for c in self.fields if isinstance(c, Categorical)}
         for column in (*self.fields, *self.behaviours, *self.labels, *((self.time,) if self.time else ())):
             _check_types(column)
