@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clicksmith.batch.batch import Inputs
 from clicksmith.embed.rows import row_stores
-from clicksmith.encode.layout import UNSEEN
+from clicksmith.encode.layout import DOMAIN, UNSEEN
 from clicksmith.models.spec import CTRModel
 from clicksmith.testing.subject import Subject, click_loss, require
 
@@ -95,7 +95,7 @@ def _ids_by_slot(subject: Subject, inputs: Inputs) -> dict[str, set[int]]:
     for history in subject.layout.histories:
         for i, column in enumerate(history.columns):
             present[column.slot] |= set(inputs.histories[history.name].ids[..., i].flatten().tolist())
-    present["domain"] = set() if inputs.domain is None else set(inputs.domain.tolist())
+    present[DOMAIN] = set() if inputs.domain is None else set(inputs.domain.tolist())
     return {name: ids - {0} for name, ids in present.items()}
 
 
