@@ -1,5 +1,6 @@
 """A Plan on schema and encoder: rows computed by hand, raw rows encoded under it, everything refused that cannot be."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +85,16 @@ def test_quantiles_of_other_numbers_are_another_numbering(encoder):
     both = Encoder.fit(SCHEMA, pl.concat([frame(), frame()]))
     assert numbering(encoder.merge(encoder))["price"] == numbering(both)["price"]
     assert dearer.ids_digest != encoder.ids_digest == Encoder.fit(SCHEMA, frame()).ids_digest
+
+
+def test_an_encoder_that_was_saved_without_the_edges_has_the_same_numbering(encoder, tmp_path):
+    encoder.save(tmp_path / "encoder")
+    file = tmp_path / "encoder" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for keep in manifest["note"]["keeps"].values():
+        del keep["edges"]
+    file.write_text(json.dumps(manifest))
+    assert numbering(Encoder.load(tmp_path / "encoder")) == numbering(encoder)
 
 
 def test_an_empty_plan_returns_the_encoder_itself(encoder):

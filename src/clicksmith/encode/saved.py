@@ -124,8 +124,11 @@ def _vocabularies(arrays: Arrays, note: Note) -> dict[str, Vocabulary]:
             at[i] += sizes[i]
         text, ends, counts, rare_text, rare_ends, rare_counts = parts
         values, rare = Packed(text, ends), Packed(rare_text, rare_ends)
+        keep = note.keeps[slot]
+        if slot in note.scales:  # an encoder of before knows the edges of quantiles from its scales alone
+            keep = msgspec.structs.replace(keep, edges=note.scales[slot].edges)
         found[slot] = Vocabulary(
-            note.keeps[slot], values, counts, rare, rare_counts, note.blanks[slot],
+            keep, values, counts, rare, rare_counts, note.blanks[slot],
             arrays.get(f"remap {slot}"), note.plain.get(slot, ""),
         )  # fmt: skip
     return found

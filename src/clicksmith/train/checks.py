@@ -14,7 +14,7 @@ def check(model: CTRModel, train: Store, valid: Store | None, settings: TrainSet
     """Raise DataError unless there is something to learn, UsageError for settings that contradict data or loss."""
     check_layout(model, train, "the training rows")
     check_labels(train, settings)
-    if settings.batch_size == 1 and any(isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) for part in model.modules()):
+    if settings.batch_size == 1 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
         raise UsageError(
             "batch_size is 1, and the model normalises over the rows of a batch; give at least 2, or turn its "
             "batch_norm off."

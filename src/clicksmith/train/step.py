@@ -84,9 +84,14 @@ class Watch:
         self.last = math.nan if state["last"] is None else state["last"]
 
 
+def finite(numbers: Tensor) -> bool:
+    """Whether every number is finite; looked at in pieces, since tables are large."""
+    return all(bool(piece.isfinite().all()) for piece in numbers.detach().flatten().split(1 << 22))
+
+
 def _suspect(model: nn.Module) -> str:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if tensor.is_floating_point() and not finite(tensor):
             return f"first parameter that is not finite: {name}"
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):

@@ -37,7 +37,7 @@ from clicksmith.train.progress import Plan, Progress, Silent, StepState
 from clicksmith.train.result import TrainResult
 from clicksmith.train.schedule import learning_rate
 from clicksmith.train.settings import TrainSettings
-from clicksmith.train.step import Stepper
+from clicksmith.train.step import Stepper, finite
 
 _TELL = 0.1
 
@@ -161,7 +161,7 @@ class _Training:
                 while not self.course.reason:
                     self._epoch(interrupted)
             self._restore()
-            if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            if not all(finite(parameter) for parameter in self.model.parameters()):
                 raise self.stepper.watch.diverged(
                     "weights are not finite", self.course.step, self.settings.learning_rate
                 )

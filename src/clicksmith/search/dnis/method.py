@@ -144,6 +144,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     for note in notes:
         asked.progress.noted(note)
     model, table = softened(asked, bands)
+    bands = [band for band in bands if band.slot in table.inner.store.starts]  # a part may keep a table of its own
     metrics, epochs = _train(asked, options, model, table)
     weight, starts = table.inner.store.weight.detach(), table.inner.store.starts
     slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
