@@ -61,8 +61,7 @@ def atomic_folder(path: Path, *, durable: bool = False) -> Generator[Path]:
     An existing `path` is replaced as a whole; a killed process leaves the old content or the new. `durable` also waits
     for the disk, for what cannot be made again, so that a power cut leaves one of them too.
     """
-    if path.exists() and not path.is_dir():
-        raise StorageError(f"'{path}' is a file where a folder is to be written; remove it or choose another name.")
+    _refuse_file(path)
     beside, old = _beside(path, "tmp"), _beside(path, "old.tmp")
     try:
         recover(path)
@@ -116,8 +115,7 @@ def locked(folder: Path, *, wait: bool = False, noted: Callable[[str], None] | N
 
     `noted` is told what is waited for, if that takes more than a moment.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("ab+", buffering=0) as lock:
+    with _opened_lock(folder) as lock:
         ends = time.monotonic() + MOMENT
         while not _hold(lock):
             if not wait:
@@ -134,6 +132,20 @@ def locked(folder: Path, *, wait: bool = False, noted: Callable[[str], None] | N
             lock.truncate(0)
             lock.write(str(os.getpid()).encode())
         yield
+
+
+def _opened_lock(folder: Path) -> FileIO:
+    _refuse_file(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / ".lock").open("ab+", buffering=0)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
+def _refuse_file(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise StorageError(f"'{path}' is a file where a folder is to be written; remove it or choose another name.")
 
 
 def storage_error(error: OSError | SafetensorError, path: Path) -> StorageError:

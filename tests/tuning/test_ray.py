@@ -6,7 +6,7 @@ import pytest
 
 import clicksmith
 from clicks import clicks
-from clicksmith.errors import UsageError
+from clicksmith.errors import StorageError, UsageError
 from clicksmith.schema import Categorical, Label, Schema
 
 PLAIN = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
@@ -56,3 +56,19 @@ def test_trials_are_given_up_and_failures_recorded_as_ever(ray, tmp_path):
     assert any("finite" in trial.error for trial in tuned.trials)
     pruned = [trial for trial in tuned.trials if trial.state == "pruned"]
     assert pruned and all(0 < trial.epochs < 8 and trial.valid == {"auc": max(trial.scores)} for trial in pruned)
+
+
+def test_a_full_disk_ends_the_search_and_is_no_fault_of_the_configuration(ray, tmp_path):
+    asked = {**QUICK, "space": {"model": {"dim": [2, 4]}}, "sampler": "grid"}
+    there = clicksmith.tune(clicks(400), out=tmp_path / "a", **asked)
+    first = clicksmith.tune(clicks(400), out=tmp_path / "b", trials=1, **asked).trials[0].digest
+    second = next(trial.digest for trial in there.trials if trial.digest != first)
+    in_the_way = tmp_path / "b" / "trials" / second[:16] / "training" / "checkpoint"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    with pytest.raises(StorageError, match="checkpoint' is a file where a folder is to be written"):
+        clicksmith.tune(clicks(400), out=tmp_path / "b", engine="ray", **asked)
+    in_the_way.unlink()
+    tuned = clicksmith.tune(clicks(400), out=tmp_path / "b", engine="ray", **asked)
+    ended = [(trial.digest, trial.state, trial.score) for trial in tuned.trials]
+    assert sorted(ended) == sorted((trial.digest, "complete", trial.score) for trial in there.trials)

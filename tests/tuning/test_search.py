@@ -18,7 +18,7 @@ import warm
 from clicks import clicks, folder
 from clicksmith.cli.main import main
 from clicksmith.encode.source import Source
-from clicksmith.errors import UsageError
+from clicksmith.errors import StorageError, UsageError
 from clicksmith.fitting.chosen import Chosen
 from clicksmith.fitting.told import Quiet
 from clicksmith.schema import Categorical, Label, Schema
@@ -311,6 +311,25 @@ def test_a_worker_that_dies_is_a_failed_trial_with_its_last_words(tmp_path):
     outcome = killed.wait(lambda scores: False)
     assert outcome is not None
     assert "ended by signal 9, most likely out of memory" in outcome.error
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_disk_ends_the_search_and_is_no_fault_of_the_configuration(tmp_path, jobs):
+    space = {"model": {"dim": [2, 4]}, "train": {"epochs": 1}}
+    arguments = {"schema": PLAIN, "model": "fm", "space": space, "sampler": "grid"}
+    there = clicksmith.tune(clicks(200), out=tmp_path / "a", **arguments)
+    first = clicksmith.tune(clicks(200), out=tmp_path / "b", trials=1, **arguments).trials[0].digest
+    second = next(trial.digest for trial in there.trials if trial.digest != first)
+    in_the_way = tmp_path / "b" / "trials" / second[:16] / "training" / "checkpoint"
+    in_the_way.parent.mkdir(parents=True)
+    for _ in range(search.DEATHS):
+        in_the_way.touch()
+        with pytest.raises(StorageError, match="checkpoint' is a file where a folder is to be written"):
+            clicksmith.tune(clicks(200), out=tmp_path / "b", jobs=jobs, **arguments)
+        in_the_way.unlink()
+    tuned = clicksmith.tune(clicks(200), out=tmp_path / "b", jobs=jobs, **arguments)
+    ended = [(trial.digest, trial.state, trial.score) for trial in tuned.trials]
+    assert sorted(ended) == sorted((trial.digest, "complete", trial.score) for trial in there.trials)
 
 
 def test_without_optuna_it_says_how_to_get_it():

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from clicksmith.errors import UsageError
+from clicksmith.errors import StorageError, UsageError
 from clicksmith.tuning.search import Asked, Search
 from clicksmith.tuning.trial import Outcome, Task, run_trial
 
@@ -56,6 +56,8 @@ def run_with_ray(search: Search, jobs: int) -> None:
             name="ray",
             verbose=0,
         )
+        if proposer.full:
+            raise StorageError(proposer.full)
     except BaseException:
         proposer.interrupted()
         raise
@@ -82,7 +84,11 @@ def _trial(config: dict[str, Any]) -> None:
         tune.report({"scores": found, "outcome": None})
         return False  # whom the scheduler gives up Ray ends
 
-    outcome = run_trial(task, told)
+    try:
+        outcome = run_trial(task, told)
+    except StorageError as error:
+        tune.report({"scores": scores, "outcome": None, "full": str(error)})
+        return
     tune.report({"scores": scores, "outcome": msgspec.json.encode(outcome).decode()})
 
 
@@ -101,10 +107,12 @@ class _Proposer(Searcher):
         self._under_way: dict[str, Asked] = {}
         self._prune: dict[str, Any] = {}
         self._scores: dict[str, list[float]] = {}
+        self.full = ""
+        """Why a trial could not write a file."""
 
     def suggest(self, trial_id: str) -> Any:
         """Return the task of the next trial."""
-        asked = None if self._search.late else self._search.propose()
+        asked = None if self._search.late or self.full else self._search.propose()
         if asked is None:
             return Searcher.FINISHED
         self._under_way[trial_id], self._prune[trial_id] = asked, self._search.pruning(asked.trial)
@@ -112,7 +120,7 @@ class _Proposer(Searcher):
 
     def gives_up(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Enter the scores of a trial, and return whether it is to end."""
-        if result["outcome"] is not None or not result["scores"]:
+        if result["outcome"] is not None or not result["scores"] or "full" in result:
             return False
         self._scores[trial_id] = list(result["scores"])
         return bool(self._prune[trial_id](self._scores[trial_id]))
@@ -121,6 +129,11 @@ class _Proposer(Searcher):
         """Enter what became of a trial."""
         asked = self._under_way.pop(trial_id, None)
         if asked is None:
+            return
+        if full := (result or {}).get("full"):
+            self.full = full
+            asked.trial.set_user_attr("interrupted", True)
+            asked.held.close()
             return
         text = None if result is None else result.get("outcome")
         if text is not None:

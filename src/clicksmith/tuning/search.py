@@ -134,7 +134,7 @@ class Search:
             with asked.held:
                 try:
                     outcome = runs(asked)
-                except KeyboardInterrupt:
+                except (KeyboardInterrupt, StorageError):
                     asked.trial.set_user_attr("interrupted", True)
                     raise
                 if outcome is None:

@@ -1,7 +1,7 @@
 """A trial in a process of its own, so that a crash there ends one trial and not the search: lines of JSON on pipes.
 
 in   the task                    out  {"scores": [...]}   after each evaluation
-in   true or false: give up?     out  {"outcome": {...}}  at the end
+in   true or false: give up?     out  {"outcome": {...}}  at the end, or {"full": "..."}
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from typing import TextIO
 import msgspec
 import torch
 
+from clicksmith.errors import StorageError
 from clicksmith.forks import Piped
 from clicksmith.models.register import load_user_models
 from clicksmith.tuning.trial import Outcome, Prune, Task, run_trial
@@ -24,6 +25,8 @@ class _Line(msgspec.Struct, frozen=True):
 
     scores: list[float] = []
     outcome: Outcome | None = None
+    full: str = ""
+    """Why a file could not be written, which is no fault of the configuration and ends the search."""
 
 
 class Worker:
@@ -38,11 +41,17 @@ class Worker:
         self._send(msgspec.json.encode(task))
 
     def wait(self, prune: Prune) -> Outcome | None:
-        """Answer what the worker asks until it ends; None if it was interrupted."""
+        """Answer what the worker asks until it ends; None if it was interrupted.
+
+        Raises:
+            StorageError: the trial could not write a file.
+        """
         for line in self._process.stdout:
             found = msgspec.json.decode(line, type=_Line)
-            if found.outcome is not None:
+            if found.outcome is not None or found.full:
                 self._close()
+                if found.full:
+                    raise StorageError(found.full)
                 return found.outcome
             self._send(msgspec.json.encode(prune(found.scores)))
         code = self._close()
@@ -96,7 +105,10 @@ def _run(asked: TextIO, out: TextIO) -> None:
             raise KeyboardInterrupt  # the search is gone; the next one goes on from the checkpoint
         return msgspec.json.decode(answer, type=bool)
 
-    say(_Line(outcome=run_trial(task, prune)))
+    try:
+        say(_Line(outcome=run_trial(task, prune)))
+    except StorageError as error:
+        say(_Line(full=str(error)))
 
 
 if __name__ == "__main__":
