@@ -1,7 +1,8 @@
 """The study of Plans in figures: means over seeds, paired tests, sizes and costs beside the plain model, Pareto curves.
 
 Tests are those of `clicksmith bench`: DeLong's over test rows, paired, rows of one group (user) as one draw, the spread
-of seeds added (`bench.ranks`).
+of seeds added, that of the backbone's other methods where one has a single seed (`bench.ranks`). Where all have one,
+nothing is known of it, and there is no test.
 """
 
 import json
@@ -49,24 +50,25 @@ def backbone(place: Path, labels: np.ndarray, groups: np.ndarray | None, searche
             refused[name] = reasons[0]
         if made := [one for one in own if "refused" not in one]:
             records[name] = made
-    logits = {name: predictions(place / name, made) for name, made in records.items()}
+    tests = tested(labels, groups, {name: predictions(place / name, made) for name, made in records.items()})
     rows = {name: line(made, records.get(PLAIN, made)) for name, made in records.items()}
-    for name in rows:
+    for name, row in rows.items():
         others = [PLAIN] if "-" in name else [PLAIN, WARM, *(o for o in records if o.startswith(f"{name}-"))]
-        rows[name]["against"] = {
-            other: tested(labels, groups, logits, records, other, name)
+        row["against"] = {
+            other: tests[other, name] | {"logloss": row["test_logloss"] - rows[other]["test_logloss"]}
             for other in others
-            if other in logits and other != name
+            if other in rows and other != name
         }
     pairs = [one for row in rows.values() for one in row["against"].values()]
-    for one, p in zip(pairs, holm([one["p"] for one in pairs]), strict=True):
+    known = [one for one in pairs if one["p"] is not None]
+    for one, p in zip(known, holm([one["p"] for one in known]), strict=True):
         one["holm"] = p
     return {"methods": rows, "refused": refused, "smallest": smallest(rows), "pareto": pareto(rows)}
 
 
-def predictions(place: Path, made: list[Facts]) -> dict[int, np.ndarray]:
-    """Return the stored test logits by seed."""
-    return {one["seed"]: np.load(place / f"{one['seed']}.npy").astype(np.float32) for one in made}
+def predictions(place: Path, made: list[Facts]) -> list[np.ndarray]:
+    """Return the stored test logits of each seed."""
+    return [np.load(place / f"{one['seed']}.npy").astype(np.float32) for one in made]
 
 
 def line(made: list[Facts], plain: list[Facts]) -> dict[str, Any]:
@@ -117,23 +119,18 @@ def cost(made: list[Facts], plain: list[Facts]) -> float | None:
 
 
 def tested(
-    labels: np.ndarray,
-    groups: np.ndarray | None,
-    logits: dict[str, dict[int, np.ndarray]],
-    records: dict[str, list[Facts]],
-    a: str,
-    b: str,
-) -> dict[str, Any]:
-    """Return what b has over a: AUC with its test, and log-loss, over the seeds that both have."""
-    seeds = sorted(logits[a].keys() & logits[b].keys())
-    if not seeds:
-        return {"seeds": 0, "auc": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "logloss": 0.0}
-    (pair,) = rank(labels, {name: [logits[name][seed] for seed in seeds] for name in (a, b)}, groups=groups).pairs
-    loss = {name: mean(r["test"]["logloss"] for r in records[name] if r["seed"] in seeds) for name in (a, b)}
-    return {
-        "seeds": len(seeds), "auc": pair.effect, "low": pair.low, "high": pair.high, "p": pair.p,
-        "logloss": loss[b] - loss[a],
-    }  # fmt: skip
+    labels: np.ndarray, groups: np.ndarray | None, logits: dict[str, list[np.ndarray]]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what the second has over the first, of all methods of a backbone: the mean AUC of the seeds, its test."""
+    spread = any(len(seeds) > 1 for seeds in logits.values())
+    found = dict[tuple[str, str], dict[str, Any]]()
+    for pair in rank(labels, logits, groups=groups).pairs:
+        for names, sign in (((pair.a, pair.b), 1), ((pair.b, pair.a), -1)):
+            low, high = sorted((sign * pair.low, sign * pair.high))
+            found[names] = {"auc": sign * pair.effect, "low": low, "high": high, "p": pair.p, "holm": None}
+            if not spread:
+                found[names] |= {"low": None, "high": None, "p": None}
+    return found
 
 
 def smallest(rows: dict[str, dict[str, Any]]) -> str | None:
@@ -187,7 +184,7 @@ def overview(found: dict[str, dict[str, Any]]) -> list[str]:
         ):
             tests = [one["methods"][name]["against"].get(other) for one in found.values() if name in one["methods"]]
             known = [test for test in tests if test]
-            sure = [test["auc"] > 0 for test in known if test["p"] < 0.05]
+            sure = [test["auc"] > 0 for test in known if test["p"] is not None and test["p"] < 0.05]
             more = [test["auc"] for test in known]
             better = f"{sum(auc > 0 for auc in more)} ({sum(sure)})"
             worse = f"{sum(auc < 0 for auc in more)} ({len(sure) - sum(sure)})"
@@ -220,7 +217,8 @@ def page(name: str, one: dict[str, Any]) -> list[str]:
     found += ["", "| method | against | AUC more (95 %) | p | p (Holm) | log-loss more |", "|---|---|---|---|---|---|"]
     for method, row in one["methods"].items():
         for other, test in row["against"].items():
-            cells = [method, other, over_of(test), shown_p(test["p"]), shown_p(test["holm"]), f"{test['logloss']:+.5f}"]
+            chances = ["" if test[key] is None else shown_p(test[key]) for key in ("p", "holm")]
+            cells = [method, other, over_of(test), *chances, f"{test['logloss']:+.5f}"]
             found.append("| " + " | ".join(cells) + " |")
     found += ["", f"Smallest within {NEAR} of plain's validation AUC: {one['smallest']}."]
     found.append("Pareto curve of model bytes and test AUC: " + ", ".join(
@@ -231,5 +229,7 @@ def page(name: str, one: dict[str, Any]) -> list[str]:
 
 
 def over_of(test: dict[str, Any] | None) -> str:
-    """Return an effect with its interval."""
-    return "" if test is None else f"{test['auc']:+.5f} ({test['low']:+.5f} to {test['high']:+.5f})"
+    """Return an effect with its interval, if that is known."""
+    if test is None:
+        return ""
+    return f"{test['auc']:+.5f}" + ("" if test["p"] is None else f" ({test['low']:+.5f} to {test['high']:+.5f})")

@@ -45,9 +45,13 @@ BEGUN = ("optembed", "dnis", "combined_1")
 """Searches whose refit begins with the weights that were found: they stand beside `warm`, too."""
 
 BESIDE = (
-    "A search is worth its time where it beats what costs nothing to find. Its AUC less that of a control of its size "
-    "(* where p < .05, rows of one user taken as one draw, not corrected for the number of tests):"
+    "A search is worth its time where it beats what costs nothing to find. Its AUC less that of a control of its size"
 )
+TESTED = (
+    "* where p < .05; rows of one user are one draw, the spread of seeds is added, for a method with one seed that of "
+    "the backbone's others; not corrected for the number of tests"
+)
+ONE_SEED = "one seed each: how much of it another seed would change is not known"
 
 Rows = dict[str, dict[str, dict[str, Any]]]
 """By backbone and method, what summary.json says."""
@@ -57,7 +61,10 @@ def tables(dataset: str) -> str:
     """Return the tables of a data set: searches beside the plain model, and beside their controls."""
     summary = json.loads((RESULTS / dataset / "summary.json").read_text())["backbones"]
     rows: Rows = {name: summary[name]["methods"] for name in BACKBONES if name in summary}
-    return "\n".join([*found(rows), "", BESIDE, "", *beside(rows)])
+    known = any(
+        test["p"] is not None for own in rows.values() for row in own.values() for test in row["against"].values()
+    )
+    return "\n".join([*found(rows), "", f"{BESIDE} ({TESTED if known else ONE_SEED}):", "", *beside(rows)])
 
 
 def found(rows: Rows) -> list[str]:
@@ -95,10 +102,15 @@ def beside(rows: Rows) -> list[str]:
         others |= {"warm": "trained twice (`warm`; larger)"} if method in BEGUN else {}
         for other, text in others.items():
             tests = [own.get(method, {}).get("against", {}).get(other) for own in rows.values()]
-            cells = [signed(test["auc"]) + "*" * (test["p"] < 0.05) if test and test["seeds"] else "" for test in tests]
+            cells = [signed(test["auc"]) + "*" * sure(test) if test else "" for test in tests]
             if any(cells):
                 lines.append(line([name, text, *cells]))
     return lines
+
+
+def sure(test: dict[str, Any]) -> bool:
+    """Say whether a difference is more than chance."""
+    return test["p"] is not None and test["p"] < 0.05
 
 
 def header(cells: list[str], texts: int) -> list[str]:

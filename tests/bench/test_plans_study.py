@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
@@ -87,16 +88,31 @@ def test_the_kept_page_is_what_the_kept_figures_say(kept):
 def test_rows_of_a_user_are_one_draw():
     rng = np.random.default_rng(0)
     labels, logits = rng.integers(0, 2, 400), {name: rng.normal(size=400) for name in "ab"}
-    records = {name: [{"seed": 0, "test": {"logloss": 0.5}}] for name in "ab"}
 
     def width(times, groups):
-        rows = {name: {0: np.tile(one, times)} for name, one in logits.items()}
-        found = summary.tested(np.tile(labels, times), groups, rows, records, "a", "b")
+        rows = {"a": [np.tile(logits["a"], times)], "b": [np.tile(logits["b"], times)] * 2}
+        found = summary.tested(np.tile(labels, times), groups, rows)["a", "b"]
         return found["high"] - found["low"]
 
     once, user = width(1, None), np.tile(np.arange(400), 9)
     assert width(9, user) == pytest.approx(once, rel=0.02)
     assert width(9, None) == pytest.approx(once / 3, rel=0.02)
+
+
+def test_one_seed_is_as_uncertain_as_those_of_other_methods_and_untested_where_all_have_one():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 4000)
+    seeds = [labels * 0.2 + rng.normal(size=4000) for _ in range(6)]
+    alone = summary.tested(labels, None, {"a": seeds[:1], "b": seeds[1:2]})
+    assert alone["a", "b"]["p"] is None and alone["a", "b"]["low"] is None
+    both = summary.tested(labels, None, {"a": seeds[:1], "b": seeds[1:2], "c": seeds[2:]})
+    assert both["a", "b"]["auc"] == alone["a", "b"]["auc"] == -both["b", "a"]["auc"]
+    assert both["a", "b"]["low"] == -both["b", "a"]["high"] < both["a", "b"]["auc"]
+    auc = [roc_auc_score(labels, one) for one in seeds]
+    assert both["c", "a"]["auc"] == pytest.approx(auc[0] - np.mean(auc[2:]), abs=1e-6)
+    rows = both["a", "b"]["high"] - both["a", "b"]["low"]
+    same = summary.tested(labels, None, {"a": seeds[:1], "b": seeds[1:2], "c": [seeds[2]] * 4})["a", "b"]
+    assert same["high"] - same["low"] < rows  # seeds that agree leave the rows alone
 
 
 def test_costs_are_of_one_processor():
