@@ -278,7 +278,10 @@ def test_a_format_that_is_not_known(tmp_path, capsys):
 def test_an_output_folder_that_holds_something_else(fails, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("x")
-    fails(rows(), "'run' is not empty and holds no run (for example 'thesis.tex'); choose another --out.")
+    for more in ((), ("--overwrite",)):  # what is replaced is a run
+        told = "'run' is not empty and holds no run (for example 'thesis.tex'); choose another --out."
+        fails(rows(), told, *more)
+        assert (tmp_path / "run" / "thesis.tex").exists()
 
 
 def test_an_output_folder_that_holds_another_run(tmp_path, capsys):

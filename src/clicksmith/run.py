@@ -150,7 +150,7 @@ class RunFolder:
 
 
 @contextmanager
-def claimed(path: Path, *, overwrite: bool = False) -> Generator[RunFolder]:
+def claimed(path: Path) -> Generator[RunFolder]:
     """Hold a run folder for this process.
 
     Raises StorageError: another process holds it, or a file is in the way. UsageError: it holds something else.
@@ -158,7 +158,7 @@ def claimed(path: Path, *, overwrite: bool = False) -> Generator[RunFolder]:
     if path.is_file():
         raise UsageError(f"'{path}' is a file where a run folder is to be written; choose another --out.")
     strangers = [p for p in path.iterdir() if p.name != ".lock"] if path.is_dir() else []
-    if strangers and not overwrite and not (path / "run.json").exists() and not _unfinished(path):
+    if strangers and not (path / "run.json").exists() and not _unfinished(path):
         raise UsageError(
             f"'{path}' is not empty and holds no run (for example '{strangers[0].name}'); choose another --out."
         )

@@ -10,6 +10,7 @@ import pytest
 from world import finished
 
 from clicksmith.bench.results import Results, read_results
+from clicksmith.bench.row import Searched
 from clicksmith.bench.settings import BenchSettings, ModelSettings, read_settings
 from clicksmith.bench.site import write_site
 from clicksmith.bench.table import tables
@@ -62,6 +63,14 @@ def test_the_command_to_reproduce_says_what_training_was_told(tmp_path):
     write_site(read_results(finished() / "results"), tmp_path, PAPERS, settings=with_more)
     told = (tmp_path / "shop" / "FM.html").read_text()
     assert "--models FM --seeds 2 --train.batch-size 128 --train.plateau-factor 0.1\n" in told
+    results = read_results(finished() / "results")
+    searched = Searched(
+        trials=20, space={"train.batch_size": [64, 128]}, sampler="tpe", pruner="none", number=3,
+        values={"train.batch_size": 128}, seeds=(0,), scores=(0.7,), seconds=9.0,
+    )  # fmt: skip
+    results.rows[:] = [msgspec.structs.replace(row, searched=searched) for row in results.rows]
+    write_site(results, tmp_path, PAPERS, settings=with_more)  # what is given is not searched
+    assert "--models FM --seeds 2 --tune 20 --train.plateau-factor 0.1\n" in (tmp_path / "shop" / "FM.html").read_text()
 
 
 def test_the_command_to_reproduce_has_the_threads_and_says_what_a_model_of_ones_own_needs(tmp_path):

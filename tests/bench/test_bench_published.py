@@ -48,6 +48,7 @@ def test_what_stands_in_for_a_data_set_has_its_leaderboard_and_protocols_have_th
     assert published("frappe_x1_rebuilt") == published("frappe_x1")
     assert published("criteo_x4") == published("criteo_x4_001") != published("criteo_x4_002")
     assert published("my shop") == {}
+    assert published("taobaoad_x1_published") == published("taobaoad_x1") != {}
 
 
 @pytest.mark.parametrize("dataset", ["frappe_x1", "movielenslatest_x1"])

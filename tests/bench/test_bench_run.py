@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 import torch
 from world import SETTINGS, bench, copied, finished, make
@@ -19,6 +20,7 @@ from clicksmith.bench import pool
 from clicksmith.bench.attempt import Attempt, scored_before
 from clicksmith.bench.data import prepare
 from clicksmith.bench.job import Job
+from clicksmith.bench.results import read_results
 from clicksmith.bench.row import read_row, write_row
 from clicksmith.bench.run import side_by_side
 from clicksmith.bench.settings import BenchSettings, ModelSettings, contestants
@@ -372,6 +374,20 @@ def test_other_test_rows_in_the_same_folder_are_refused(tmp_path):
         bench(folder)
 
 
+def test_test_rows_of_one_class_are_refused_and_groups_of_one_row_cost_no_other_metric(tmp_path):
+    path = make(tmp_path)
+    path.write_text(path.read_text().replace('group = "user"', 'group = "row"'))
+    for part in ("train", "valid", "test"):
+        frame = pl.read_csv(tmp_path / f"{part}.csv").with_row_index("row")
+        frame.write_csv(tmp_path / f"{part}.csv")
+    assert bench(tmp_path, models=["LR"], seeds=1).failed == []
+    (row,) = read_results(tmp_path / "results").models("shop")["LR"]
+    assert "auc" in row.done.test.values and "gauc" not in row.done.test.values
+    pl.read_csv(tmp_path / "test.csv").filter(pl.col("click") == 0).write_csv(tmp_path / "test.csv")
+    with pytest.raises(UsageError, match=r"'shop': none of the [0-9]+ test rows is a click"):
+        bench(tmp_path, models=["LR"], seeds=1)
+
+
 def sequences(folder: Path) -> None:
     """Make a data set whose published test rows are its validation rows too."""
     header = "label,user_id,item_id,cate_id,item_history,cate_history\n"
@@ -382,7 +398,7 @@ def sequences(folder: Path) -> None:
 
 def test_validation_rows_come_off_the_training_rows_unless_the_published_parts_are_asked_for(tmp_path, monkeypatch):
     sequences(tmp_path)
-    monkeypatch.setattr(sys.modules["clicksmith.datasets.load"], "verify_file", lambda path, md5: None)
+    monkeypatch.setattr(sys.modules["clicksmith.datasets.load"], "verify_file", lambda path, md5, rows: None)
 
     def prepared(protocol):
         return prepare("amazonelectronics_x1", str(tmp_path), protocol, tmp_path / "cache", lambda _: None)

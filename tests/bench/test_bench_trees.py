@@ -16,6 +16,7 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate.auc import auc_of
+from clicksmith.evaluate.logloss import logloss
 from clicksmith.evaluate.scored import scored
 from clicksmith.schema import Schema
 from clicksmith.train.progress import Silent
@@ -102,6 +103,8 @@ def test_trees_find_what_is_planted_and_threads_change_nothing(stores):
     labels = valid.targets["labels"][:, 0]
     auc = auc_of(scored(labels, logits=one.score(valid)))
     assert auc == pytest.approx(one.best["valid"]["auc"], abs=1e-6)  # the kept trees are those that validation chose
+    loss = logloss(labels, logits=one.score(valid))
+    assert loss == pytest.approx(one.best["valid"]["logloss"], abs=1e-6)
     truth = clicks(500, 2)
     ad, user = (truth[name].str.slice(1).cast(int).to_numpy() for name in ("ad", "user"))
     chance = 2.5 * (ad % 3 == 0) + 1.5 * (user % 2) + 0.5 * (truth["price"] > 20).to_numpy()

@@ -1,5 +1,6 @@
 """Every verb on the tiny run: what it prints, what it writes, what it says next."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -14,9 +15,10 @@ import warm
 from clicks import folder, tiny_run
 from clicksmith.cli.main import main
 from clicksmith.cli.quickstart import learnable
-from clicksmith.datasets import ad_world
+from clicksmith.datasets import DATASETS, ad_world
+from clicksmith.datasets.spec import DataFile, DatasetSpec
 from clicksmith.evaluate import auc as exact_auc
-from clicksmith.schema import Schema
+from clicksmith.schema import Categorical, Label, Schema
 
 
 def test_evaluate_prints_json_with_the_figures_of_the_run(capsys):
@@ -126,6 +128,24 @@ def test_datasets_lists_and_simulates(tmp_path, capsys):
     assert main(["datasets", "synthetic", "--rows", "2000", "--out", str(tmp_path / "world")]) == 0
     assert pl.read_csv(tmp_path / "world" / "train.csv").height == 1600
     assert "best possible test AUC" in capsys.readouterr().err
+
+
+def test_datasets_are_looked_for_in_the_folder_and_what_was_compared_is_said(tmp_path, capsys, monkeypatch):
+    rows = "user,ad,click\n" + "u1,a1,0\nu2,a1,1\n" * 5
+    files = (DataFile("train", "a.csv", (hashlib.md5(rows.encode()).hexdigest(),)), DataFile("test", "b.csv", (), 10))
+    schema = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
+    spec = DatasetSpec("tiny", "Tiny", (*files, DataFile("x", "x.txt")), {"tiny": schema}, "A tiny one.")
+    monkeypatch.setitem(DATASETS, "tiny", spec)
+    for name in ("a.csv", "b.csv", "x.txt"):
+        (tmp_path / name).write_text(rows)
+    assert main(["datasets", "--folder", str(tmp_path)]) == 0
+    assert re.search(r"tiny +yes", capsys.readouterr().out)
+    assert main(["datasets", "verify", "tiny", "--folder", str(tmp_path)]) == 0
+    told = "tiny: 3 files, 1 with the published checksum, 1 with the published number of rows, 1 of which nothing is"
+    assert told in capsys.readouterr().out
+    (tmp_path / "b.csv").write_text(rows[:40])
+    assert main(["datasets", "verify", "tiny", "--folder", str(tmp_path)]) == 2
+    assert "b.csv' has 5 lines for 10 rows. The file is damaged" in capsys.readouterr().err
 
 
 def test_datasets_fetch_needs_a_name(capsys):

@@ -304,6 +304,15 @@ def test_a_written_world_is_the_same_rows_with_its_truth(tmp_path):
     assert all(declared.frame(part).equals(world.frame(part)) for part in ("train", "valid", "test"))
 
 
+def test_a_written_world_replaces_nothing_but_a_world(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty and holds no synthetic log, which alone is replaced"):
+        ad_world(100).write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    for rows in (100, 200):
+        assert pl.read_parquet(ad_world(rows).write(tmp_path / "world") / "train.parquet").height == 0.8 * rows
+
+
 def test_the_same_seed_gives_the_same_rows_on_every_processor(tmp_path):
     folder = ad_world(2000, seed=1).write(tmp_path / "world", form="csv", wide=True)
     known = "80f32d70d5e313dcdc877d72ba3e2396c25a0663477bed30901f6b061b30515e"
@@ -332,6 +341,8 @@ def test_the_tally_gives_half_a_point_for_ties():
 def test_impossible_worlds_are_refused():
     with pytest.raises(UsageError, match="rows is 0; an ad world needs at least 1"):
         ad_world(0)
+    with pytest.raises(UsageError, match="seed is -1; it must be 0 or more"):
+        ad_world(10, seed=-1)
     with pytest.raises(UsageError, match=r"click_rate is 1.0; it must lie between 0 and 1"):
         AdWorldSettings(click_rate=1.0)
     with pytest.raises(UsageError, match="10 ads are fewer than the categories or communities"):

@@ -60,6 +60,16 @@ def test_parts_are_taken_off_train(folder, how):
     assert declare(folder, text + SCHEMA).digests == dataset.digests
 
 
+def test_the_latest_rows_are_the_test_rows_in_whatever_order_shares_are_written(folder):
+    shares = {"train": 0.5, "valid": 0.25, "test": 0.25}
+    found = []
+    for names in (("train", "valid", "test"), ("test", "valid", "train")):
+        text = 'train = "[ab].csv"\n[split]\nhow = "time"\n[split.shares]\n'
+        found.append(declare(folder, text + "".join(f"{name} = {shares[name]}\n" for name in names) + SCHEMA))
+    assert found[0].digests == found[1].digests
+    assert found[1].frame("train")["when"].cast(int).max() < found[1].frame("test")["when"].cast(int).min()
+
+
 def test_a_split_with_declared_sums_of_row_numbers_is_that_split_or_none(folder):
     text = 'train = "[ab].csv"\n[split]\nhow = "time"\n[split.checksums]\ntest = "SUM"\n' + SCHEMA
     times = [int(row) for name in ("a.csv", "b.csv") for row in pl.read_csv(folder / name)["when"]]

@@ -130,6 +130,30 @@ def test_a_zip_that_reaches_outside_is_not_unpacked(tmp_path):
         assert not (tmp_path / "here" / "a").exists()
 
 
+def test_what_lies_beside_the_unpacked_files_stays(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped(deep__train_csv=TEXT, valid_csv=TEXT))
+    here = tmp_path / "here" / "a"
+    here.mkdir(parents=True)
+    (here / "notes.txt").write_text("mine")
+    (here / "valid.csv").write_text("old")
+    unpack(tmp_path / "a.zip", here)
+    found = {str(path.relative_to(here)): path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    assert found == {"notes.txt": b"mine", "valid.csv": TEXT, "deep/train.csv": TEXT}
+    assert {path.name for path in here.parent.iterdir()} == {"a", ".lock"}
+
+
+def test_a_zip_damaged_inside_a_file_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train.csv", bytes(range(256)) * 40)
+    whole = bytearray((tmp_path / "a.zip").read_bytes())
+    for at in range(40, 100):  # wherever it is, the sentence is the same
+        damaged = whole.copy()
+        damaged[at] ^= 0xFF
+        (tmp_path / "a.zip").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"a.zip' is no complete zip \(.*\); delete it and load again"):
+            unpack(tmp_path / "a.zip", tmp_path / "here" / "a")
+
+
 def test_a_truncated_zip_leaves_nothing_half_made(tmp_path):
     (tmp_path / "a.zip").write_bytes(zipped(train_csv=TEXT)[:-40])
     with pytest.raises(DataError, match=r"a.zip' is no complete zip \(.*\); delete it and load again"):

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 import clicksmith
 from clicks import clicks, folder
@@ -21,6 +22,14 @@ pytest.importorskip("lightgbm", reason="lightgbm is not installed")
 PLAIN = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
 SMALL = {"rounds": 10, "every": 5, "few": 10}
 QUICK = {"schema": PLAIN, "model": "LightGBM", "options": SMALL}
+
+
+def test_trees_of_weighted_rows_or_several_labels_are_refused(tmp_path):
+    labels = (Label("click"), Label("like"))
+    for schema in (replace(PLAIN, weight="price"), replace(PLAIN, label=labels)):
+        with pytest.raises(UsageError, match="LightGBM learns one label of rows that count alike"):
+            clicksmith.tune(clicks(400), out=tmp_path / "s", **{**QUICK, "schema": schema})
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_options_of_trees_are_searched_and_the_best_grow_again(tmp_path):

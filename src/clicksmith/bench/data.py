@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from clicksmith.batch.store import cached_encode, cached_fit_encode
+from clicksmith.bench.published import PUBLISHED
 from clicksmith.datasets.catalogue import DATASETS
 from clicksmith.datasets.checksum import md5_forms
 from clicksmith.datasets.dataset import Dataset
@@ -20,8 +21,6 @@ from clicksmith.fitting.split import parts_of
 from clicksmith.names import lookup
 from clicksmith.schema import Schema
 
-PUBLISHED = "published"
-"""The protocol that keeps the published parts even where test rows are validation rows too."""
 SPLIT_SEED = 2026
 """Of validation rows taken off by chance; the same for all trials, whatever their seed."""
 GIVEN = "files as given"
@@ -104,11 +103,16 @@ def named(title: str) -> tuple[str, str | None]:
     >>> named("frappe_x1"), named("criteo_x4_002"), named("taobaoad_x1_published")
     (('frappe_x1', None), ('criteo_x4', 'criteo_x4_002'), ('taobaoad_x1', 'published'))
     """
-    titles: dict[str, tuple[str, str | None]] = {}
+    return lookup(titles(), title, "data set")
+
+
+def titles() -> dict[str, tuple[str, str | None]]:
+    """Return the data sets and protocols by title."""
+    found: dict[str, tuple[str, str | None]] = {}
     for name, spec in DATASETS.items():
-        titles |= {protocol: (name, protocol) for protocol in list(spec.schema)[1:]}
-        titles |= {f"{name}_{PUBLISHED}": (name, PUBLISHED)} if spec.test_as_valid else {}
-    return lookup(titles | {name: (name, None) for name in DATASETS}, title, "data set")
+        found |= {protocol: (name, protocol) for protocol in list(spec.schema)[1:]}
+        found |= {f"{name}_{PUBLISHED}": (name, PUBLISHED)} if spec.test_as_valid else {}
+    return found | {name: (name, None) for name in DATASETS}
 
 
 def _carving(schema: Schema) -> tuple[Literal["time", "group", "random"], str]:
@@ -156,6 +160,8 @@ def _declared(path: Path, protocol: str | None) -> Found:
             f"'{path}': the data set is named '{dataset.name}'; its name becomes a folder of results, so leave out '/' "
             "and a leading '.'."
         )
+    if dataset.name in titles():
+        raise SchemaError(f"'{path}': the data set is named '{dataset.name}', as a known one is; give it another name.")
     sides = AskedSchema(dataset.schema, dataset.root).side_fingerprints()
     how = None if dataset.valid is None else GIVEN
     sums = {part: open_source(rows).fingerprint() for part, rows in dataset.parts.items()}

@@ -27,9 +27,15 @@ Facts = Mapping[str, NDArray[Any]]
 
 
 def facts_of(data: BenchData) -> Facts:
-    """Return what the encoded rows say."""
+    """Return what the encoded rows say. Raises UsageError where the test rows are of one class."""
     train, test = (Store.open(data.stores[part]) for part in ("train", "test"))
     targets = test.targets
+    clicks = int(targets["labels"][:, 0].sum())
+    if clicks in (0, test.rows):
+        raise UsageError(
+            f"'{data.title}': {'none' if clicks == 0 else 'each'} of the {test.rows:,} test rows is a click, "
+            "so no model can be told from another; take other test rows."
+        )
     found: dict[str, NDArray[Any]] = {LABELS: targets["labels"][:, 0].astype(np.uint8)}
     if "group" in targets:
         found[GROUPS] = np.unique(targets["group"], return_inverse=True)[1].astype(np.int32)

@@ -141,6 +141,8 @@ def rank(
     if not predictions or not all(predictions.values()):
         raise UsageError("there is nothing to rank: every model needs the predictions of at least one seed.")
     quantile(level)
+    if resamples < 0:
+        raise UsageError(f"resamples is {resamples}; it must be 0 or more.")
     unit, notes = _units(groups)
     known = _scores(labels, predictions, unit)
     drawn = _bootstrap(labels, predictions, unit, resamples, seed) if resamples else None

@@ -321,7 +321,9 @@ def _overrides(row: Row, known: BenchSettings) -> str:
     except (UnknownNameError, UsageError):  # a model of the user's own
         return ""
     plain: dict[str, object] = msgspec.to_builtins(effective(one.settings, row.seed))
-    given = {name: value for name, value in row.configuration.settings.items() if plain[name] != value}
+    found = () if row.searched is msgspec.UNSET else row.searched.space  # what is given is not searched
+    settings = row.configuration.settings.items()
+    given = {name: value for name, value in settings if plain.get(name) != value and f"train.{name}" not in found}
     return "".join(f" --train.{name.replace('_', '-')} {_flag(value)}" for name, value in given.items())
 
 

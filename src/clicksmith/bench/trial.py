@@ -31,8 +31,9 @@ from clicksmith.bench.row import (
     write_row,
 )
 from clicksmith.encode.store import Store
-from clicksmith.errors import ClicksmithError, DivergedError, StorageError
+from clicksmith.errors import ClicksmithError, DataError, DivergedError, StorageError
 from clicksmith.evaluate.evaluation import evaluate_scored
+from clicksmith.evaluate.gauc import gauc_of
 from clicksmith.evaluate.scored import Scored, scored
 from clicksmith.models.register import load_user_models
 from clicksmith.parts import from_plain
@@ -92,10 +93,19 @@ def run_trial(job: Job, test: LockedTest, attempt: Attempt, progress: Progress |
 def measure(store: Store, logits: NDArray[np.float32]) -> Measured:
     """Return the test metrics, those of groups where the rows have groups."""
     rows: Scored = scored(store.targets["labels"][:, 0], logits=logits, groups=store.targets.get("group"))
-    found = evaluate_scored(rows, names=METRICS if rows.groups is None else (*METRICS, *GROUPED))
+    found = evaluate_scored(rows, names=(*METRICS, *GROUPED) if _grouped(rows) else METRICS)
     return Measured(
         rows=found.rows, clicks=found.clicks, level=found.level, values=found.values, reliability=found.reliability
     )
+
+
+def _grouped(rows: Scored) -> bool:
+    """Say whether metrics of groups mean something: where a user has one test row, none has a click and none."""
+    try:
+        gauc_of(rows)
+    except DataError:
+        return False
+    return True
 
 
 def _cost(fitted: Fitted, spent: Spent) -> Cost:

@@ -131,8 +131,10 @@ def recompute(
         jobs: trials at once.
         ended: told every verdict when it is known.
 
-    Raises DataError: the data are not those of a row; nothing has run then.
+    Raises DataError: the data are not those of a row; UsageError: the tolerance is none. Nothing has run then.
     """
+    if not tolerance >= 0:
+        raise UsageError(f"tolerance is {tolerance}; it must be 0 or more.")
     prepared = {dataset: _prepare(dataset, folder, cache, say) for dataset in {row.dataset: None for row in rows}}
     for row in rows:
         _check_data(prepared[row.dataset], row, results.folder)

@@ -45,7 +45,7 @@ def datasets(
 ) -> int:
     """Do what was asked."""
     if action == "list":
-        return _list()
+        return _list(folder)
     if action == "synthetic":
         return _synthetic(Path(out or "synthetic"), rows, seed, form)
     if name is None:
@@ -59,19 +59,35 @@ def datasets(
     if action == "verify":
         for part, digest in found.digests.items():
             print(f"{part}  sha256 {digest}")
-        print(f"{name}: every published checksum agrees.")
+        print(f"{name}: {_checked(name, folder)}.")
         return 0
     return _write(found, Path(out or name))
 
 
-def _list() -> int:
+def _checked(name: str, folder: str | None) -> str:
+    """Return how many files of a data set were compared with what is published of them."""
+    from clicksmith.datasets.catalogue import DATASETS
+    from clicksmith.datasets.load import find
+
+    there = find(DATASETS[name], folder) or {}
+    files = [file for file in DATASETS[name].files if file.part in there]
+    summed = sum(bool(file.md5) for file in files)
+    counted = sum(not file.md5 and file.rows is not None for file in files)
+    told = {"the published checksum": summed, "the published number of rows": counted}
+    said = [f"{count} with {what}" for what, count in told.items() if count]
+    if rest := len(files) - summed - counted:
+        said.append(f"{rest} of which nothing is published")
+    return f"{len(files)} files, " + ", ".join(said)
+
+
+def _list(folder: str | None) -> int:
     from clicksmith.cli.show import table
     from clicksmith.datasets.catalogue import DATASETS
     from clicksmith.datasets.load import find
 
     table(
         ["name", "here", "about"],
-        [[name, "yes" if find(spec) is not None else "no", spec.about] for name, spec in DATASETS.items()],
+        [[name, "yes" if find(spec, folder) is not None else "no", spec.about] for name, spec in DATASETS.items()],
     )
     return 0
 

@@ -29,9 +29,16 @@ def md5_forms(path: Path) -> tuple[str, str, str]:
     return own.hexdigest(), lf.hexdigest(), crlf.hexdigest()
 
 
-def verify(path: Path, expected: tuple[str, ...]) -> None:
-    """Raise DataError unless the MD5 of a file, in one of its forms, is an expected one."""
+def verify(path: Path, expected: tuple[str, ...], rows: int | None = None) -> None:
+    """Raise DataError unless the MD5 of a file, in one of its forms, is an expected one.
+
+    Where no sum is published, its rows are counted if their number is known.
+    """
     if not expected:
+        if rows is not None and (got := _rows(path)) not in (rows, rows + 1):  # a head may be one
+            raise DataError(
+                f"'{path}' has {got:,} lines for {rows:,} rows. The file is damaged; delete it and load again."
+            )
         return
     got = md5_forms(path)
     if not set(got) & set(expected):
@@ -39,6 +46,16 @@ def verify(path: Path, expected: tuple[str, ...]) -> None:
             f"'{path}' has MD5 {got[0]} ({got[1]} with LF line ends), expected {' or '.join(expected)}. "
             "The file is damaged or of another version; delete it and load again."
         )
+
+
+def _rows(path: Path) -> int:
+    """Return the rows of a Parquet file, the lines of another."""
+    if path.suffix == ".parquet":
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    lines, last = 0, b"\n"
+    for piece in _pieces(path):
+        lines, last = lines + piece.count(b"\n"), piece[-1:]
+    return lines + (last != b"\n")
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

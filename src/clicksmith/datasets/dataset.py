@@ -132,16 +132,17 @@ def split_rows(rows: pl.DataFrame, schema: Schema, choice: SplitChoice, where: s
         raise SchemaError(
             f"'{where}': split.shares names {', '.join(choice.shares)}; it needs train, and may have valid and test."
         )
+    shares = {part: choice.shares[part] for part in ("train", "valid", "test") if part in choice.shares}
     if choice.how == "time":
         if schema.time is None:
             raise SchemaError(f"'{where}': a split by time needs a time column; declare [schema.time].")
-        split = split_by_time(read_time(FrameChunk(rows, Where(where)), schema.time), shares=choice.shares)
+        split = split_by_time(read_time(FrameChunk(rows, Where(where)), schema.time), shares=shares)
     elif choice.how == "group":
         if schema.group is None:
             raise SchemaError(f"'{where}': a split by group needs schema.group.")
-        split = split_by_group(rows.get_column(schema.group), shares=choice.shares, seed=choice.seed)
+        split = split_by_group(rows.get_column(schema.group), shares=shares, seed=choice.seed)
     elif choice.how == "random":
-        split = split_random(rows.height, shares=choice.shares, seed=choice.seed)
+        split = split_random(rows.height, shares=shares, seed=choice.seed)
     else:
         raise SchemaError(f"'{where}': split.how is '{choice.how}'; it must be random, time or group.")
     made = split.record.checksums

@@ -5,13 +5,15 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from clicksmith.errors import DataError, StorageError
-from clicksmith.files import atomic_folder, locked, storage_error
+from clicksmith.files import locked, storage_error
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the bytes in all (None if the server does not say)."""
@@ -63,9 +65,9 @@ def _receive(answer: IO[bytes], part: Path, have: int, total: int | None, progre
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a zip into `folder`, which appears when everything is in it. Nothing is written outside of it."""
+    """Unpack a zip into `folder`, beside other files; nothing appears before all is unpacked, or elsewhere."""
     try:
-        with zipfile.ZipFile(archive) as packed, locked(folder.parent), atomic_folder(folder) as beside:
+        with zipfile.ZipFile(archive) as packed, locked(folder.parent), TemporaryDirectory(dir=folder.parent) as beside:
             for member in packed.infolist():
                 place = PurePosixPath(member.filename)
                 if place.is_absolute() or ".." in place.parts or "\\" in member.filename:
@@ -73,6 +75,20 @@ def unpack(archive: Path, folder: Path) -> Path:
                         f"'{archive}' holds '{member.filename}', which lies outside its folder; it is not unpacked."
                     )
                 packed.extract(member, beside)
-    except (zipfile.BadZipFile, EOFError) as error:
+            for path in sorted(Path(beside).rglob("*")):
+                to = folder / path.relative_to(beside)
+                if path.is_dir():
+                    to.mkdir(parents=True, exist_ok=True)
+                else:
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(to)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        RuntimeError,
+    ) as error:  # RuntimeError: encrypted, or a new method
         raise DataError(f"'{archive}' is no complete zip ({error}); delete it and load again.") from error
+    except OSError as error:
+        raise storage_error(error, folder) from error
     return folder

@@ -53,7 +53,7 @@ def load(
     if verify:
         for file in spec.files:
             if file.part in found:
-                verify_file(found[file.part], file.md5)
+                verify_file(found[file.part], file.md5, file.rows)
     parts = _parts(spec, schema, found, verify)
     if spec.test_as_valid:
         parts["valid"] = parts["test"]

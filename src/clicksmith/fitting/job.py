@@ -138,7 +138,7 @@ def fit(
         start="" if start is None else start_digest(start),
     )
     path = Path(out) if out is not None else default_out(parts, record)
-    with claimed(path, overwrite=overwrite) as folder:
+    with claimed(path) as folder:
         if resume and folder.read_record() is None:
             raise UsageError(f"there is no run to resume in '{path}'; leave out --resume.")
         if begin(folder, record, overwrite=overwrite) == "done":

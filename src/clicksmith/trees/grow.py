@@ -109,7 +109,7 @@ def grow(
 
 
 def _scores(booster: Any) -> NDArray[np.float32]:
-    """Return the logits of the validation rows, which LightGBM keeps while it grows."""
+    """Return the logits of the validation rows, of which LightGBM keeps the probabilities while it grows."""
     kept: list[NDArray[np.float64]] = []
 
     def look(scores: NDArray[np.float64], _: Any) -> tuple[str, float, bool]:
@@ -117,7 +117,8 @@ def _scores(booster: Any) -> NDArray[np.float32]:
         return "seen", 0.0, True
 
     booster.eval_valid(look)
-    return kept[0].astype(np.float32)
+    p = np.clip(kept[0], 1e-15, 1 - 1e-15)
+    return (np.log(p) - np.log1p(-p)).astype(np.float32)
 
 
 def _options(trees: Trees, seed: int, threads: int) -> dict[str, Any]:

@@ -177,6 +177,10 @@ def asked_search(
                 "model.every and model.patience."
             )
     asked = schema_for(train, label, schema)
+    if function is Trees and (len(asked.schema.labels) > 1 or asked.schema.weight is not None):
+        raise UsageError(
+            f"{model} learns one label of rows that count alike; the schema has several labels or a weight."
+        )
     seed = seed_of(settings) if seed is None else seed
     parts = replace(parts_of(train, valid, None, schema=asked.schema, how=split, seed=seed), test=None)
     plan = Plan(function, asked.schema, parts.train.rows_hint, seed, dict(options or {}), dict(settings or {}))

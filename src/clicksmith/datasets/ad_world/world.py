@@ -36,6 +36,8 @@ class AdWorld:
     def __init__(self, *, rows: int, seed: int, settings: AdWorldSettings) -> None:
         if rows < 1:
             raise UsageError(f"rows is {rows}; an ad world needs at least 1.")
+        if seed < 0:
+            raise UsageError(f"seed is {seed}; it must be 0 or more.")
         self.rows, self.seed, self.settings = rows, seed, settings
         self.hidden: Hidden = build_hidden(settings, seed)
         level = bias_for(RowMaker(settings, self.hidden, seed, BLOCK))

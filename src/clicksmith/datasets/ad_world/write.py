@@ -13,6 +13,7 @@ from polars.io.plugins import register_io_source
 from clicksmith.datasets.ad_world.rows import Block
 from clicksmith.datasets.ad_world.tables import frame_of_block
 from clicksmith.datasets.ad_world.truth import Tally
+from clicksmith.errors import UsageError
 from clicksmith.files import atomic_folder
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ PARTS = ("train", "valid", "test")
 
 def write_world(world: AdWorld, folder: Path, form: Literal["parquet", "csv"], wide: bool) -> Path:
     """Write parts, side tables, schema, their declaration and the truth; the folder appears when it is complete."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth" / "settings.json").exists():
+        raise UsageError(
+            f"'{folder}' is not empty and holds no synthetic log, which alone is replaced; choose another folder."
+        )
     tallies = {name: Tally() for name in (*PARTS, "all")}
-    with atomic_folder(folder) as beside:
+    with atomic_folder(folder.absolute()) as beside:
         for part in PARTS:
             _write_part(world, part, beside / f"{part}.{form}", tallies, wide)
         if world.settings.history is not None:
