@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from msgspec.structs import replace
 from scipy.sparse import csr_matrix
 
 from clicksmith.cli.main import main
@@ -230,6 +231,27 @@ def test_the_command_writes_a_model_that_ranks_new_users_better(run, tmp_path, c
     assert auc(labels, after.predict(fresh)) > auc(labels, before.predict(fresh)) + 0.1
     assert main(["plan", "fold-in", str(run.path), str(tmp_path / "day.csv"), "--out", str(out)]) == 2
     assert "is there already; choose another --out" in capsys.readouterr().err
+
+
+def test_side_tables_are_looked_for_in_the_folder_that_is_named(tmp_path, capsys, monkeypatch):
+    users = TRAIN.select("user").unique(maintain_order=True)
+    (tmp_path / "data").mkdir()
+    users.with_columns(age=pl.int_range(pl.len()) % 5).write_csv(tmp_path / "data" / "users.csv")
+    DAY.head(900).write_csv(tmp_path / "day.csv")
+    table = SideTable("users", "users.csv", key="user")
+    schema = replace(SCHEMA, fields=(*SCHEMA.fields, Categorical("age")), tables=(table,))
+    schema.save(tmp_path / "data" / "schema.json")
+    plan = plan_of(Encoder.fit_encode(schema, TRAIN, tmp_path / "rows", root=tmp_path / "data"))
+    run = fit(
+        TRAIN, valid=DAY.filter(pl.Series(~NEW)).head(500), schema=tmp_path / "data" / "schema.json", model="lr",
+        plan=plan, out=tmp_path / "run", settings={"epochs": 1},
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    words = ["plan", "fold-in", str(run.path), "day.csv", "--out", "model"]
+    assert main(words) == 2
+    assert "there is no file 'users.csv'" in capsys.readouterr().err
+    assert main([*words, "--root", "data"]) == 0
+    assert (tmp_path / "model").exists()
 
 
 def test_what_cannot_be_folded_is_refused(encoded, run, tmp_path, capsys):

@@ -119,6 +119,18 @@ def test_clusters_of_the_right_number_stay():
     assert rows_of(5) == found
 
 
+def test_clusters_stay_as_they_are_where_most_rows_are_of_nodes_without_edges():
+    labels = np.concatenate([np.repeat(np.arange(20), 5), np.full(300, -1)]).astype(np.int32)
+    left = np.arange(100)
+    matrix = Edges.of(left, left // 5, np.ones(100), (400, 20)).matrix()
+    for heavy in (1, 3, 50):
+        met = np.concatenate([np.full(100, 3), np.full(300, heavy)])
+        found = exact_rows(labels, labels, np.arange(20, dtype=np.int32), matrix, met, None, resolution=1.0, seed=0)
+        assert len(set(found[:100].tolist())) == 20
+        assert not set(found[:100].tolist()) & set(found[100:].tolist())
+        assert set(found.tolist()) == set(range(found.max() + 1))
+
+
 def test_the_least_join_what_they_have_most_to_do_with():
     assert rows_of(4) == [0, 0, 0, 1, 1, 2, 0, 3, 3]  # node 6 meets cluster 0, besides its own
     assert rows_of(3) == [0, 0, 0, 1, 1, 1, 0, 2, 2]  # node 5 meets cluster 1

@@ -223,6 +223,18 @@ def test_hashes_need_no_clustering_library(encoded, monkeypatch):
             plan_of(encoded, kind=kind, rows=30)
 
 
+@pytest.mark.parametrize("kind", ["random", "modulo", "frequency", "double", "double_frequency", "quotient", "rate"])
+def test_maps_that_need_no_graph_take_one_id_field_and_rows_in_which_nothing_meets(kind):
+    rows = pl.DataFrame({"user": [f"u{i % 50}" for i in range(400)], "click": [int(i % 7 == 0) for i in range(400)]})
+    schema = Schema(fields=(Categorical("user"),), label=Label("click"))
+    with tempfile.TemporaryDirectory() as folder:
+        encoder, store = Encoder.fit_encode(schema, rows, Path(folder) / "rows")
+        part = graph_hash(encoder, store, GraphHash(left="user", kind=kind, rows=20))
+        assert part.slots["user"].rows == 20 + FIRST and "edges" not in part.found_by.scores
+        with pytest.raises(UsageError, match="'user' is the only id field; a graph needs ids to meet"):
+            graph_hash(encoder, store, GraphHash(left="user", rows=10))
+
+
 def test_rows_without_a_user_are_no_community():
     """Half the users are missing: what is left of the graph is found as well as without these rows."""
     drawn = planted_blocks(400, 200, BLOCKS, 20_000, inside=0.7, power=0.3, seed=3)

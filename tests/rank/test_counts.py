@@ -8,9 +8,9 @@ from clicksmith.encode.layout import BagColumn, HistoryColumn, HistoryLayout, La
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError
-from clicksmith.rank import views
+from clicksmith.rank import rank_store, views
 from clicksmith.rank.counts import Counts, count
-from clicksmith.rank.views import bins, edges_of, views_of
+from clicksmith.rank.views import bins, edges_of, sampled, views_of
 
 
 def world(rows=1_000, seed=0):
@@ -55,9 +55,31 @@ def test_counts_of_other_encodings_are_not_added(tmp_path):
     one, two = store_of(codes, labels), store_of(codes[:, :2], labels)
     with pytest.raises(DataError, match=r"'f2'.*one encoder"):
         count(one, views_of(one)).merge(count(two, views_of(two)))
-    (tmp_path / "no.npz").write_bytes(b"nothing")
-    with pytest.raises(ArtifactError, match=r"no\.npz.*Count the rows again"):
-        Counts.load(tmp_path / "no.npz")
+    count(one, views_of(one)).save(tmp_path / "no.npz")
+    whole = (tmp_path / "no.npz").read_bytes()
+    for damaged in (b"nothing", b"", whole[:-40], whole[:50] + b"\xff" * 30 + whole[80:]):
+        (tmp_path / "no.npz").write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=r"no\.npz.*Count the rows again"):
+            Counts.load(tmp_path / "no.npz")
+
+
+def test_counts_of_other_rows_than_the_stores_are_refused():
+    codes, labels = world()
+    store = store_of(codes, labels)
+    of = views_of(store)
+    whole, half = count(store, of), count(store, of, stop=500)
+    for counts, said in ((whole.merge(whole), "2,000 rows, the store has 1,000"), (half, "500 rows")):
+        with pytest.raises(DataError, match=said):
+            rank_store(store, counts=counts)
+    with pytest.raises(DataError, match="the counts lack field 'f2'"):
+        rank_store(store, counts=count(store, of[:2]))
+
+
+def test_sampled_rows_are_the_same_in_whatever_pieces_they_are_chosen(monkeypatch):
+    found = sampled(300_000, 1_000, 7)
+    assert 800 < len(found) < 1_200 and (np.diff(found) > 0).all() and found[-1] > 290_000
+    monkeypatch.setattr(views, "PIECE", 777)
+    assert (sampled(300_000, 1_000, 7) == found).all()
 
 
 @pytest.mark.parametrize(

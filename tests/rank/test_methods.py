@@ -86,6 +86,14 @@ def test_sorted_rows_spoil_the_rule_which_is_said_and_not_our_score():
     assert not rank_store(shuffled, score="outrank").notes
 
 
+def test_rows_sorted_by_the_label_are_said_to_be_also_where_the_first_ones_are_alike():
+    random = np.random.default_rng(0)
+    codes, labels = random.integers(0, 30, (80_000, 1)), np.repeat([0, 1], [72_000, 8_000])
+    found = rank_store(store_of(codes, labels), score="outrank")
+    assert any("needs shuffled rows" in note for note in found.notes)
+    assert not rank_store(store_of(codes, random.permutation(labels)), score="outrank").notes
+
+
 def test_plain_information_puts_a_noisy_id_first_and_ours_does_not():
     random = np.random.default_rng(0)
     codes, labels = world(8_000)

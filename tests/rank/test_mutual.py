@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import gamma, norm
+from scipy.stats import gamma, hypergeom, norm
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
 from clicksmith.rank.mutual import Null, NullOfLabel, entropy, mutual_information
+from clicksmith.rank.scored import Seen
+from clicksmith.rank.views import View
 
 
 def table(codes, labels):
@@ -97,6 +99,50 @@ def test_noise_of_any_number_of_values_scores_within_four_deviations_of_zero_wit
     size, z = np.array(deviates).T
     assert abs(z.mean()) < 4 / math.sqrt(len(z)) and z.std() == pytest.approx(1.0, abs=0.2) and abs(z).max() < 4
     assert abs(np.corrcoef(size, z)[0, 1]) < 3 / math.sqrt(len(z))
+
+
+@pytest.mark.parametrize(
+    ("rows", "clicks", "size"), [(20_000, 400, 20), (3_000, 30, 1_500), (500, 499, 3), (50, 9, 30)]
+)
+def test_the_deviate_of_a_field_of_two_values_is_the_exact_one(rows, clicks, size):
+    table_of = np.array([size, rows - size])
+    null = NullOfLabel(rows, clicks).of(table_of)
+    law = hypergeom(rows, clicks, size)
+    support = np.arange(max(0, size + clicks - rows), min(size, clicks) + 1)
+    said = np.array([mutual_information(table_of, np.array([h, clicks - h])) for h in support])
+    for h, information in zip(support[:: max(1, len(support) // 40)], said[:: max(1, len(support) // 40)], strict=True):
+        chance = law.pmf(support[said >= information * (1 - 1e-12)]).sum()
+        if 1e-200 < chance < 1 - 1e-6:
+            assert null.deviate(information) == pytest.approx(norm.isf(chance), abs=1e-5), h
+    assert null.deviate(null.at(2.0)) >= 2.0 and null.at(2.0) > null.mean
+
+
+def test_far_out_the_deviate_goes_on_rising():
+    null, rows = NullOfLabel(10**7, 10**5).of(np.array([10**6, 9 * 10**6])), np.array([10**6, 9 * 10**6])
+    z = [null.deviate(mutual_information(rows, np.array([h, 10**5 - h]))) for h in range(10_000, 100_000, 1_000)]
+    assert (np.diff(z) > 0).all() and 391 < z[50] < 392 and np.isfinite(z).all()
+
+
+@pytest.mark.parametrize("rare", [2, 5, 100])
+def test_noise_of_rare_values_at_a_low_click_rate_is_seldom_sure(rare):
+    rows = np.array([20] * rare + [20_000 - 20 * rare])
+    null, draws = NullOfLabel(20_000, 400).of(rows), 4_000
+    drawn = np.random.default_rng(rare).multivariate_hypergeometric(rows, 400, draws, method="marginals")
+    z = np.array([null.deviate(mutual_information(rows, clicks)) for clicks in drawn])
+    assert (z > 3).mean() < 0.003  # one in 740; with the gamma distribution of the mean and the variance .006 to .013
+
+
+def test_the_best_of_many_rare_values_is_worth_nothing_on_average():
+    random, tried, size = np.random.default_rng(3), 500, 20
+    null, rows = NullOfLabel(20_000, 100).of(np.array([size, 20_000 - size])), np.array([size, 20_000 - size])
+    view = View("tags", "one value", 2, lambda rows, first: rows.ids[:, 0])
+    found = []
+    for _ in range(60):
+        most = random.hypergeometric(100, 19_900, size, tried).max()
+        clicks = np.array([most, 100 - most])
+        found.append(Seen(view, (rows, clicks), mutual_information(rows, clicks), null, tried).information)
+    spread = math.sqrt(null.variance)
+    assert abs(np.mean(found)) < spread  # by normal deviations it was 3.4 of them
 
 
 @pytest.mark.parametrize("shape", [0.5, 1.0, 5.0, 2_000.0])

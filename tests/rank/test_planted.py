@@ -108,6 +108,27 @@ def test_of_two_copies_one_stands_early_and_the_other_late():
     assert f"says the same as 'f{first}'" in " ".join(found["f30"].flags)
 
 
+@pytest.mark.parametrize("values", [50, 2_000, 12_000])
+def test_a_copy_is_as_redundant_however_many_values_it_has(values):
+    random = np.random.default_rng(0)
+    ids, ad = random.integers(0, values, 20_000), random.integers(0, 30, 20_000)
+    labels = (random.random(20_000) < 0.1 + 0.3 * (ad % 3 == 0)).astype(np.int64)
+    coarse = ids % max(2, values // 10)  # the ids say it all, and more
+    codes = np.stack([ids, random.permutation(values)[ids], coarse, ad], 1)
+    found = rank_store(store_of(codes, labels), pairs=4)
+    redundancy = {frozenset(pair.fields): pair.redundancy for pair in found.pairs}
+    assert redundancy[frozenset({"f0", "f1"})] == pytest.approx(1, abs=1e-9)
+    assert redundancy[frozenset({"f0", "f2"})] == pytest.approx(1, abs=0.02)
+    assert redundancy[frozenset({"f0", "f3"})] < 0.05
+
+
+def test_ids_of_which_nearly_every_row_has_its_own_are_not_told_from_copies():
+    random = np.random.default_rng(0)
+    codes = np.stack([random.integers(0, 10**6, 5_000) for _ in range(2)], 1)
+    found = rank_store(store_of(codes, random.integers(0, 2, 5_000)), pairs=2)
+    assert found.pairs[0].redundancy == 0.0
+
+
 def test_joint_codes_are_pairs_and_no_strings_put_together():
     one, two = np.repeat(np.arange(20), 20), np.tile(np.arange(20), 20)  # "1" + "12" is "11" + "2"
     assert len(set(joined(one, two).tolist())) == 400

@@ -21,6 +21,7 @@ from clicksmith.rank.methods import METHODS
 from clicksmith.rank.page import ranking_page
 from clicksmith.rank.views import views_of
 from clicksmith.schema import Bag, Categorical, Label, Multimodal, Numeric, Schema, Time
+from clicksmith.schema.infer import infer
 
 ROWS = 4_000
 
@@ -156,6 +157,48 @@ def test_hashed_values_that_training_never_saw_are_new():
     assert found["text"].unseen == found["serial"].unseen == 0
 
 
+def test_drift_of_hashed_values_and_of_sets_is_that_of_the_values():
+    random = np.random.default_rng(0)
+    group, day = random.integers(0, 4, 4_000), np.sort(random.integers(0, 4, 4_000))
+    rate = np.where(day < 2, 0.2, 0.1 + 0.2 * (group % 2))  # says nothing at first
+    rows = pl.DataFrame(
+        {
+            "plain": [f"v{g}" for g in group], "hashed": [f"v{g}" for g in group],
+            "tags": [f"v{g}|w{g}" for g in group],
+            "time": 1_700_000_000 + 86_400 * day, "click": (random.random(4_000) < rate).astype(int),
+        }
+    )  # fmt: skip
+    fields = (Categorical("plain"), Categorical("hashed", buckets=1 << 20), Bag("tags"))
+    schema = Schema(fields=fields, label=Label("click"), time=Time("time"))
+    found = rank(rows, schema=schema).drift.information
+    assert found["plain"][0] < 0.002 < 0.01 < found["plain"][3]
+    assert found["hashed"] == pytest.approx(found["plain"], abs=1e-9)
+    assert found["tags"] == pytest.approx(found["plain"], abs=1e-9)
+
+
+def test_records_and_lists_that_fit_leaves_out_are_left_out_and_it_is_said(log):
+    odd = log.with_columns(
+        record=pl.struct(x=pl.int_range(pl.len()) % 3), lists=pl.col("tags").str.split("|"),
+        nothing=pl.lit([], pl.List(pl.String)),
+    ).with_columns(again=pl.col("lists"))  # fmt: skip
+    found = rank(odd, label="click")
+    assert {f.field for f in found.fields} >= {"ad", "lists"} and not {"record", "nothing", "again"} & {
+        f.field for f in found.fields
+    }
+    for name, why in (
+        ("record", "a record in every cell"),
+        ("nothing", "every cell is empty"),
+        ("again", "same cells"),
+    ):
+        assert any(f"'{name}' is not ranked" in note and why in note for note in found.notes)
+
+
+def test_empty_cells_of_hashed_text_are_no_values():
+    names = [f"r{i}" if i % 2 else None for i in range(4_000)]
+    rows = pl.DataFrame({"text": names, "ad": ["a", "b"] * 2_000, "click": [0, 0, 1, 1] * 1_000})
+    assert rank(rows, label="click")["text"].coverage == pytest.approx(0.5)
+
+
 def test_ranking_encoded_rows_equals_ranking_raw_ones_also_from_merged_counts(log, tmp_path):
     schema = Schema(fields=(Categorical("ad"), Categorical("place"), Numeric("price")), label=Label("click"))
     encoder, store = Encoder.fit_encode(schema, log, tmp_path / "rows")
@@ -185,6 +228,15 @@ def test_whole_numbers_are_names_or_quantities_whichever_says_more():
     assert found["amount_name"].view == "values" and found["amount"].view == "bins"
     assert set(found["amount"].views) == {"values", "bins"}
     assert all(found[name].values == frame[name].n_unique() and found[name].top for name in ("amount", "amount_name"))
+
+
+def test_whole_numbers_that_fit_takes_as_names_are_read_in_bins_too():
+    random = np.random.default_rng(0)
+    level = random.integers(0, 300, 3_000)
+    rows = pl.DataFrame({"level": level, "click": (random.random(3_000) < 0.05 + 0.3 * level / 300).astype(int)})
+    assert isinstance(infer(rows, label="click").schema.fields[0], Categorical)
+    found = rank(rows, label="click")["level"]
+    assert set(found.views) == {"values", "bins"} and found.views["bins"] > found.views["values"]
 
 
 def test_numbers_that_fit_leaves_out_are_read_in_bins():

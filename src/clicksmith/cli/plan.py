@@ -131,6 +131,7 @@ def fold_in(
     /,
     *,
     out: Annotated[str | None, option("MODEL", "the folder of the new model", default="required")] = None,
+    root: Annotated[str, option("FOLDER", "of newer side tables, named as the schema names them", default=".")] = ".",
     columns: Columns = None,
     delimiter: Delimiter = None,
     models: Annotated[tuple[str, ...], option("FILES", "your own model files, if the model is one")] = (),
@@ -139,6 +140,7 @@ def fold_in(
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
+    from clicksmith.encode.recipe import side_tables
     from clicksmith.graph.fold import fold_new_ids
     from clicksmith.serve.artifact import save
     from clicksmith.serve.predictor import load
@@ -150,7 +152,9 @@ def fold_in(
     load_models(models)
     predictor = load(run_dir)
     artifact = predictor.artifact
-    found = fold_new_ids(artifact.encoder, artifact.plan, opened([file], columns, delimiter, predictor))
+    tables = side_tables(artifact.encoder.schema, {}, Path(root))
+    rows = opened([file], columns, delimiter, predictor)
+    found = fold_new_ids(artifact.encoder, artifact.plan, rows, tables=tables)
     save(out, replace(artifact, encoder=found.encoder))
     for slot, new in found.new.items():
         print(f"{slot}: {found.joined[slot]:,} of {new:,} new ids share rows now; others are unseen, as before")

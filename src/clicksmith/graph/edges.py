@@ -120,7 +120,13 @@ def empty_ids(encoder: Encoder) -> dict[str, int]:
 
 
 def graph_of(
-    store: Store, left: str, right: str | None, *, clicks: bool = True, empty: Mapping[str, int] = MappingProxyType({})
+    store: Store,
+    left: str,
+    right: str | None,
+    *,
+    clicks: bool = True,
+    empty: Mapping[str, int] = MappingProxyType({}),
+    meeting: bool = True,
 ) -> Graph:
     """Read the graph of two id fields, or of an id field and all the others, from encoded training rows.
 
@@ -128,6 +134,7 @@ def graph_of(
 
     clicks: only rows with a positive (first) label make edges; else every row does
     empty: ids that stand for an empty cell, by slot; they make no edges, since their rows have nothing in common
+    meeting: whether edges are read; without them there are the rows and clicks of each id, of `left` alone if need be
     Raises UsageError: not two different id fields. DataError: no edges, or a side with one id.
     """
     layout = store.layout
@@ -136,7 +143,7 @@ def graph_of(
     if right is not None and slot_of_field(layout, right) == one:
         raise UsageError(f"left '{left}' and right '{right}' are the same ids; name two different id fields.")
     others = [c.name for c in layout.ids if c.slot != one] if right is None else [right]
-    if not others:
+    if not others and meeting:
         raise UsageError(f"'{left}' is the only id field; a graph needs ids to meet.")
     sizes = {s.name: s.rows - FIRST for s in layout.slots}
     starts, total = [], 0
@@ -145,7 +152,7 @@ def graph_of(
         total += sizes[slot_of_field(layout, name)]
     shape = (sizes[one], total)
     for name, size in ((left, shape[0]), (right or "the other fields", total)):
-        if size < 2:
+        if size < 2 and (name in (left, right) or meeting):
             raise DataError(f"'{name}' has {size} id in the training rows; nothing can be shared. Leave it out.")
     made = _Added(shape)
     no_one = empty.get(one, 0) - FIRST
@@ -157,15 +164,16 @@ def graph_of(
         ids = np.asarray(rows.ids)[:, names.index(left)].astype(np.int64) - FIRST
         for name, offset in zip(others, starts, strict=True):
             partner = np.asarray(rows.ids)[:, names.index(name)].astype(np.int64) - FIRST
-            there = (ids >= 0) & (ids != no_one) & (partner >= 0) & (partner != nobody[name])
-            there &= click if clicks else True
-            made.add(ids[there] * total + partner[there] + offset)
+            if meeting:
+                there = (ids >= 0) & (ids != no_one) & (partner >= 0) & (partner != nobody[name])
+                there &= click if clicks else True
+                made.add(ids[there] * total + partner[there] + offset)
             np.add(met[1], _count(partner, offset, total), out=met[1])
             np.add(clicked[1], _count(partner[click], offset, total), out=clicked[1])
         np.add(met[0], _count(ids, 0, shape[0]), out=met[0])
         np.add(clicked[0], _count(ids[click], 0, shape[0]), out=clicked[0])
     edges = made.edges()
-    if not len(edges):
+    if meeting and not len(edges):
         what = "no clicked row has" if clicks else "no row has"
         both = f"'{left}' and {'another field' if right is None else repr(right)}"
         more = ", or take rows without a click too: edges 'all'" if clicks else ""

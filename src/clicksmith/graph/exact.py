@@ -94,9 +94,13 @@ def exact_rows(
     joined, clusters = int((~alone).sum()), len(np.unique(labels[~alone]))
     share = int(traffic[alone].sum()) / max(1, int(traffic.sum()))
     if rows is None:
-        rows = clusters + (max(1, round(clusters * share / max(share, 1 - share))) if alone.any() else 0)
-    check_rows(rows, len(labels))
-    hashed_rows = min(max(1, round(rows * share), rows - joined), len(labels) - joined, rows - (joined > 0))
+        hashed_rows = max(1, round(clusters * share / max(share, 1 - share))) if alone.any() else 0
+        rows = clusters + min(hashed_rows, len(labels) - joined)
+        check_rows(rows, len(labels))
+        hashed_rows = rows - clusters
+    else:
+        check_rows(rows, len(labels))
+        hashed_rows = min(max(1, round(rows * share), rows - joined), len(labels) - joined, rows - (joined > 0))
     target = rows - hashed_rows
     out = np.zeros(len(labels), np.int32)
     if joined:

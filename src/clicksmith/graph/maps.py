@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -70,11 +71,11 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise UsageError(f"rows is {self.rows}; give a share of the ids below 1, or a whole number from 2.")
         if self.rows is None and (self.resolution is None or self.kind != "graph"):
             raise UsageError(f"rows is not given, and {self.kind} without a resolution does not say how many; give it.")
-        if self.resolution is not None and not self.resolution > 0:
+        if self.resolution is not None and not 0 < self.resolution < inf:
             raise UsageError(f"the resolution is {self.resolution}; it must be above 0 (1 is plain modularity).")
         if self.right is None and self.maps == "right":
             raise UsageError("maps is 'right', and no right field is named; name it.")
-        if not self.smoothing > 0:
+        if not 0 < self.smoothing < inf:
             raise UsageError(f"smoothing is {self.smoothing}; it must be above 0.")
 
     @property
@@ -111,11 +112,14 @@ def shared_rows(
     """
     if options.kind in CLUSTERED:
         needs(options.library)
-    graph = graph_of(store, options.left, options.right, clicks=options.edges == "clicks", empty=empty)
+    meeting = options.kind in (*CLUSTERED, "lsh")
+    graph = graph_of(
+        store, options.left, options.right, clicks=options.edges == "clicks", empty=empty, meeting=meeting
+    )  # fmt: skip
     graph = graph if options.weighted else replace(graph, edges=graph.edges.unweighted())
     made = _Maps(graph, options, seed)
     slots: dict[str, IdMap] = {}
-    scores: dict[str, float] = {"edges": len(graph.edges)}
+    scores: dict[str, float] = {"edges": len(graph.edges)} if meeting else {}
     for side, field in options.mapped:
         first, second = made.side(side, field)
         rows = int(max(first.max(), -1 if second is None else second.max())) + 1
@@ -151,6 +155,8 @@ class _Maps:
             if kind == "graph":
                 return self._graph(side, rows)
             if kind == "hybrid":
+                if rows < 3:
+                    raise UsageError(f"a hybrid of {rows} rows has none left for clusters: give at least 3.")
                 tail = hashes.head(met, rows)[1]
                 return hashes.under_head(met, rows, self._clustered(side, rows - rows // 2, tail)), None
             if kind == "double_graph":

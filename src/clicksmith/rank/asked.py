@@ -50,7 +50,10 @@ class Asked:
         numbers = {c.name for c in self.schema.fields if isinstance(c, Numeric) and c.name in self.outside}
         if not numbers:
             return None
-        fields = tuple(Categorical(c.name, buckets=HASHED) if c.name in numbers else c for c in self.schema.fields)
+        fields = tuple(
+            Categorical(c.name, buckets=HASHED, missing="unseen") if c.name in numbers else c
+            for c in self.schema.fields
+        )
         text = f"a cell is no number, so that columns which `fit` leaves out are read as names: {', '.join(numbers)}."
         schema = msgspec.structs.replace(self.schema, fields=fields)
         return replace(self, schema=schema, whole=self.whole - numbers, notes=(*self.notes, text))
@@ -75,7 +78,8 @@ def asked(train: Any, label: str | None, schema: Schema | str | Path | None) -> 
 
 
 def _inferred(source: Source, label: str | None) -> Asked:
-    proposal = infer(source.sample(rows=LOOKED_AT), label=label, rows=source.rows_hint, leaking=False)
+    sample = source.sample(rows=LOOKED_AT)
+    proposal = infer(sample, label=label, rows=source.rows_hint, leaking=False)
     profiles = {column.name: column for column in proposal.profile}
     found, whole = list[Field](), set[str]()
     for column in proposal.schema.fields:
@@ -86,13 +90,21 @@ def _inferred(source: Source, label: str | None) -> Asked:
                 whole.add(column.name)
         elif not isinstance(column, Multimodal):
             found.append(msgspec.structs.replace(column, min_count=1))
+            if isinstance(column, Categorical) and profiles[column.name].kind == "integer":
+                whole.add(column.name)
     outside = {name: proposal.reasons[name].removeprefix("ignored: ") for name in proposal.schema.ignored}
+    nested = {name: outside.pop(name) for name in list(outside) if sample.schema[name].is_nested()}
+    notes = tuple(
+        f"'{name}' is not ranked, as the schema leaves it out: {why.rstrip('.')}." for name, why in nested.items()
+    )
     found += [_left_out(profiles[name]) for name in outside]
     whole |= {name for name in outside if profiles[name].kind == "integer"}
     order = {name: place for place, name in enumerate(source.columns)}
     found.sort(key=lambda column: order.get(column.name, 0))
     schema = msgspec.structs.replace(proposal.schema, fields=tuple(found), ignored=())
-    return Asked(source, schema, schema.labels[0].name, None, Path(), frozenset(whole), outside, _told(proposal))
+    return Asked(
+        source, schema, schema.labels[0].name, None, Path(), frozenset(whole), outside, (*_told(proposal), *notes)
+    )
 
 
 def _told(proposal: Proposal) -> tuple[str, ...]:
@@ -127,4 +139,6 @@ def _number(profile: ColumnProfile, role: Role) -> Field:
 def _left_out(profile: ColumnProfile) -> Field:
     if profile.kind in ("integer", "number"):
         return _number(profile, "context")
-    return Categorical(profile.name, buckets=None if _repeats(profile) else HASHED)
+    if _repeats(profile):
+        return Categorical(profile.name)
+    return Categorical(profile.name, buckets=HASHED, missing="unseen")  # a hashed empty cell is a value like others

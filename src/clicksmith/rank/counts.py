@@ -5,11 +5,13 @@ Counts are whole numbers (sums of weights where rows have weights), the same for
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +67,7 @@ class Counts:
                 keys = [name.removeprefix("rows|") for name in arrays.files if name.startswith("rows|")]
                 by = {key: (arrays[f"rows|{key}"], arrays[f"clicks|{key}"]) for key in keys}
                 rows, total, clicks = arrays["whole"].tolist()
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             raise ArtifactError(f"'{path}' does not hold counts: {error}. Count the rows again.") from error
         return Counts(int(rows), total, clicks, by)
 

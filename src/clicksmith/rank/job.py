@@ -31,6 +31,8 @@ from clicksmith.rank.scored import NullOf, Seen, chosen_from, exact_nulls, false
 from clicksmith.rank.views import View, views_of
 from clicksmith.schema.schema import Schema
 
+BLOCK, BLOCKS = 1 << 12, 16
+"""Rows that are looked at for order."""
 FEW = 1_000
 """Rows below which the order says little; z is honest for any number."""
 DRIFTING = 20
@@ -171,6 +173,7 @@ def rank_store(
     if counts is None:
         counts = count(store, [*views, *known], label=at)
     else:
+        _check_counts(counts, store, views)
         counts = replace(counts, by=counts.by | count(store, known, label=at).by)
     if counts.clicks in (0, counts.total):
         only = 1 if counts.clicks else 0
@@ -305,8 +308,22 @@ def _notes(store: Store, counts: Counts, score: str, label: int, pairs: int) -> 
     return tuple(notes)
 
 
+def _check_counts(counts: Counts, store: Store, views: Sequence[View]) -> None:
+    if counts.rows != store.rows:
+        raise DataError(
+            f"the counts are of {counts.rows:,} rows, the store has {store.rows:,}; add those of its parts."
+        )
+    for view in views:
+        if view.key not in counts.by or len(counts.by[view.key][0]) != view.size:
+            raise DataError(
+                f"the counts lack field '{view.field}' as the store has it; count it with `views_of(store)`."
+            )
+
+
 def _in_order(store: Store, label: int) -> bool:
-    """Whether labels depend on those of the rows before them."""
-    labels = store.targets["labels"][: 1 << 16, label].astype(np.float64)
-    off = labels - labels.mean()
-    return bool((off[1:] * off[:-1]).sum() > 4 * off.var() * len(off) ** 0.5)
+    """Whether labels depend on those of the rows before them, in blocks of rows from the first to the last."""
+    starts = np.unique(np.linspace(0, max(0, store.rows - BLOCK), BLOCKS).astype(np.int64))
+    blocks = [store.targets["labels"][start : start + BLOCK, label].astype(np.float64) for start in starts]
+    mean, variance = np.concatenate(blocks).mean(), np.concatenate(blocks).var()
+    beside = sum(float(((block[1:] - mean) * (block[:-1] - mean)).sum()) for block in blocks)
+    return beside > 4 * variance * (len(blocks) * len(blocks[0])) ** 0.5

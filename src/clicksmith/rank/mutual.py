@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,25 +59,117 @@ def _bernoulli(p: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """Mutual information if the label were independent of the field: mean and variance over all permutations."""
+    """Mutual information if the label were independent of the field: its moments over all permutations.
+
+    skew: None: that of a gamma distribution that begins at 0
+    halves: of a field of two values all is known, see `_Halves`
+    """
 
     mean: float
     variance: float
+    skew: float | None = None
+    halves: _Halves | None = None
 
     def deviate(self, information: float) -> float:
         """Return the normal deviate z of seeing this much or more: noise of any cardinality exceeds 3 once in 740.
 
-        The null is taken as a gamma distribution of this mean and variance (for large counts it is one: chi-squared),
-        its tail as that of Barndorff-Nielsen's r*, accurate far out.
+        Exact for two values. For more the null is taken as a gamma distribution of these moments (for large counts it
+        is one: chi-squared; where few clicks are expected of a value it is as skewed), its tail as that of
+        Barndorff-Nielsen's r*, accurate far out.
         """
         if self.mean <= 1e-15 or self.variance <= 1e-14 * self.mean**2:
             return 0.0
+        if self.halves is not None:
+            return _deviate(self.halves.log_tail(information))
         shape = self.mean**2 / self.variance
-        excess = max(information / self.mean - 1.0, -1.0 + 1e-9)
+        if self.skew is not None and self.skew > 0:
+            shape = 4 / self.skew**2
+        excess = max((information - self.mean) / math.sqrt(shape * self.variance), -1.0 + 1e-9)
         if abs(excess) < 1e-4:
             return math.sqrt(shape) * excess + 1 / (3 * math.sqrt(shape))
         root = math.copysign(math.sqrt(2 * shape * (excess - math.log1p(excess))), excess)
         return root + math.log(math.sqrt(shape) * excess / root) / root
+
+    def at(self, z: float) -> float:
+        """Return about the least information above the mean whose deviate is `z` or more."""
+        if self.mean <= 1e-15 or self.variance <= 1e-14 * self.mean**2:
+            return self.mean
+        low, high = self.mean, self.mean + math.sqrt(self.variance)
+        for _ in range(60):  # what is certain has no more: a field of two rows never surprises
+            if self.deviate(high) >= z:
+                break
+            low, high = high, self.mean + 2 * (high - self.mean)
+        for _ in range(20):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.deviate(middle) >= z else (middle, high)
+        return high
+
+
+@dataclass(frozen=True, slots=True)
+class _Halves:
+    """A field of two values, `size` rows of the one: its clicks are hypergeometric.
+
+    rows, clicks: of the whole label
+    """
+
+    rows: int
+    clicks: int
+    size: int
+
+    def log_tail(self, information: float) -> float:
+        """Return the logarithm of the probability of this much information or more."""
+        n, c, a = self.rows, self.clicks, self.size
+        low, high, middle = max(0, a + c - n), min(a, c), a * c / n
+        least = information * (1 - 1e-12) - 1e-15
+        above, below = math.floor(middle) + 1, math.floor(middle)
+        tails = [self._log_sum(self._first(above, high, 1, least), high, 1)]
+        tails.append(self._log_sum(self._first(below, low, -1, least), low, -1))
+        most = max(tails)
+        return most + math.log(sum(math.exp(tail - most) for tail in tails)) if most > -math.inf else -math.inf
+
+    def _information(self, hits: int) -> float:
+        rows = np.array([self.size, self.rows - self.size])
+        return mutual_information(rows, np.array([hits, self.clicks - hits]))
+
+    def _first(self, near: int, end: int, step: int, least: float) -> int:
+        """Return the number of clicks nearest to the middle that says at least so much; beyond `end` if none does."""
+        if (end - near) * step < 0 or self._information(end) < least:
+            return end + step
+        inside, outside = end, near - step
+        while abs(inside - outside) > 1:
+            tried = (inside + outside) // 2
+            inside, outside = (tried, outside) if self._information(tried) >= least else (inside, tried)
+        return inside
+
+    def _log_sum(self, first: int, end: int, step: int) -> float:
+        """Return the logarithm of the probability of the numbers of clicks from `first` to `end`."""
+        if (end - first) * step < 0:
+            return -math.inf
+        n, c, a = self.rows, self.clicks, self.size
+        start = _log_choose(a, first) + _log_choose(n - a, c - first) - _log_choose(n, c)
+        spread = math.sqrt(a * c / n * (1 - c / n) * (n - a) / max(n - 1, 1))
+        count = min(abs(end - first), math.ceil(10 * spread) + 60)  # more adds less than the last digit
+        h = first + step * np.arange(count, dtype=np.float64)
+        with np.errstate(divide="ignore"):
+            up, down = np.log((a - h) * (c - h)), np.log((h + 1) * (n - a - c + h + 1))
+            more = up - down if step > 0 else np.log(h * (n - a - c + h)) - np.log((a - h + 1) * (c - h + 1))
+        chances = np.append(0.0, np.cumsum(more))
+        most = float(chances.max())
+        return start + most + math.log(float(np.exp(chances - most).sum()))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _deviate(log_chance: float) -> float:
+    """Return the normal deviate that is exceeded with a probability, given its logarithm."""
+    if log_chance > -600:
+        return -NormalDist().inv_cdf(min(math.exp(log_chance), 1 - 1e-9))
+    z = math.sqrt(-2 * log_chance) if log_chance > -math.inf else math.inf
+    for _ in range(3 if z < math.inf else 0):
+        z = math.sqrt(-2 * log_chance - math.log(2 * math.pi * z * z))
+    return z
 
 
 class NullOfLabel:
@@ -88,7 +181,7 @@ class NullOfLabel:
     def __init__(self, rows: int, clicks: int) -> None:
         self.rows, self.clicks = rows, clicks
         self._known = np.zeros(0, np.int64)
-        self._told = np.zeros((0, 4))
+        self._told = np.zeros((0, 5))
 
     def prepare(self, fields: Sequence[Counts]) -> None:
         """Compute what many fields need at once, which is quicker than field by field."""
@@ -102,17 +195,20 @@ class NullOfLabel:
         sizes, times = np.unique(rows[rows > 0], return_counts=True)
         if times.sum() < 2 or self.clicks in (0, self.rows):
             return Null(0.0, 0.0)
-        mean, own, line, bend = self._of_sizes(sizes).T
+        mean, own, line, bend, third = self._of_sizes(sizes).T
         # Values are not independent: their clicks add up. Correlation of the counts of u and v is -s_u s_v; the parts
         # of what they add that are linear and quadratic in the count correlate by its first and second power.
         odds = sizes / (self.rows - sizes)
         straight, curved = line * np.sqrt(odds), bend * odds
         shared = (times * straight).sum() ** 2 - (times * straight**2).sum()
         paired = (times * curved).sum() ** 2 - (times * curved**2).sum()
-        return Null(float((times * mean).sum()), max(0.0, float((times * own).sum() - shared + paired)))
+        halves = _Halves(self.rows, self.clicks, int(sizes[0])) if times.sum() == 2 else None
+        alone = float((times * own).sum())
+        skew = float((times * third).sum()) / alone**1.5 if alone > 0 else None  # as if values were independent
+        return Null(float((times * mean).sum()), max(0.0, alone - shared + paired), skew, halves)
 
     def _of_sizes(self, sizes: Counts) -> Floats:
-        """Return mean, variance, linear and quadratic part of what values of these sizes add: [sizes, 4]."""
+        """Return of what values of these sizes add mean, variance, linear, quadratic part, third moment: [sizes, 5]."""
         fresh = np.setdiff1d(sizes, self._known, assume_unique=True)
         if len(fresh):
             known = np.concatenate([self._known, fresh])
@@ -122,7 +218,7 @@ class NullOfLabel:
         return self._told[np.searchsorted(self._known, sizes)]
 
     def _computed(self, sizes: Counts) -> Floats:
-        out = np.zeros((len(sizes), 4))
+        out = np.zeros((len(sizes), 5))
         for where, hits, chance in windows(self.rows, self.clicks, sizes):
             size = sizes[where][:, None].astype(np.float64)
             added = (
@@ -140,7 +236,7 @@ class NullOfLabel:
             norm = np.sqrt((chance * square**2).sum(1))[:, None]
             square = np.where(norm > 1e-6, square / np.where(norm > 0, norm, 1.0), 0.0)
             parts = [(chance * off * part).sum(1) for part in (off, away, square)]
-            out[where] = np.stack([mean, *parts], 1)
+            out[where] = np.stack([mean, *parts, (chance * off**3).sum(1)], 1)
         return out
 
 

@@ -20,6 +20,8 @@ from clicksmith.rank.views import Codes, View, sampled
 
 ROWS = 1 << 16
 """Rows of the sample."""
+LEAST = 0.05
+"""Nats that a copy must share beyond chance for redundancy to be told."""
 
 
 class PairScore(msgspec.Struct, frozen=True):
@@ -28,7 +30,8 @@ class PairScore(msgspec.Struct, frozen=True):
     relation: mutual information of the pair with the label beyond chance, less that of the better single field; nats
     synergy: the same less that of both single fields: above 0 if the two interact
     z: synergy, before it was lowered, in standard deviations of what chance gives the pair
-    redundancy: share of the poorer field's entropy that the other one knows: 1 for a copy, 0 for independent fields
+    redundancy: what the fields share beyond chance, of what a copy would: 1 where one knows the other, 0 for
+    independent ones, and where (nearly) every row has a value of its own, so that none could be told from a copy
     """
 
     fields: tuple[str, str]
@@ -55,9 +58,9 @@ def pair_scores(store: Store, views: Sequence[View], label: int, seed: int) -> t
     for one, two in combinations(codes, 2):
         joint = joined(codes[one], codes[two])
         together, deviation = _beyond_chance(joint, labels, null)
-        same = entropy(np.bincount(joined(codes[one], codes[two][order]))) - entropy(np.bincount(joint))
-        least = min(spread[one], spread[two])
-        shared = min(1.0, max(0.0, same / least)) if least > 1e-12 else 0.0
+        apart = entropy(np.bincount(joined(codes[one], codes[two][order])))
+        most = apart - max(spread[one], spread[two])  # what a copy has: on few rows many values look alike by chance
+        shared = min(1.0, max(0.0, (apart - entropy(np.bincount(joint))) / most)) if most > LEAST else 0.0
         singles = alone[one], alone[two]
         more, surely = together - sum(singles), together - deviation
         z = more / deviation if deviation > 0 else 0.0

@@ -19,10 +19,9 @@ from clicksmith.encode.vocabulary import FIRST
 from clicksmith.errors import DataError
 from clicksmith.rank.counts import Counts, Vector, checked
 from clicksmith.rank.mutual import NullOfLabel, mutual_information
-from clicksmith.rank.pairs import joined
 from clicksmith.rank.ranking import Drift
 from clicksmith.rank.scored import Seen
-from clicksmith.rank.views import View, pieces, sampled
+from clicksmith.rank.views import Codes, View, pieces, sampled
 
 LEAK = 0.9
 """Share of the label's entropy above which a field is suspected to be made from the label."""
@@ -147,13 +146,17 @@ def copies(store: Store, seen: Mapping[str, Sequence[Seen]], seed: int) -> dict[
             if order is not None and (other := first.setdefault(order, view.field)) != view.field:
                 found[view.field] = other
     for views in alike.values():
-        for place, view in enumerate(views):
-            codes = np.unique(view.read(rows, 0), return_inverse=True)[1].reshape(-1)
-            for other in views[:place]:
-                others = np.unique(other.read(rows, 0), return_inverse=True)[1].reshape(-1)
-                if joined(codes, others).max() == codes.max() == others.max():
-                    found.setdefault(view.field, other.field)
+        met: dict[bytes, str] = {}
+        for view in views:
+            if (other := met.setdefault(_renamed(view.read(rows, 0)), view.field)) != view.field:
+                found.setdefault(view.field, other)
     return found
+
+
+def _renamed(codes: Codes) -> bytes:
+    """Return codes numbered as they come first: the same for two fields whose values correspond."""
+    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[place.reshape(-1)].tobytes()
 
 
 def _order(numbers: NDArray[np.float32]) -> bytes | None:
@@ -220,7 +223,9 @@ def drift(store: Store, views: Sequence[View], label: int) -> Drift | None:
         rows_of += np.bincount(period, minlength=len(names))
         clicks_of += np.bincount(period[labels[there] == 1], minlength=len(names))
         for view, size, table in zip(views, sizes, tables, strict=True):
-            codes = np.minimum(view.read(rows, first)[there], size - 1)
+            codes = view.read(rows, first)[there]
+            mixed = view.hashed is not None or view.kind == "set"  # else the most frequent values have the first codes
+            codes = codes % size if mixed else np.minimum(codes, size - 1)
             both = (period * size + codes) * 2 + labels[there]
             table += np.bincount(both, minlength=table.size).reshape(table.shape)
     nulls = [NullOfLabel(int(r), int(c)) for r, c in zip(rows_of, clicks_of, strict=True)]

@@ -39,7 +39,7 @@ class Seen:
     @property
     def information(self) -> float:
         """Mutual information beyond chance in nats; 0 on average for noise, also where it is the best of many."""
-        return self.plain - self.null.mean - self.null.variance**0.5 * _best_of(self.tried)
+        return self.plain - (self.null.mean if self.tried == 1 else self.null.at(_best_of(self.tried)))
 
     @property
     def z(self) -> float:
@@ -161,8 +161,9 @@ def false_discovery(deviates: Mapping[str, float]) -> dict[str, float]:
 
 
 def _best_of(tried: int) -> float:
-    """Return how many deviations above the mean the best of `tried` noisy tables lies, about.
+    """Return the deviate of the mean of the best of `tried` noisy tables, about: that of Gumbel's distribution.
 
-    The mean of the largest of m chi-squared numbers with one degree of freedom is about 2 ln m, its deviation 1.4.
+    >>> round(_best_of(1000), 2)
+    3.26
     """
-    return 0.0 if tried == 1 else max(0.0, 2 * math.log(tried) - 1.0) / math.sqrt(2)
+    return -NormalDist().inv_cdf(math.exp(-0.5772) / tried)

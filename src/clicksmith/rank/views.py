@@ -182,8 +182,12 @@ def sampled(rows: int, most: int, seed: int) -> NDArray[Any]:
     """Return about `most` row numbers, in order, chosen by the hash of the number: never every n-th row."""
     if rows <= most:
         return np.arange(rows)
-    numbers = np.arange(rows, dtype=np.uint64)
-    return np.flatnonzero(mix(numbers ^ np.uint64((seed << 40) % 2**64)) < np.uint64(int(most / rows * 2**64)))
+    salt, below = np.uint64((seed << 40) % 2**64), np.uint64(int(most / rows * 2**64))
+    found = list[NDArray[Any]]()
+    for first in range(0, rows, PIECE):  # numbers of all rows at once would be as large as many fields
+        numbers = np.arange(first, min(rows, first + PIECE), dtype=np.uint64)
+        found.append(first + np.flatnonzero(mix(numbers ^ salt) < below))
+    return np.concatenate(found)
 
 
 def _bins_of_values(values: Packed, counts: NDArray[np.int64]) -> Codes:
