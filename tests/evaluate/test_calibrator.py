@@ -81,6 +81,35 @@ def test_the_unit_of_weights_is_nothing(method: str, unit: float) -> None:
     np.testing.assert_allclose(same.apply(logits), none.apply(logits), atol=1e-6)
 
 
+@pytest.mark.parametrize("outlier", [-1e8, -1e30])
+@pytest.mark.parametrize("method", ["platt", "temperature"])
+def test_one_diverged_prediction_among_many_moves_nothing(outlier: float, method: str) -> None:
+    labels, logits = distorted()
+    alone = fit_calibrator(scored(labels, logits=logits), method)  # type: ignore[arg-type]
+    rows = scored(np.append(labels, False), logits=np.append(logits, outlier))
+    np.testing.assert_allclose(fit_calibrator(rows, method).apply(logits), alone.apply(logits), atol=0.02)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("unit", "distance"), [(1e-5, -5.0), (1.0, -1e6), (1e4, 1e9)])
+def test_neither_unit_nor_distance_of_the_logits_matters_to_platt(unit: float, distance: float) -> None:
+    labels, logits = distorted(3000)
+    for sign in (1, -1):  # falling predictions are held flat, around the right mean
+        near, far = sign * logits, unit * sign * logits + distance
+        one, other = fit_platt(scored(labels, logits=near)), fit_platt(scored(labels, logits=far))
+        assert one.held == other.held == (sign < 0)
+        if sign > 0:
+            np.testing.assert_allclose(other.apply(far), one.apply(near), atol=1e-4)
+        assert sigmoid(other.apply(far)).mean() == pytest.approx(labels.mean(), abs=1e-3)
+
+
+def test_a_spread_of_few_among_equal_logits_is_kept() -> None:
+    labels, logits = distorted(3000)
+    mostly_equal = np.where(np.arange(3000) % 10, -2.0, logits)
+    noisy = mostly_equal + 1e-9 * np.arange(3000)
+    one, other = (fit_platt(scored(labels, logits=x)) for x in (mostly_equal, noisy))
+    assert other.slope == pytest.approx(one.slope, rel=1e-4) and one.slope > 0.1
+
+
 def test_temperature_has_no_intercept_and_finds_the_scale() -> None:
     labels, logits = distorted(slope=3.0, shift=0.0)
     step = fit_calibrator(scored(labels, logits=logits), "temperature").steps[0]

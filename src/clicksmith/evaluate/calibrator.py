@@ -1,5 +1,6 @@
 """Post-hoc calibration: a map from logit to logit, fitted on validation rows, kept in the artefact as plain JSON."""
 
+from statistics import NormalDist
 from typing import Literal
 
 import msgspec
@@ -57,6 +58,9 @@ Step = Platt | Isotonic | Shift
 
 FLAT = 0.01
 """How far, as a standard deviation of logits, a held slope spreads predictions around their mean."""
+
+FAR = 1000.0
+"""Beyond so many standard deviations a logit says no more to Platt's fit than there."""
 
 
 class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,22 +123,42 @@ def fit_platt(rows: Scored, *, with_intercept: bool = True) -> Platt:
     not rise with clicks the best rising slope is next to none: it is held at one that spreads the logits by `FLAT`,
     and the intercept alone is fitted, which puts the mean right. Raises DataError in that case without intercept.
     """
-    w, x = _weights(rows), rows.logits
+    w = _weights(rows)
     up, down = float(w[rows.labels].sum()), float(w[~rows.labels].sum())
     target = np.where(rows.labels, (up + 1) / (up + 2), 1 / (down + 2))
-    spread = float(np.std(x)) or 1.0
-    columns = np.stack([x / spread, np.ones_like(x)])[: 2 if with_intercept else 1]
-    slope, *intercept = _fit(columns, target, w).tolist()
-    if slope > 0:
-        return Platt(slope / spread, *intercept)
+    centre, spread = _centre_and_spread(rows.logits[w > 0])
     if not with_intercept:
-        raise DataError(
-            f"the fitted slope is {slope / spread:.3g}: no temperature mends predictions that do not rise with clicks "
-            f"on these {len(rows)} rows. Check that labels and predictions are of the same rows, or use 'platt'."
-        )
+        x = _bounded(rows.logits, centre, spread)
+        slope = float(_fit(x[None] / spread, target, w)[0]) / spread
+        if slope <= 0:
+            raise DataError(
+                f"the fitted slope is {slope:.3g}: no temperature mends predictions that do not rise with clicks "
+                f"on these {len(rows)} rows. Check that labels and predictions are of the same rows, or use 'platt'."
+            )
+        return Platt(slope)
+    x = (_bounded(rows.logits, centre, spread) - centre) / spread
+    slope, intercept = _fit(np.stack([x, np.ones_like(x)]), target, w).tolist()
+    if slope > 0:
+        return Platt(slope / spread, intercept - slope / spread * centre)
     flat = FLAT / max(1.0, spread)
-    (mean,) = _fit(np.ones((1, x.size)), target, w, beside=flat * x).tolist()
-    return Platt(flat, mean, held=True)
+    (mean,) = _fit(np.ones((1, x.size)), target, w, beside=flat * (rows.logits - centre)).tolist()
+    return Platt(flat, mean - flat * centre, held=True)
+
+
+def _centre_and_spread(logits: Floats) -> tuple[float, float]:
+    """Return the median, and the distance of the outer percentiles in the unit of a standard deviation.
+
+    One diverged prediction moves neither. The spread is never 0: where nearly all logits are equal it is the standard
+    deviation, where all are it is 1.
+    """
+    low, centre, high = np.quantile(logits, [0.01, 0.5, 0.99]).tolist()
+    normal = 2 * NormalDist().inv_cdf(0.99)
+    return centre, (high - low) / normal or float(np.std(logits)) or 1.0
+
+
+def _bounded(logits: Floats, centre: float, spread: float) -> Floats:
+    """Return the logits, none further than `FAR` spreads from the centre: the fit reads a diverged one as that far."""
+    return np.clip(logits, centre - FAR * spread, centre + FAR * spread)
 
 
 def fit_isotonic(rows: Scored) -> Isotonic:
