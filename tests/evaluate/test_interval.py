@@ -1,5 +1,7 @@
 """Intervals: analytic against the bootstrap, and how often they cover the truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -68,6 +70,23 @@ def test_a_perfect_auc_is_as_certain_as_its_rarer_class_allows(clicks: int) -> N
 def test_one_unit_has_no_interval() -> None:
     found = estimate(scored([0, 1, 1], logits=[0.0, 1.0, -1.0], groups=[4, 4, 4]), METRICS["gauc"])
     assert (found.low, found.high, found.method) == (None, None, "no interval: a single independent unit")
+
+
+@pytest.mark.parametrize(("lone", "clicks"), [("click", 1), ("non-click", 99)])
+def test_of_a_single_click_or_non_click_auc_has_no_interval(lone: str, clicks: int) -> None:
+    logits = np.random.default_rng(0).normal(size=100)
+    weights = np.append(np.ones(100), 0.0)  # a second one without weight is none
+    rows = scored(np.append(np.arange(100) < clicks, clicks == 1), logits=np.append(logits, 0.0), weights=weights)
+    for by_group in (False, True):
+        found = estimate(replace(rows, groups=np.arange(101) // 2), METRICS["auc"], by_group=by_group)
+        assert (found.low, found.high, found.error) == (None, None, None)
+        assert found.method == f"no interval: a single {lone}"
+
+
+def test_a_perfect_auc_of_few_groups_is_as_certain_as_they_allow() -> None:
+    rows = scored(np.arange(400) > 199, logits=np.arange(400.0), groups=np.arange(400) % 4)
+    assert estimate(rows, METRICS["auc"], by_group=True).low == wilson(1.0, 4, 0.95)[0]
+    assert estimate(rows, METRICS["auc"]).low == wilson(1.0, 200, 0.95)[0]
 
 
 @pytest.mark.parametrize(("clicks", "rows"), [(0, 10), (3, 17), (40, 40)])

@@ -54,15 +54,19 @@ def auc_influence(rows: Scored) -> Influence:
     """Return the AUC with each row's influence; the sum of squares is DeLong's variance (Biometrics 1988).
 
     A positive's influence is w (V - AUC) / W over the positives, V the share of negatives scored below it; for
-    negatives likewise. Costs O(n log n), as in Sun and Xu (IEEE Signal Processing Letters 2014).
+    negatives likewise. Costs O(n log n), as in Sun and Xu (IEEE Signal Processing Letters 2014). Of a single click or
+    a single non-click nothing says how far another would lie: it is `lone`.
     """
     require_both_classes(rows, "auc")
     placed, weights = placements(rows), rows.row_weights
     value, influence = auc_of(rows), np.zeros(len(rows))
-    for mine in (~rows.labels, rows.labels):
-        total, count = weights[mine].sum(), np.count_nonzero(weights[mine])
+    counts: dict[str, int] = {}
+    for what, mine in (("click", rows.labels), ("non-click", ~rows.labels)):
+        total, count = weights[mine].sum(), int(np.count_nonzero(weights[mine]))
         influence[mine] = weights[mine] * (placed[mine] - value) / total * np.sqrt(count / max(count - 1, 1))
-    return Influence(value, influence, trials=min(rows.positives, len(rows) - rows.positives))
+        counts[what] = count
+    lone = next((what for what, count in counts.items() if count < 2), "")
+    return Influence(value, influence, trials=min(counts.values()), lone=lone)
 
 
 def placements(rows: Scored) -> Floats:

@@ -26,7 +26,9 @@ class Influence:
     influence: Floats
     by_group: bool = False
     trials: int | None = None
-    """What a share of exactly 0 or 1 was observed in, where that is not the number of units."""
+    """What a share of exactly 0 or 1 was observed in, where that may be fewer than the units."""
+    lone: str = ""
+    """What there is only one of, if that leaves the error unknown: "click" or "non-click"."""
 
     def error(self, groups: NDArray[np.int64] | None = None) -> float:
         """Return the standard error; with `groups` [rows], rows of one group may depend on each other."""
@@ -66,8 +68,10 @@ def interval(measured: Influence, level: float, scale: Scale, groups: NDArray[np
     units = measured.units(groups)
     if units < 2:
         return Estimate(value, method="no interval: a single independent unit")
+    if measured.lone:
+        return Estimate(value, method=f"no interval: a single {measured.lone}")
     if scale == "share" and (error == 0 or value in (0.0, 1.0)):
-        low, high = wilson(value, measured.trials or units, level)
+        low, high = wilson(value, min(measured.trials or units, units), level)
         return Estimate(value, low, high, error, "Wilson, because the estimate does not vary")
     if scale == "share":
         centre, spread = np.log(value / (1 - value)), z * error / (value * (1 - value))
