@@ -101,6 +101,60 @@ def test_other_rows_are_refused() -> None:
         compare_scored(one, one, by_group=True)
 
 
+def test_of_a_single_click_nothing_can_be_tested() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=100), random.normal(size=100)
+    for labels, lone in ((np.arange(100) < 1, "click"), (np.arange(100) > 0, "non-click")):
+        with pytest.raises(UsageError) as error:
+            compare(labels, a, b)
+        assert str(error.value) == (
+            f"'auc' rests on a single {lone} of 100 rows, so its difference cannot be tested; "
+            "two clicks and two non-clicks are needed at least. Compare on more rows."
+        )
+    for options in ({"metric": "gauc"}, {"by_group": True}):
+        with pytest.raises(UsageError, match=r"^'\w+' rests on a single group, so its difference cannot be tested;"):
+            compare(np.arange(100) < 9, a, b, groups=np.zeros(100), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["delta", "bootstrap"])
+def test_two_equally_far_from_1_tie_and_the_nearer_one_wins(method: Method) -> None:
+    random = np.random.default_rng(0)
+    truth = random.uniform(0.02, 0.3, 20_000)
+    labels = random.random(20_000) < truth
+    fit = labels.sum() / truth.sum()
+
+    def found(a: float, b: float) -> Comparison:
+        return compare(
+            labels, a * fit * truth, b * fit * truth, metric="predicted_over_observed", scale="probabilities",
+            method=method, resamples=100,
+        )  # fmt: skip
+
+    tie = found(0.8, 1.2)
+    assert abs(tie.effect) < 1e-9 and tie.p > 0.5 and not tie.significant
+    better, worse = found(0.8, 1.05), found(1.05, 0.8)
+    assert better.effect == pytest.approx(0.15) and better.significant and better.b_is_better
+    assert worse.effect == -better.effect and worse.significant and not worse.b_is_better
+    assert "b nearer to 1 by +0.15000 [" in str(better) and ": b is better on 20000 rows" in str(better)
+
+
+def test_other_weights_or_groups_are_refused_and_other_numbers_of_the_same_groups_are_not() -> None:
+    labels, a, b, users = two_models(0.5, 1.0, n=200)
+    one, weights = scored(labels, logits=a, groups=users), np.ones(200)
+    renamed = scored(labels, logits=b, groups=[f"user {99 - u}" for u in users])
+    assert compare_scored(one, renamed, metric="gauc") == compare(labels, a, b, groups=users, metric="gauc")
+    for other, what in (
+        (scored(labels, logits=b, groups=users % 3), "groups"),
+        (scored(labels, logits=b), "groups"),
+        (scored(labels, logits=b, groups=users, weights=weights), "weights"),
+    ):
+        with pytest.raises(UsageError) as error:
+            compare_scored(one, other, metric="gauc")
+        assert str(error.value) == (
+            f"the {what} of the two predictions differ; a paired test needs the same rows, weighted and grouped "
+            "alike. Fit both models with the same schema."
+        )
+
+
 def test_a_model_ties_with_itself() -> None:
     labels, a, _, _ = two_models(0.5, 0.5, n=200)
     found = compare(labels, a, a)

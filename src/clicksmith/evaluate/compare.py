@@ -1,5 +1,6 @@
 """Is the difference between two models real? Paired tests on the same rows."""
 
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -10,7 +11,7 @@ from clicksmith.errors import UsageError
 from clicksmith.evaluate.bootstrap import resampled
 from clicksmith.evaluate.interval import Influence, quantile, two_sided_p
 from clicksmith.evaluate.metrics import Metric, metric_named
-from clicksmith.evaluate.scored import Scored, scored
+from clicksmith.evaluate.scored import Floats, Scored, scored
 
 Method = Literal["delta", "bootstrap"]
 
@@ -22,7 +23,7 @@ class Comparison(msgspec.Struct, frozen=True):
     a: float
     b: float
     effect: float
-    """b - a in the metric's own unit."""
+    """b - a in the metric's own unit; of a metric that is best at 1, by how much b is nearer: |a - 1| - |b - 1|."""
     low: float
     high: float
     """Confidence interval of the effect."""
@@ -44,8 +45,9 @@ class Comparison(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """One sentence with effect, interval and verdict."""
         word = ("b is better" if self.b_is_better else "a is better") if self.significant else "a tie"
+        effect = "b nearer to 1 by" if metric_named(self.metric).best == "one" else "difference"
         return (
-            f"{self.metric}: a {self.a:.5f}, b {self.b:.5f}, difference {self.effect:+.5f} "
+            f"{self.metric}: a {self.a:.5f}, b {self.b:.5f}, {effect} {self.effect:+.5f} "
             f"[{self.low:+.5f}, {self.high:+.5f}], p = {self.p:.2g}: {word} on {self.rows} rows"
         )
 
@@ -96,6 +98,7 @@ def compare_scored(
 ) -> Comparison:
     """Return the paired comparison of two checked predictions; their rows must be the same, in the same order."""
     _same_rows(a, b)
+    b = replace(b, groups=a.groups)  # the same groups, which may be numbered otherwise; influences go by number
     _choice(method, ("delta", "bootstrap"), "method")
     quantile(level)
     definition = metric_named(metric)
@@ -110,7 +113,7 @@ def compare_scored(
         metric=metric,
         a=values[0],
         b=values[1],
-        effect=values[1] - values[0],
+        effect=_effect(definition, *values),
         low=low,
         high=high,
         p=p,
@@ -139,8 +142,19 @@ def _delta(
     if definition.influence is None:
         raise UsageError(f"'{name}' has no analytic interval; pass method='bootstrap'.")
     one, two = definition.influence(a), definition.influence(b)
-    error = Influence(0.0, two.influence - one.influence, one.by_group).error(units)
-    effect, z = two.value - one.value, quantile(level)
+    if one.lone:
+        raise UsageError(
+            f"'{name}' rests on a single {one.lone} of {len(a)} rows, so its difference cannot be tested; "
+            "two clicks and two non-clicks are needed at least. Compare on more rows."
+        )
+    moved = Influence(0.0, _effect_influence(definition, one, two), one.by_group)
+    if moved.units(units) < 2:
+        raise UsageError(
+            f"'{name}' rests on a single {'row' if len(a) < 2 else 'group'}, so its difference cannot be tested; "
+            "compare on more rows."
+        )
+    error = moved.error(units)
+    effect, z = _effect(definition, one.value, two.value), quantile(level)
     return (one.value, two.value), effect - z * error, effect + z * error, two_sided_p(effect, error)
 
 
@@ -148,13 +162,25 @@ def _bootstrap(
     a: Scored, b: Scored, definition: Metric, by_group: bool, level: float, resamples: int, seed: int
 ) -> tuple[tuple[float, float], float, float, float]:
     effects = resampled(
-        a, lambda one, rows, groups: definition.value(b.take(rows, groups)) - definition.value(one),
+        a, lambda one, rows, groups: _effect(definition, definition.value(one), definition.value(b.take(rows, groups))),
         by_group=by_group, resamples=resamples, seed=seed,
     )  # fmt: skip
     low, high = np.quantile(effects, [(1 - level) / 2, (1 + level) / 2])
     tail = min(np.count_nonzero(effects <= 0), np.count_nonzero(effects >= 0))
     p = min(1.0, 2 * (tail + 1) / (effects.size + 1))
     return (definition.value(a), definition.value(b)), float(low), float(high), p
+
+
+def _effect(definition: Metric, a: float, b: float) -> float:
+    """Return what is tested: see `Comparison.effect`."""
+    return definition.gain(b, a) if definition.best == "one" else b - a
+
+
+def _effect_influence(definition: Metric, a: Influence, b: Influence) -> Floats:
+    """Return the influence of each unit on `_effect`."""
+    if definition.best == "one":
+        return np.sign(a.value - 1) * a.influence - np.sign(b.value - 1) * b.influence
+    return b.influence - a.influence
 
 
 def _improvement(metric: str, values: tuple[float, float]) -> float | None:
@@ -173,3 +199,17 @@ def _same_rows(a: Scored, b: Scored) -> None:
             f"the two predictions are not of the same rows ({len(a)} and {len(b)} rows, labels differ); "
             "a paired test needs the same rows in the same order."
         )
+    for what, one, two in (("weights", a.weights, b.weights), ("groups", _first_rows(a), _first_rows(b))):
+        if one is not two and (one is None or two is None or not np.array_equal(one, two)):
+            raise UsageError(
+                f"the {what} of the two predictions differ; a paired test needs the same rows, weighted and grouped "
+                "alike. Fit both models with the same schema."
+            )
+
+
+def _first_rows(rows: Scored) -> NDArray[np.int64] | None:
+    """Return for each row the first one of its group [n]: equal however the groups are numbered."""
+    if rows.groups is None:
+        return None
+    _, first, number = np.unique(rows.groups, return_index=True, return_inverse=True)
+    return first[number]
