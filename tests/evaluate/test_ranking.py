@@ -1,5 +1,6 @@
 """NDCG, MRR and HitRate against the average over every order of tied rows."""
 
+import time
 from itertools import permutations
 
 import numpy as np
@@ -60,6 +61,29 @@ def test_the_order_of_rows_and_the_names_of_groups_do_not_matter() -> None:
 def test_a_perfect_ranking_gives_one() -> None:
     rows = scored([1, 0, 1, 0, 0], logits=[3.0, 1.0, 2.0, 0.0, 5.0], groups=[0, 0, 0, 0, 1])
     assert ndcg(rows).value == mrr(rows, EVERYTHING).value == hit_rate(rows, 1).value == 1.0
+
+
+@pytest.mark.parametrize(("clicks", "k"), [(1, EVERYTHING), (3, EVERYTHING), (3, 100), (195, EVERYTHING), (40, 30)])
+def test_long_ties_equal_the_sum_over_places(clicks: int, k: int) -> None:
+    above, tied = 2, 200
+    labels = np.arange(above + tied) >= above + tied - clicks
+    scores = np.where(np.arange(above + tied) < above, 1.0, 0.0)
+    rows = scored(np.append(labels, [1, 0]), logits=np.append(scores, [0.0, 1.0]), groups=(np.arange(204) >= 202) * 1)
+    rank, hit, none_yet = 0.0, 0.0, 1.0
+    for place in range(tied - clicks + 1):
+        first = none_yet * clicks / (tied - place)
+        none_yet -= first
+        rank += first / (above + place + 1) * (above + place < k)
+        hit += first * (above + place < k)
+    assert mrr(rows, k).value == pytest.approx((rank + 0.5) / 2, abs=1e-12)
+    assert hit_rate(rows, k).value == pytest.approx((hit + 1) / 2, abs=1e-12)
+
+
+def test_a_group_of_many_tied_rows_takes_no_time() -> None:
+    rows = scored(np.arange(300_000) < 2, logits=np.zeros(300_000), groups=np.zeros(300_000, int))
+    begun = time.perf_counter()
+    assert 0 < mrr(rows).value < 1e-3
+    assert time.perf_counter() - begun < 2  # place by place it takes twenty seconds
 
 
 def test_without_any_click_there_is_no_ranking() -> None:

@@ -17,6 +17,9 @@ from clicksmith.evaluate.scored import Floats, Scored, require_groups
 EVERYTHING = 2**31
 """The k of a metric without a cut-off."""
 
+FEW = 64
+"""Places of tied rows that are gone through for all groups at once; longer ties are finished one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -61,12 +64,25 @@ def _over_places(best: Runs, k: int, *, reciprocal: bool) -> Floats:
     active, place = np.arange(best.rows.size), 0
     while True:
         active = active[(best.start[active] + place < k) & (best.rows[active] - best.clicks[active] >= place)]
+        if place == FEW:
+            for run in active:
+                total[run] += none_yet[run] * _over_rest(best, run, place, k, reciprocal=reciprocal)
+            return total
         if not active.size:
             return total
         hit = none_yet[active] * best.clicks[active] / (best.rows[active] - place)
         total[active] += hit / (best.start[active] + place + 1) if reciprocal else hit
         none_yet[active] -= hit
         place += 1
+
+
+def _over_rest(best: Runs, run: int, place: int, k: int, *, reciprocal: bool) -> float:
+    """Return the sum of `_over_places` of one run from `place` on, given no click before it."""
+    start, rows, clicks = int(best.start[run]), int(best.rows[run]), int(best.clicks[run])
+    places = np.arange(place, min(rows - clicks + 1, k - start))
+    chance = clicks / (rows - places)
+    hits = np.append(1.0, np.cumprod(1 - chance)[:-1]) * chance
+    return float((hits / (start + places + 1) if reciprocal else hits).sum())
 
 
 def _runs(rows: Scored, metric: str) -> Runs:
