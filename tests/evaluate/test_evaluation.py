@@ -4,6 +4,7 @@ import io
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -68,6 +69,24 @@ def test_one_class_leaves_a_note_unless_the_metric_was_asked_for() -> None:
         evaluate([0, 0, 0], logits=[0.0, 1.0, 2.0], names=["auc"])
     with pytest.raises(UsageError, match=r"^'auc' was not computed: all 3 labels are 0"):
         found["auc"]
+
+
+def test_a_metric_that_is_not_there_says_the_real_reason_and_notes_say_it_once() -> None:
+    one_class_each = evaluate([0, 0, 1, 1], logits=[0.0, 1.0, 2.0, 3.0], groups=[0, 0, 1, 1])
+    for name in ("gauc", "gauc_by_clicks"):
+        with pytest.raises(UsageError, match=rf"^'{name}' was not computed: none of the 2 groups has both"):
+            one_class_each[name]
+    assert len([note for note in one_class_each.notes if "none of the 2 groups" in note]) == 1
+    with pytest.raises(UsageError, match=r"^'ndcg@5' was not computed: it was not asked for$"):
+        one_class_each["ndcg@5"]
+    with pytest.raises(UsageError, match=r"^'gauc' was not computed: it needs groups and none were given$"):
+        evaluate([0, 1], logits=[0.0, 1.0])["gauc"]
+
+
+def test_every_missing_value_of_a_slice_is_one_slice() -> None:
+    missing = np.array(["a", None, float("nan"), pd.NA], dtype=object)
+    found = evaluate([0, 1, 1, 0], logits=np.zeros(4), slices={"s": missing})
+    assert {s.value: s.rows for s in found.slices} == {"a": 1, "": 3}
 
 
 def test_slices_are_the_metrics_of_their_rows() -> None:

@@ -78,6 +78,6 @@ def test_groups_are_needed_and_at_least_one_must_have_both_classes() -> None:
     with pytest.raises(DataError) as error:
         gauc([0, 1, 1], [0.1, 0.2, 0.3], ["a", "b", "b"])
     assert str(error.value) == (
-        "none of the 2 groups has both a click and a non-click, so 'gauc' is not defined; "
+        "none of the 2 groups has both a click and a non-click, so 'gauc' and 'gauc_by_clicks' are not defined; "
         "choose a coarser group column."
     )

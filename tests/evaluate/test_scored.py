@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from clicksmith.errors import DataError, UsageError
@@ -81,6 +82,13 @@ def test_bad_input_is_refused_with_the_row_and_the_cure(given: dict[str, Any], m
     with pytest.raises(DataError) as error:
         scored(**given)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+def test_a_missing_group_is_refused_with_its_row_whatever_stands_for_it(missing: Any) -> None:
+    for groups in (np.array(["u", missing], dtype=object), pd.Series(["u", missing], dtype="string")):
+        with pytest.raises(DataError, match=r"^groups, row 1: .* is not a group; name a group for every row\.$"):
+            scored([0, 1], logits=[0.0, 1.0], groups=groups)
 
 
 def test_logits_or_probabilities_not_both_not_neither() -> None:

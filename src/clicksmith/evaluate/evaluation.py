@@ -13,7 +13,7 @@ from clicksmith.evaluate.calibration import Bin, reliability
 from clicksmith.evaluate.gauc import gauc_of
 from clicksmith.evaluate.interval import Estimate, interval
 from clicksmith.evaluate.metrics import METRICS, Metric, metric_named, several
-from clicksmith.evaluate.scored import Scored, scored
+from clicksmith.evaluate.scored import Scored, is_missing, scored
 
 SLICE_METRICS = ("auc", "gauc", "logloss", "predicted_over_observed")
 
@@ -46,6 +46,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     level: float
     """Confidence level of the intervals."""
     values: dict[str, Estimate]
+    grouped: bool = False
+    """Whether groups were given."""
     groups: GroupCounts | None = None
     reliability: tuple[Bin, ...] = ()
     slices: tuple[Slice, ...] = ()
@@ -56,8 +58,9 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         """Return the value of a metric, without its interval."""
         if name in self.values:
             return self.values[name].value
-        metric_named(name)
-        why = next((note for note in self.notes if f"'{name}'" in note), "it was not asked for")
+        needs_groups = metric_named(name).needs_groups
+        asked = "it needs groups and none were given" if needs_groups and not self.grouped else "it was not asked for"
+        why = next((note for note in self.notes if f"'{name}'" in note), asked)
         raise UsageError(f"'{name}' was not computed: {why}")
 
     @property
@@ -126,6 +129,7 @@ def evaluate_scored(
         clicks=rows.positives,
         level=level,
         values=values,
+        grouped=rows.groups is not None,
         groups=counts,
         reliability=reliability(rows, level=level),
         slices=tuple(
@@ -158,7 +162,7 @@ def _values(
             if strict:
                 raise
             notes.append(str(error))
-    return values, notes
+    return values, list(dict.fromkeys(notes))
 
 
 def sliced(
@@ -169,7 +173,7 @@ def sliced(
     if array.shape != (len(rows),):
         raise DataError(f"slices, column '{column}': {array.size} values for {len(rows)} rows; pass one value a row.")
     if array.dtype == object:
-        array = np.array(["" if v is None else str(v) for v in array])
+        array = np.array(["" if is_missing(v) else str(v) for v in array])
     values, codes, counts = np.unique(array, return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     rank = np.empty(order.size, np.int64)

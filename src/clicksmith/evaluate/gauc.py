@@ -58,8 +58,8 @@ def _measure(rows: Scored, by: By) -> tuple[GroupAUC, Influence]:
     both = (pairs.positives > 0) & (pairs.negatives > 0)
     if not both.any():
         raise DataError(
-            f"none of the {both.size} groups has both a click and a non-click, so 'gauc' is not defined; "
-            "choose a coarser group column."
+            f"none of the {both.size} groups has both a click and a non-click, so 'gauc' and 'gauc_by_clicks' are not "
+            "defined; choose a coarser group column."
         )
     up, down = pairs.positives[both], pairs.negatives[both]
     each = pairs.won[both] / up / down

@@ -134,6 +134,13 @@ def one_class(rows: Scored) -> int | None:
     return int(labels.any())
 
 
+def is_missing(value: Any) -> bool:
+    """Return whether a value stands for none: None, NaN, or pandas' NA and NaT."""
+    if isinstance(value, str):
+        return False
+    return value is None or str(value) in ("NaT", "<NA>") or bool(value != value)
+
+
 def same_length(labels: NDArray[Any], values: NDArray[Any], name: str) -> None:
     """Raise DataError unless there is one value a label."""
     if values.size != labels.size:
@@ -185,7 +192,7 @@ def _groups(values: ArrayLike, labels: NDArray[np.bool_]) -> NDArray[np.int64]:
     array = _one_axis(values, "groups")
     same_length(labels, array, "groups")
     if array.dtype == object:
-        missing = np.fromiter((v is None or v != v for v in array), np.bool_, array.size)
+        missing = np.fromiter((is_missing(v) for v in array), np.bool_, array.size)
         _refuse(missing, array, "groups", "is not a group", "name a group for every row")
         array = array.astype(str)
     if array.dtype.kind == "f":
