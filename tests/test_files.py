@@ -1,5 +1,6 @@
 """Files and folders appear whole or not at all, and what killed processes left is cleared."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -158,6 +159,33 @@ def test_what_safetensors_meets_on_the_disk_is_told_like_what_python_meets(tmp_p
     with pytest.raises(StorageError, match=r"could not write '.*w': dtype"), atomic_file(tmp_path / "w"):
         raise SafetensorError("dtype")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pipes_and_devices_are_not_replaced_by_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to device").symlink_to(os.devnull)
+    for path in (tmp_path / "pipe", tmp_path / "to device"):
+        with pytest.raises(StorageError) as error:
+            files.write_bytes(path, b"x")
+        assert str(error.value) == (
+            f"'{path}' is a pipe or a device where a file is to be written; choose another name."
+        )
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "to device").is_char_device()
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "to file").symlink_to(tmp_path / "file")
+    files.write_bytes(tmp_path / "to file", b"new")
+    assert (tmp_path / "to file").read_text() == "new"
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_disk_without_locks_is_not_taken_for_another_run(tmp_path, monkeypatch, wait):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", refused)
+    with pytest.raises(StorageError, match=r"^could not write '.*run': No locks available\.$"):  # noqa: SIM117
+        with files.locked(tmp_path / "run", wait=wait):
+            pass
 
 
 def test_a_path_that_cannot_be_is_told_with_what_to_do(tmp_path):

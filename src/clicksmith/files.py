@@ -27,10 +27,11 @@ MOMENT = 1.0
 def atomic_file(path: Path) -> Generator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` if the block succeeds, delete it if not.
 
-    Raises StorageError when the disk is full or a folder is in the way.
+    Raises StorageError when the disk is full, or a folder, a pipe or a device is in the way.
     """
-    if path.is_dir():
-        raise StorageError(f"'{path}' is a folder where a file is to be written; remove it or choose another name.")
+    if path.exists() and not path.is_file():
+        what, cure = ("a folder", "remove it or choose") if path.is_dir() else ("a pipe or a device", "choose")
+        raise StorageError(f"'{path}' is {what} where a file is to be written; {cure} another name.")
     beside = _beside(path, "tmp")
     try:
         _clear(path)
@@ -117,7 +118,7 @@ def locked(folder: Path, *, wait: bool = False, noted: Callable[[str], None] | N
     """
     with _opened_lock(folder) as lock:
         ends = time.monotonic() + MOMENT
-        while not _hold(lock):
+        while not _hold(lock, folder):
             if not wait:
                 raise StorageError(
                     f"'{folder}' is being written by another run; wait for it to end or choose another output folder."
@@ -125,7 +126,7 @@ def locked(folder: Path, *, wait: bool = False, noted: Callable[[str], None] | N
             if time.monotonic() > ends:
                 if noted is not None:
                     noted(f"waiting for '{folder}', which {_holder(lock)} is writing")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                _hold(lock, folder, fcntl.LOCK_EX)
                 break
             time.sleep(MOMENT / 50)
         with suppress(OSError):  # a full disk: whose lock it is stays unsaid
@@ -165,11 +166,14 @@ def storage_error(error: OSError | SafetensorError, path: Path) -> StorageError:
     return StorageError(f"could not write '{path}': {error.strerror or error}{cure}.")
 
 
-def _hold(lock: FileIO) -> bool:
+def _hold(lock: FileIO, folder: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
+    """Return whether the lock is held now; False if another process holds it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        fcntl.flock(lock, how)
+    except BlockingIOError:
         return False
+    except OSError as error:  # a disk without locks, for example
+        raise storage_error(error, folder) from error
     return True
 
 
