@@ -3,12 +3,15 @@
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from clicksmith.evaluate import evaluate, scored
+from clicksmith.plan import FoundBy, KeptFeatures, Plan
+from clicksmith.plan.arrays import Array
 from clicksmith.report import (
     Bar,
     Curves,
@@ -22,6 +25,7 @@ from clicksmith.report import (
 )
 from clicksmith.report.charts import bar_chart, calibration_chart, histogram_chart, line_chart, roc_chart
 from clicksmith.report.models import Placed, tie_chart
+from clicksmith.report.page import plan_page
 from clicksmith.report.svg import horizontal, log_ticks, nice_ticks, vertical
 from clicksmith.report.tables import Cell, table
 from clicksmith.schema import Categorical, Label, Schema
@@ -138,6 +142,21 @@ def test_a_log_of_any_columns_gives_its_curves() -> None:
     assert "best valid: 0.5 at epoch 1" in line_chart(loss).note
     assert curves_of([]) == () == curves_of([{"epoch": 1, "loss": 0.3}])
     assert curves_of([{"step": 5, "loss": 1.0}, {"step": 10, "loss": 0.5}])[0].x_title == "step"
+
+
+def test_several_evaluations_of_an_epoch_each_have_their_place() -> None:
+    log = [{"epoch": 1 + i // 2, "step": 10 * (i + 1), "valid": {"auc": 0.6 + i / 100}} for i in range(4)]
+    (chart,) = curves_of(log)
+    assert chart.x_title == "step" and [x for x, _ in chart.series[0].points] == [10, 20, 30, 40]
+    assert curves_of(log[::2])[0].x_title == "epoch"
+
+
+@pytest.mark.parametrize("kept", [{}, {"a": Array(np.array([1, 1], bool))}])
+def test_a_plan_that_keeps_of_nothing_is_a_page_without_its_chart(kept: dict[str, Array]) -> None:
+    numbering = dict.fromkeys(kept, "n")
+    plan = Plan(parts=(KeptFeatures(slots=kept, numbering=numbering, found_by=FoundBy(method="optfs")),))
+    text = plan_page(plan)
+    assert "where the Plan comes from" in text and "Share of features kept" not in text
 
 
 def test_lines_of_steps_have_a_chart_of_their_own_and_leave_the_others_alone() -> None:

@@ -62,10 +62,12 @@ def _moves(lines: Mapping[str, Sequence[tuple[float, float]]]) -> bool:
 
 
 def _clock(lines: Sequence[Mapping[str, float]]) -> str:
+    """Return the first clock that gives every line its own place, else the finest one there is."""
     for name in CLOCK:
-        if len({line.get(name) for line in lines} - {None}) > 1:
+        values = [line[name] for line in lines if name in line]
+        if values and len(set(values)) == len(values):
             return name
-    return next((name for name in CLOCK if any(name in line for line in lines)), "epoch")
+    return next((name for name in reversed(CLOCK) if any(name in line for line in lines)), "epoch")
 
 
 def _split_of(name: str) -> tuple[str, str]:

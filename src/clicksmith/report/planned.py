@@ -23,6 +23,10 @@ def origins_table(plan: Plan) -> str:
 
 def plan_charts(plan: Plan) -> Iterable[Chart]:
     """Return every picture the Plan has something for."""
+    return (chart for chart in _charts(plan) if chart is not None)
+
+
+def _charts(plan: Plan) -> Iterable[Chart | None]:
     for part in plan.parts:
         if isinstance(part, KeptFeatures):
             bars = [
@@ -30,7 +34,11 @@ def plan_charts(plan: Plan) -> Iterable[Chart]:
             ]
             yield _bars("Share of features kept", bars, f"of each vocabulary; {part.found_by.method}")
         elif isinstance(part, IdMaps):
-            bars = [Bar(slot, (one.rows - _FIRST) / (len(one.ids) - _FIRST)) for slot, one in part.slots.items()]
+            bars = [
+                Bar(slot, (one.rows - _FIRST) / (len(one.ids) - _FIRST))
+                for slot, one in part.slots.items()
+                if len(one.ids) > _FIRST
+            ]
             yield _bars("Rows per id", bars, f"after sharing; {part.found_by.method}")
         elif isinstance(part, Columns):
             bars = [
@@ -44,7 +52,7 @@ def plan_charts(plan: Plan) -> Iterable[Chart]:
         elif isinstance(part, Ranks):
             bars = [Bar(slot, float(rank)) for slot, rank in part.slots.items()]
             yield _bars("Ranks", bars, f"numbers per id; {part.found_by.method}")
-        elif isinstance(part, Pairs):
+        elif isinstance(part, Pairs) and part.pairs:
             yield pair_chart(part)
         elif isinstance(part, KeptFields) and part.drop:
             yield _bars("Fields dropped", [Bar(name, 1.0) for name in part.drop], part.found_by.method)
@@ -75,5 +83,5 @@ def pair_chart(part: Pairs) -> Chart:
     return Chart("Pairs", image, "pairs without a mark are naive", key, ("pair", "operation", "columns"), rows)
 
 
-def _bars(title: str, bars: list[Bar], unit: str) -> Chart:
-    return bar_chart(Ranking(title, tuple(bars), unit), most=40)
+def _bars(title: str, bars: list[Bar], unit: str) -> Chart | None:
+    return None if not bars else bar_chart(Ranking(title, tuple(bars), unit), most=40)
