@@ -25,6 +25,9 @@ examples:
 
 How = Literal["permutation", "attention", "gates"]
 
+ROWS = 20_000
+"""Rows used at most, unless told."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb."""
@@ -37,9 +40,9 @@ def explain(
     /,
     *,
     how: Annotated[How, option("HOW", "permutation, attention or gates", default="permutation")] = "permutation",
-    metric: Annotated[str, option("NAME", "what drops: auc, logloss, gauc, brier", default="auc")] = "auc",
-    rows: Annotated[int, option("N", "rows used at most", default="20000")] = 20_000,
-    repeats: Annotated[int, option("N", "shuffles of each field", default="3")] = 3,
+    metric: Annotated[str | None, option("NAME", "what drops: auc, logloss, gauc, brier", default="auc")] = None,
+    rows: Annotated[int | None, option("N", "rows used at most", default="20000")] = None,
+    repeats: Annotated[int | None, option("N", "shuffles of each field", default="3")] = None,
     row: Annotated[int | None, option("N", "attention or gates of this row, from 0", default="mean of all")] = None,
     json: Annotated[bool, flag("print JSON instead of a table")] = False,
     columns: Columns = None,
@@ -53,15 +56,23 @@ def explain(
     from clicksmith.serve.predictor import load
 
     for name, given, least in (("rows", rows, 2), ("repeats", repeats, 1)):
-        if given < least:
+        if given is not None and given < least:
             raise UsageError(f"--{name} got {given}; give at least {least}.")
+    if how == "permutation" and row is not None:
+        raise UsageError("--row is of --how attention or gates; permutation shuffles many rows. Leave it out.")
+    for name, given in (("metric", metric), ("repeats", repeats)):
+        if how != "permutation" and given is not None:
+            raise UsageError(f"--{name} is of --how permutation; --how {how} shuffles nothing. Leave it out.")
+    if rows is not None and row is not None:
+        raise UsageError(f"--rows {rows} and --row {row} exclude each other; give one of them.")
+    most = ROWS if rows is None else rows
     load_models(models)
     predictor = load(run_dir)
     with predictor.encoded(opened([file], columns, delimiter, predictor), labels=how == "permutation") as store:
         if how == "permutation":
-            head, lines = _permutation(predictor, store, metric, rows, repeats)
+            head, lines = _permutation(predictor, store, metric or "auc", most, repeats or 3)
         else:
-            head, lines = (_attention if how == "attention" else _gates)(predictor, store, rows, row)
+            head, lines = (_attention if how == "attention" else _gates)(predictor, store, most, row)
     if json:
         json_out([dict(zip(head, line, strict=True)) for line in lines])
     else:
@@ -104,10 +115,10 @@ def _gates(predictor: "Predictor", store: "Store", rows: int, row: int | None) -
 
 def _inputs(store: "Store", rows: int) -> Iterator[Any]:
     from clicksmith.batch.batch import inputs_of
-    from clicksmith.serve.predictor import ROWS
+    from clicksmith.serve.predictor import ROWS as AT_ONCE
 
-    for start in range(0, min(rows, store.rows), ROWS):
-        yield inputs_of(store.slice(start, min(start + ROWS, rows, store.rows)))
+    for start in range(0, min(rows, store.rows), AT_ONCE):
+        yield inputs_of(store.slice(start, min(start + AT_ONCE, rows, store.rows)))
 
 
 def _one(store: "Store", row: int) -> Any:
