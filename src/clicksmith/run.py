@@ -2,7 +2,7 @@
 
 run.json           what was asked: identity, model, settings, seed, data checksums, state
 model/             the artefact
-metrics.json       {"train": ..., "valid": {"auc": ...}, "test": ...}
+metrics.json       {"valid": {"auc": ...}, "test": ...}
 predictions/       logits and labels of valid and test in row order: a metric can be added later
 schema.json        the schema, and reasons.json why it was proposed so
 log.jsonl          a line per evaluation, and lines of steps between them
@@ -166,15 +166,16 @@ def claimed(path: Path) -> Generator[RunFolder]:
         yield RunFolder(path)
 
 
-def begin(folder: RunFolder, record: RunRecord, *, overwrite: bool = False) -> State:
+def begin(folder: RunFolder, record: RunRecord, *, overwrite: bool = False, resume: bool = False) -> State:
     """Enter what is asked; say whether the folder is new, holds the same run half done, or holds it finished.
 
-    Raises UsageError when it holds a run that was asked something else, and got as far as training.
+    Raises UsageError when it holds a run that was asked something else, and got as far as training; with `resume`
+    however far it got.
     """
     before = folder.read_record()
     if before is not None and before.identity == record.identity and not (overwrite and before.done):
         return "done" if before.done else "resumed"
-    if before is not None and not overwrite and (before.done or folder.trained):
+    if before is not None and not overwrite and (before.done or folder.trained or resume):
         asked, held = msgspec.to_builtins(record), msgspec.to_builtins(before)
         names = [name for name in asked if name not in ("packages", "done") and asked[name] != held[name]]
         other = [name if name != "settings" else f"settings ({_values(held[name], asked[name])})" for name in names]
