@@ -1,5 +1,6 @@
 """`fit`: splits, identity, resuming, the cache; one question has one answer however often it is interrupted."""
 
+import html
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from clicksmith.cli.main import main
 from clicksmith.encode.source import open_source
 from clicksmith.errors import ArtifactError, DataError, DivergedError, UsageError
 from clicksmith.evaluate.auc import auc
+from clicksmith.evaluate.predictions import Predictions
 from clicksmith.fitting.chosen import Chosen
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.page import write_page
@@ -232,6 +234,16 @@ def test_to_resume_there_must_be_something(tmp_path):
         fit(clicks(200), out=tmp_path / "run", resume=True, **QUICK)
 
 
+def test_another_run_is_not_resumed_even_if_it_has_learned_nothing_yet(tmp_path):
+    with pytest.raises(DivergedError):
+        fit(clicks(200), out=tmp_path / "run", settings={"optimizer": "sgd", "learning_rate": 1e38}, **QUICK)
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(UsageError, match=r"holds another run \(it differs in: .*seed.*; choose another --out, or add"):
+        fit(clicks(200), out=tmp_path / "run", seed=1, resume=True, **QUICK)
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
+    assert fit(clicks(200), out=tmp_path / "run", seed=1, **QUICK).record.seed == 1
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_or_interrupted_and_given_again_ends_with_equal_scores(tmp_path, how):
     at = folder()
@@ -324,6 +336,30 @@ def test_a_model_of_several_outputs_says_that_it_is_not_calibrated(tmp_path):
     found = fit(rows, schema=schema, model=model_spec("lr"), epochs=1, out=tmp_path / "run")
     assert "not calibrated: the model has 2 outputs, and the map is of one" in found.metrics["notes"]
     assert load(found.path).predict(rows.head(5)).shape == (5, 2)
+
+
+def test_of_several_labels_each_has_its_figures_whatever_it_is_called_and_it_is_said_whose_are_shown(tmp_path, capsys):
+    rows = clicks(400).rename({"click": "first"})
+    third = pl.Series([i % 3 == 0 for i in range(400)]).cast(pl.Int8)
+    rows = rows.with_columns(third.alias("clicks"), third.alias("auc"), third.alias("buy"))
+    rows.write_parquet(tmp_path / "rows.parquet")
+    names = ("first", "clicks", "auc", "buy")
+    Schema(fields=(Categorical("user"), Categorical("ad")), label=tuple(map(Label, names))).save(tmp_path / "s.json")
+    argv = ["fit", f"{tmp_path}/rows.parquet", "--schema", f"{tmp_path}/s.json", "--model", "lr", "--epochs", "1"]
+    assert main([*argv, "--out", f"{tmp_path}/run", "--quiet"]) == 0
+    said = "the figures are of the label 'first'; metrics.json also holds those of clicks, auc, buy"
+    assert f"note: {said}" in capsys.readouterr().out
+    run = Run.open(tmp_path / "run")
+    assert html.escape(said) in run.folder.report.read_text()
+    for split in ("valid", "test"):
+        found = run.metrics[split]
+        stored = Predictions.open(run.folder.predictions(split))
+        assert found["auc"] == auc(stored.labels[:, 0], stored.logits[:, 0])
+        assert found["clicks"] == stored.labels[:, 0].sum()
+        wanted = auc(stored.labels[:, 1], stored.logits[:, 1])
+        assert [found["outputs"][name]["auc"] for name in ("clicks", "auc")] == pytest.approx([wanted] * 2, abs=0.2)
+        assert found["outputs"]["clicks"]["auc"] == wanted
+        assert found["buy"]["clicks"] == found["outputs"]["auc"]["clicks"] == stored.labels[:, 1].sum()
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,29 @@ def test_numbers_out_of_range_are_told_with_their_flag(argv, told, capsys):
     assert capsys.readouterr().err == f"error: {told}\n"
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["--row", "5"], "--row is of --how attention or gates; permutation shuffles many rows. Leave it out."),
+        (
+            ["--how", "attention", "--metric", "auc"],
+            "--metric is of --how permutation; --how attention shuffles nothing. Leave it out.",
+        ),
+        (
+            ["--how", "gates", "--repeats", "3"],
+            "--repeats is of --how permutation; --how gates shuffles nothing. Leave it out.",
+        ),
+        (
+            ["--how", "gates", "--rows", "20000", "--row", "0"],
+            "--rows 20000 and --row 0 exclude each other; give one of them.",
+        ),
+    ],
+)
+def test_explain_refuses_what_would_change_nothing(argv, told, capsys):
+    assert main(["explain", str(tiny_run()), str(folder() / "test.csv"), *argv]) == 2
+    assert capsys.readouterr().err == f"error: {told}\n"
+
+
 def test_describe_writes_a_schema_that_fit_reads_and_needs_no_torch(tmp_path):
     code = (
         "import sys\nfrom clicksmith.cli.main import main\n"
@@ -113,6 +136,12 @@ def test_describe_writes_a_schema_that_fit_reads_and_needs_no_torch(tmp_path):
 def test_report_is_written_again(tmp_path):
     assert main(["report", str(tiny_run()), "--out", str(tmp_path / "page.html")]) == 0
     assert "deepfm" in (tmp_path / "page.html").read_text()
+
+
+def test_the_report_of_the_folder_one_is_in_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_run())
+    assert main(["report", ".", "--out", str(tmp_path / "page.html")]) == 0
+    assert f"<title>deepfm on {tiny_run().name}</title>" in (tmp_path / "page.html").read_text()
 
 
 def test_doctor_prints_versions_and_json(capsys):
@@ -296,6 +325,23 @@ def test_evaluate_by_several_columns_given_one_by_one_or_together(capsys):
         assert main(["evaluate", str(tiny_run()), str(folder() / "test.csv"), *words, "--json"]) == 0
         found.append({s["column"] for s in json.loads(capsys.readouterr().out)["slices"]})
     assert found == [{"device", "ad"}] * 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_evaluate_by_a_column_named_twice_shows_it_once(tmp_path, capsys, ending):
+    rows, path = pl.read_csv(folder() / "test.csv"), tmp_path / f"rows.{ending}"
+    {"csv": rows.write_csv, "jsonl": rows.write_ndjson, "parquet": rows.write_parquet}[ending](path)
+    assert main(["evaluate", str(tiny_run()), str(path), "--by", "device", "device", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["slices"]) == 3
+
+
+def test_evaluate_by_a_column_of_lists_is_refused_with_its_name(tmp_path, capsys):
+    rows = pl.read_csv(folder() / "test.csv").with_columns(tags=pl.Series([[1, 2]] * 300))
+    rows.write_parquet(tmp_path / "rows.parquet")
+    assert main(["evaluate", str(tiny_run()), str(tmp_path / "rows.parquet"), "--by", "device", "tags"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "rows.parquet: column 'tags' holds List(Int64), which is not one value a row; measure by another column.\n"
+    )
 
 
 def test_lists_and_structs_are_written_as_json_where_files_have_no_cell_for_them(tmp_path, capsys):

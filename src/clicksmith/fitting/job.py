@@ -141,7 +141,7 @@ def fit(
     with claimed(path) as folder:
         if resume and folder.read_record() is None:
             raise UsageError(f"there is no run to resume in '{path}'; leave out --resume.")
-        if begin(folder, record, overwrite=overwrite) == "done":
+        if begin(folder, record, overwrite=overwrite, resume=resume) == "done":
             (progress or Quiet()).said(f"'{path}' is already finished, nothing was trained; --overwrite trains anew.")
             return Run.open(path)
         kept = None if cache is None else Path(cache)
@@ -228,6 +228,11 @@ class _Job:
             metrics[name] = plain(measure(predictions, calibrator))
             predictions.save(self.folder.predictions(name))
         notes += result.notes
+        first, *further = measured["valid"].outputs
+        if further:
+            notes.append(
+                f"the figures are of the label '{first}'; metrics.json also holds those of {', '.join(further)}"
+            )
         if self.record.calibration == "isotonic" and len(calibrator.steps) > len(
             undo_weights(result.logit_offset).steps
         ):

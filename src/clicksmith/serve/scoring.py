@@ -11,9 +11,13 @@ from clicksmith.encode.store import Store
 from clicksmith.errors import DataError
 from clicksmith.evaluate.calibrator import Calibrator
 from clicksmith.evaluate.evaluation import Metrics, evaluate
+from clicksmith.evaluate.metrics import METRICS
 from clicksmith.evaluate.predictions import Predictions
 from clicksmith.names import unknown
 from clicksmith.serve.predictor import Predictor, Raw
+
+FIGURES = frozenset({*METRICS, "rows", "clicks", "intervals", "slices", "notes", "outputs"})
+"""What `plain` says of an output; no other output is put under such a name."""
 
 
 def predictions_of(predictor: Predictor, store: Store, origin: dict[str, str] | None = None) -> Predictions:
@@ -56,20 +60,30 @@ def evaluate_rows(
 ) -> dict[str, Metrics]:
     """Measure a trained model on labelled raw rows, also for each value of the columns `by`."""
     source = predictor.open(rows)
+    by = list(dict.fromkeys(by))
     for name in by:
         if name not in source.columns:
             raise DataError(f"{source.name}: {unknown(name, source.columns, 'column')}")
-    with predictor.encoded(source, labels=True) as store:
-        predictions = predictions_of(predictor, store)
     slices: dict[str, ArrayLike] = {}
     if by:
-        whole = pl.concat(list(source.batches(list(by))), how="vertical_relaxed")
+        whole = pl.concat(list(source.batches(by)), how="vertical_relaxed")
+        for name in by:
+            if whole[name].dtype.is_nested():
+                raise DataError(
+                    f"{source.name}: column '{name}' holds {whole[name].dtype}, which is not one value a row; "
+                    "measure by another column."
+                )
         slices = {name: whole[name].cast(pl.String).fill_null("").to_numpy() for name in by}
+    with predictor.encoded(source, labels=True) as store:
+        predictions = predictions_of(predictor, store)
     return measure(predictions, predictor.artifact.calibrator, slices=slices, level=level)
 
 
 def plain(metrics: dict[str, Metrics]) -> dict[str, Any]:
-    """Return `{"auc": ..., "rows": ..., "intervals": {...}}`; further outputs of a model stand under their names."""
+    """Return `{"auc": ..., "rows": ..., "intervals": {...}}`; further outputs of a model stand under their names.
+
+    Those whose name is that of a figure stand in `outputs`, so that nothing is lost.
+    """
     (_, first), *rest = metrics.items()
     found: dict[str, Any] = {
         **first.flat,
@@ -84,4 +98,7 @@ def plain(metrics: dict[str, Metrics]) -> dict[str, Any]:
         ]
     if first.notes:
         found["notes"] = list(first.notes)
-    return found | {name: plain({name: other}) for name, other in rest}
+    further = {name: plain({name: other}) for name, other in rest}
+    within = {name: one for name, one in further.items() if name in FIGURES}
+    found |= {name: one for name, one in further.items() if name not in FIGURES}
+    return found | ({"outputs": within} if within else {})
