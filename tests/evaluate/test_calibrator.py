@@ -88,6 +88,8 @@ def test_one_diverged_prediction_among_many_moves_nothing(outlier: float, method
     alone = fit_calibrator(scored(labels, logits=logits), method)  # type: ignore[arg-type]
     rows = scored(np.append(labels, False), logits=np.append(logits, outlier))
     np.testing.assert_allclose(fit_calibrator(rows, method).apply(logits), alone.apply(logits), atol=0.02)  # type: ignore[arg-type]
+    wrong = scored(rows.labels, logits=np.append(logits, -outlier))  # a non-click, and as sure to be a click
+    np.testing.assert_allclose(fit_calibrator(wrong, method).apply(logits), alone.apply(logits), atol=0.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("unit", "distance"), [(1e-5, -5.0), (1.0, -1e6), (1e4, 1e9)])

@@ -59,7 +59,7 @@ Step = Platt | Isotonic | Shift
 FLAT = 0.01
 """How far, as a standard deviation of logits, a held slope spreads predictions around their mean."""
 
-FAR = 1000.0
+FAR = 100.0
 """Beyond so many standard deviations a logit says no more to Platt's fit than there."""
 
 
