@@ -9,6 +9,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import PairProducts, needs_pairs
+from clicksmith.kernels.again import derivatives
 from clicksmith.kernels.layers import Linear, dropping
 from clicksmith.kernels.ops import traced
 from clicksmith.kernels.small import bmm
@@ -90,12 +91,10 @@ class _Scores(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, last = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return torch.autograd.grad(
-                _scored(x, weight, bias, last), (x, weight, bias, last), grads[0], create_graph=True
-            )
+            return derivatives(_scored, ctx.saved_tensors, ctx.needs_input_grad, grads[0])
         g, dx = grads[0], torch.empty_like(x)
         wide = torch.promote_types(x.dtype, torch.float32)
         dweight, dbias, dlast = (torch.zeros_like(t, dtype=wide) for t in (weight, bias, last))

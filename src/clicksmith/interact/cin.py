@@ -10,6 +10,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import needs_pairs
+from clicksmith.kernels.again import derivatives
 from clicksmith.kernels.layers import Linear
 from clicksmith.kernels.ops import traced
 
@@ -69,6 +70,10 @@ def _products(first: Tensor, x: Tensor) -> Tensor:
     return (first.unsqueeze(2) * x.unsqueeze(1)).flatten(1)
 
 
+def _mapped(first: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.addmm(bias, _products(first, x), weight.t())
+
+
 def _compress(first: Tensor, x: Tensor, layer: Linear) -> Tensor:
     """Map the products of first [rows, fields] and x [rows, maps] to [rows, units]."""
     if torch.is_grad_enabled() and first.device.type == "cpu" and not traced():
@@ -91,11 +96,10 @@ class _Compress(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        first, x, weight, bias = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        first, x, weight, _ = ctx.saved_tensors
         if torch.is_grad_enabled():
-            again = torch.addmm(bias, _products(first, x), weight.t())
-            return torch.autograd.grad(again, (first, x, weight, bias), grads[0], create_graph=True)
+            return derivatives(_mapped, ctx.saved_tensors, ctx.needs_input_grad, grads[0])
         g, dfirst, dx = grads[0], torch.empty_like(first), torch.empty_like(x)
         dweight = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
         for rows in _chunks(weight, first):

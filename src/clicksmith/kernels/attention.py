@@ -4,11 +4,13 @@ General attention kernels are made for long sequences; over ten or forty fields 
 follows in AutoInt, the residual, layer normalisation and ReLU, is done while a row is there.
 """
 
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from clicksmith.kernels.again import derivatives
 from clicksmith.kernels.ops import native_for, pointer, traced
 
 MOST_FIELDS = 64
@@ -99,15 +101,8 @@ class _Attend(torch.autograd.Function):
         projected, residual, gamma, beta, y, stats = ctx.saved_tensors
         how: _How = ctx.how
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
-            mask = kept(projected, how.heads, how.drop, how.seed) if how.drop else None
-            again = plain(projected, how.heads, how.width, how.factor, mask)
-            again = again if residual is None else again + residual
-            if gamma is not None:
-                again = nn.functional.layer_norm(again, (how.width,), gamma, beta, how.eps)
-            again = torch.relu(again) if how.rectify else again
-            given = [t for t in (projected, residual, gamma, beta) if t is not None]
-            found = iter(torch.autograd.grad(again, given, grads[0], create_graph=True))
-            return (*(None if t is None else next(found) for t in (projected, residual, gamma, beta)), None)
+            given = (projected, residual, gamma, beta)
+            return (*derivatives(partial(_again, how), given, ctx.needs_input_grad[:4], grads[0]), None)
         g, dx = grads[0].to(projected.dtype).contiguous(), torch.empty_like(projected)
         dresidual, dgamma, dbeta = (None if t is None else torch.empty_like(t) for t in (residual, gamma, beta))
         at, apart = _residual_of(dx, dresidual, how.width)
@@ -121,6 +116,15 @@ class _Attend(torch.autograd.Function):
         if failed:
             raise MemoryError("no memory for the work space of an attention layer; use a smaller batch.")
         return dx, dresidual, dgamma, dbeta, None
+
+
+def _again(how: _How, projected: Tensor, residual: Tensor | None, gamma: Tensor | None, beta: Tensor | None) -> Tensor:
+    """Return what `attend` does by torch operations."""
+    mask = kept(projected, how.heads, how.drop, how.seed) if how.drop else None
+    out = plain(projected, how.heads, how.width, how.factor, mask)
+    out = out if residual is None else out + residual
+    out = out if gamma is None else nn.functional.layer_norm(out, (how.width,), gamma, beta, how.eps)
+    return torch.relu(out) if how.rectify else out
 
 
 def _residual_of(projected: Tensor, residual: Tensor | None, width: int) -> tuple[int | None, int]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clicksmith.kernels import native
+from clicksmith.kernels.again import derivatives
 from clicksmith.kernels.ops import pointer, traced
 
 NARROW = 16
@@ -212,9 +213,13 @@ class _Norm(torch.autograd.Function):
         no_bias = torch.zeros_like(mean) if ctx.bias else None
         if torch.is_grad_enabled():
             _no_second(_half(x))
-            z = nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=ctx.eps)
-            z = z * (y > 0) / (1 - ctx.drop)
-            return (*torch.autograd.grad(z, (x, gamma, beta), grads[0], create_graph=True), no_bias, None, None)
+
+            def again(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+                z = nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=ctx.eps)
+                return z * (y > 0) / (1 - ctx.drop)
+
+            found = derivatives(again, (x, gamma, beta), ctx.needs_input_grad[:3], grads[0])
+            return (*found, no_bias, None, None)
         g, dx, dgamma, dbeta = grads[0].to(x.dtype).contiguous(), torch.empty_like(x), mean.clone(), mean.clone()
         failed = native.library().cs_norm_backward(  # type: ignore[union-attr]
             g.data_ptr(), y.data_ptr(), x.data_ptr(), dx.data_ptr(), *x.shape, gamma.data_ptr(), mean.data_ptr(),

@@ -5,6 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from clicksmith.kernels.again import derivatives
 from clicksmith.kernels.ops import native_for, pointer, traced
 from clicksmith.kernels.settled import scoring
 
@@ -95,11 +96,12 @@ class _Dice(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, mask, mean, variance, inverse, alpha = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
-            out = _plain(x, mask, *_moments(x, mask, mean, variance), alpha, ctx.eps)
-            wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[4]
-            given = [t for t, needed in zip((x, alpha), wanted, strict=True) if needed]
-            found = iter(torch.autograd.grad(out, given, grads[0], create_graph=True))
-            dx, dalpha = (next(found) if needed else None for needed in wanted)
+
+            def again(x: Tensor, alpha: Tensor) -> Tensor:
+                return _plain(x, mask, *_moments(x, mask, mean, variance), alpha, ctx.eps)
+
+            needed = ctx.needs_input_grad[0], ctx.needs_input_grad[4]
+            dx, dalpha = derivatives(again, (x, alpha), needed, grads[0])
             return dx, None, None, None, dalpha, None
         g, dx, dalpha = grads[0].float().contiguous(), torch.empty_like(x), torch.empty_like(alpha)
         failed = native_for().cs_dice_backward(

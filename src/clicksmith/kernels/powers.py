@@ -4,11 +4,13 @@ The products have few inputs and many outputs. In training torch keeps four tens
 here each pass computes them anew.
 """
 
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from clicksmith.kernels.again import derivatives
 from clicksmith.kernels.ops import native_for, pointer, traced
 from clicksmith.kernels.settled import scoring
 
@@ -82,13 +84,9 @@ class _Powers(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         logs, weight, gamma, beta, mean, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: operations that have one
-            given = [t.view_as(t) for t in (logs, weight, gamma, beta)]  # not through what made them: that is to come
+            given, again = (logs, weight, gamma, beta), partial(_again, ctx.eps)
             with torch.autocast(logs.device.type, enabled=False):
-                y = torch.exp(given[0] @ given[1].t())
-                z = nn.functional.batch_norm(y, None, None, given[2], given[3], training=True, eps=ctx.eps)
-                wanted = [t for t, needed in zip(given, ctx.needs_input_grad, strict=False) if needed]
-                found = iter(torch.autograd.grad(z, wanted, grads[0].float(), create_graph=True))
-            return (*(next(found) if needed else None for needed in ctx.needs_input_grad[:4]), None, None)
+                return (*derivatives(again, given, ctx.needs_input_grad[:4], grads[0].float()), None, None)
         g = grads[0] if grads[0].dtype in (torch.float32, torch.bfloat16) else grads[0].float()
         g, dlogs, dweight = g.contiguous(), torch.empty_like(logs), torch.empty_like(weight)
         dgamma, dbeta = torch.empty_like(gamma), torch.empty_like(beta)
@@ -100,6 +98,12 @@ class _Powers(torch.autograd.Function):
             )
         )  # fmt: skip
         return dlogs, dweight, dgamma, dbeta, None, None
+
+
+def _again(eps: float, logs: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Return what the kernel does by torch operations."""
+    y = torch.exp(logs @ weight.t())
+    return nn.functional.batch_norm(y, None, None, gamma, beta, training=True, eps=eps)
 
 
 def _enough(failed: int) -> None:
