@@ -1,6 +1,7 @@
 """FM and its kin against loops over pairs."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -9,6 +10,10 @@ from clicksmith.embed.shape import Field, Fields, FieldShape, View
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import FFM, FM, BiInteraction, FwFM
 from clicksmith.interact.linear import FirstOrder, WeightedVectors
+from clicksmith.models.fwfm import fwfm
+from clicksmith.models.spec import shapes_of
+from clicksmith.parts import edited
+from clicksmith.testing.layouts import LAYOUTS
 
 N, DIM = 5, 3
 
@@ -104,6 +109,28 @@ def test_weighted_vectors_multiply_each_vector_by_that_of_its_feature():
 def test_weight_vectors_of_another_length_are_refused():
     with pytest.raises(CompositionError, match=rf"dim={DIM + 1} cannot weigh fields' vectors of dim={DIM}; give both"):
         WeightedVectors(dim=DIM + 1).out(shape())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"embed.numeric": {"kind": "bottom"}}, "weights for field 'price', and in its place there is '(numbers)'"),
+        ({"embed.pool": {"kind": "din"}, "layout": "history"}, "'clicks.gap', and in its place there is none"),
+        ({"transforms": [{"kind": "wukong"}]}, "weights for field 'user', and in its place there is 'wukong.0'"),
+    ],
+    ids=["numbers", "pool", "transform"],
+)
+def test_weight_vectors_are_for_the_fields_of_the_data(change, said):
+    layout = LAYOUTS[change.pop("layout", "everything")]
+    spec = edited(fwfm(), change)
+    with pytest.raises(CompositionError, match=re.escape(said) + r": .*FirstOrder\(\) \(fwfm: linear='weight'\)\.$"):
+        shapes_of(spec, layout)
+    shapes_of(edited(fwfm(linear="weight"), change), layout)
+
+
+def test_weight_vectors_pass_generated_fields_behind_those_of_the_data():
+    before, after = shapes_of(edited(fwfm(), {"transforms": [{"kind": "fgcnn"}]}), LAYOUTS["everything"]).fields
+    assert after.fields[: len(before.fields)] == before.fields != after.fields
 
 
 def test_blocks_say_what_they_read():

@@ -79,19 +79,34 @@ class WeightedVectors(Block, frozen=True):
 
     def reads(self) -> tuple[View | str, ...]:
         """Read the vectors and a table of weights for them."""
-        return ("vectors", View("vector_weights", self.dim))
+        return ("vectors", self._view())
 
     def out(self, shape: FieldShape) -> HiddenShape:
-        """Give a logit, no vector. Raises CompositionError: the fields' vectors have another length."""
+        """Give a logit, no vector.
+
+        Raises CompositionError: the fields' vectors have another length, or do not begin with those of the data.
+        """
         if shape.dim != self.dim:
             raise CompositionError(
                 f"a weight vector of dim={self.dim} cannot weigh fields' vectors of dim={shape.dim}; give both one dim."
             )
+        names = [f.name for f in shape.fields]
+        for i, weighed in enumerate(f.name for f in shape.selected(self._view())):
+            if names[i : i + 1] != [weighed]:
+                there = f"'{names[i]}'" if names[i:] else "none"
+                raise CompositionError(
+                    f"'weighted_vectors' has weights for field '{weighed}', and in its place there is {there}: a "
+                    "transform, a pool or a part for numbers gives other fields than the data; use a weight per "
+                    "feature, FirstOrder() (fwfm: linear='weight')."
+                )
         return HiddenShape(0, logit=True)
 
     def build(self, shape: FieldShape) -> nn.Module:  # noqa: ARG002
         """Return the module."""
         return WeightedVectorsSum()
+
+    def _view(self) -> View:
+        return View("vector_weights", self.dim)
 
 
 class WeightedVectorsSum(nn.Module):
