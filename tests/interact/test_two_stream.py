@@ -6,6 +6,7 @@ import torch
 from clicksmith.embed.shape import Field, Fields, FieldShape
 from clicksmith.errors import CompositionError
 from clicksmith.interact.compose import Flat, Stacked
+from clicksmith.interact.copies import Copies
 from clicksmith.interact.fm import FM
 from clicksmith.interact.mlp import MLP
 from clicksmith.interact.two_stream import BilinearForm, TwoStream
@@ -101,3 +102,11 @@ def test_heads_that_do_not_divide_both_widths_are_refused():
 def test_a_stream_without_vector_is_refused():
     with pytest.raises(CompositionError, match=r"^a stream of 'two_stream' gives no vector; end each with Flat\(\)"):
         TwoStream(first=FM(), second=Flat()).out(SHAPE)
+
+
+def test_copies_stand_around_the_streams_and_not_in_them():
+    streams = Stacked(then=(MLP(units=(6,)),)), Stacked(then=(MLP(units=(4,)),))
+    part = TwoStream(first=streams[0], second=Copies(block=streams[1], count=3))
+    with pytest.raises(CompositionError, match=r"^a stream of 'two_stream' gives 3 groups, .*; put Copies around 'two"):
+        part.out(SHAPE)
+    assert Copies(block=TwoStream(first=streams[0], second=streams[1]), count=3).out(SHAPE).groups == 3

@@ -5,7 +5,9 @@ import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape, Select
 from clicksmith.errors import CompositionError, UnknownNameError
-from clicksmith.interact.compose import Stacked
+from clicksmith.interact.compose import Parallel, Stacked
+from clicksmith.interact.copies import Copies
+from clicksmith.interact.fm import FM
 from clicksmith.interact.mlp import MLP
 from clicksmith.interact.picked import Picked
 from clicksmith.interact.two_tower import TwoTower
@@ -83,3 +85,12 @@ def test_towers_of_different_widths_are_refused():
     part = TwoTower(first=tower(others=True), second=tower(others=False, units=(5, 4)))
     with pytest.raises(CompositionError, match=r"^the towers of 'two_tower' give vectors of 2 and 4 numbers; a dot"):
         part.out(SHAPE)
+
+
+def test_towers_that_give_a_logit_or_groups_are_refused():
+    wide = Parallel(blocks=(FM(), tower(others=True)))
+    with pytest.raises(CompositionError, match=r"^a tower of 'two_tower' gives a logit, .* beside 'two_tower' with Pa"):
+        TwoTower(first=tower(others=False), second=wide).out(SHAPE)
+    experts = Copies(block=tower(others=True), count=8)
+    with pytest.raises(CompositionError, match=r"^a tower of 'two_tower' gives 8 groups, .*; leave Copies out of the"):
+        TwoTower(first=experts, second=experts).out(SHAPE)

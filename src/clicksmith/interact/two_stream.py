@@ -27,8 +27,17 @@ class TwoStream(Block, frozen=True):
         return tuple(dict.fromkeys((*reads_of(self.first), *reads_of(self.second))))
 
     def out(self, shape: FieldShape) -> HiddenShape:
-        """Give both vectors side by side, and the bilinear form as a logit."""
-        widths = self.first.out(shape).width, self.second.out(shape).width
+        """Give both vectors side by side, and the bilinear form as a logit.
+
+        Raises CompositionError: a stream gives no vector, or several, or one that the heads do not divide.
+        """
+        streams = self.first.out(shape), self.second.out(shape)
+        widths = streams[0].width, streams[1].width
+        if any(stream.groups > 1 for stream in streams):
+            raise CompositionError(
+                f"a stream of 'two_stream' gives {max(stream.groups for stream in streams)} groups, and a bilinear "
+                "form needs one vector of each; put Copies around 'two_stream'."
+            )
         if not all(widths):
             raise CompositionError("a stream of 'two_stream' gives no vector; end each with Flat() or layers.")
         if self.heads < 1 or any(width % self.heads for width in widths):

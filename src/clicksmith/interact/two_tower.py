@@ -19,8 +19,19 @@ class TwoTower(Block, frozen=True):
         return tuple(dict.fromkeys((*reads_of(self.first), *reads_of(self.second))))
 
     def out(self, shape: FieldShape) -> HiddenShape:
-        """Give a logit, no vector."""
-        widths = self.first.out(shape).width, self.second.out(shape).width
+        """Give a logit, no vector. Raises CompositionError: the towers do not give one vector each, of one width."""
+        towers = self.first.out(shape), self.second.out(shape)
+        if any(tower.groups > 1 for tower in towers):
+            raise CompositionError(
+                f"a tower of 'two_tower' gives {max(tower.groups for tower in towers)} groups, and a dot product needs "
+                "one vector of each; leave Copies out of the towers."
+            )
+        if any(tower.logit for tower in towers):
+            raise CompositionError(
+                "a tower of 'two_tower' gives a logit, which is no part of a dot product; "
+                "put the block that gives it beside 'two_tower' with Parallel."
+            )
+        widths = towers[0].width, towers[1].width
         if widths[0] != widths[1] or not widths[0]:
             raise CompositionError(
                 f"the towers of 'two_tower' give vectors of {widths[0]} and {widths[1]} numbers; "
