@@ -242,6 +242,11 @@ def test_a_pool_can_be_chosen_per_history():
         embedder(Embed(pools=(PoolOf(history="cart", pool=Sum()),)))
 
 
+def test_a_second_pool_for_a_history_is_refused():
+    with pytest.raises(UsageError, match=r"^Embed has 2 pools for history 'carts'; keep one\.$"):
+        Embed(pools=(PoolOf(history="carts", pool=Sum()), PoolOf(history="carts", pool=Mean())))
+
+
 def test_a_history_paired_with_no_id_field_is_refused():
     layout = Layout(
         slots=(Slot("a", 3),),

@@ -60,6 +60,10 @@ class Embed(Part, frozen=True):
             raise UsageError(f"the embedding dim is {self.dim}; it must be at least 1.")
         if not 0 <= self.unseen_rate < 1:
             raise UsageError(f"unseen_rate is {self.unseen_rate}; it must be at least 0 and below 1.")
+        histories = [p.history for p in self.pools]
+        for history in histories:
+            if histories.count(history) > 1:
+                raise UsageError(f"Embed has {histories.count(history)} pools for history '{history}'; keep one.")
 
     def pool_of(self, history: str) -> Pool:
         """Return the pool of a history."""
