@@ -55,7 +55,9 @@ def test_the_flat_vectors_are_normalised_field_by_field():
 
 
 def test_nonsense_sizes_are_refused():
-    with pytest.raises(CompositionError, match=r"^mask blocks of units=64, count=0, ratio=2\.0: all must be positive,"):
+    with pytest.raises(
+        CompositionError, match=r"^mask blocks of units=64, count=0, ratio=2\.0: all must be positive num"
+    ):
         MaskBlocks(count=0).width(3)
 
 

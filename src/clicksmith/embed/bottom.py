@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from clicksmith.embed.activation import Activation, activation
 from clicksmith.embed.sockets import Numbers
+from clicksmith.errors import CompositionError
 from clicksmith.kernels.layers import Linear, dropping
 
 
@@ -26,6 +27,10 @@ class Bottom(Numbers, frozen=True):
 
     def build(self, columns: int, dim: int) -> nn.Module:
         """Return the module."""
+        if any(unit < 1 for unit in self.units):
+            raise CompositionError(
+                f"Bottom units {self.units} hold a width below 1; give positive widths, as in 64,64."
+            )
         return BottomNumbers(self, columns, dim)
 
 

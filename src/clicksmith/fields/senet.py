@@ -22,8 +22,10 @@ class SENet(Transform, frozen=True):
 
     def build(self, shape: FieldShape) -> nn.Module:
         """Return the module."""
-        if self.reduction <= 0:
-            raise CompositionError(f"SENet reduction {self.reduction} is not above 0; use 3 to squeeze to a third.")
+        if not 0 < self.reduction < float("inf"):
+            raise CompositionError(
+                f"SENet reduction {self.reduction} is not a number above 0; use 3 to squeeze to a third."
+            )
         return SENetBlock(len(shape.fields), max(1, int(len(shape.fields) / self.reduction)), self.activation)
 
 

@@ -51,10 +51,10 @@ class AdaptiveMLP(Layer, frozen=True):
 
     def width(self, width: int) -> int:  # noqa: ARG002
         """Return the width of the last layer."""
-        if not self.units or min(self.ranks, default=0) < 1 or min(self.over, default=-1) < 0:
+        if min(self.units, default=0) < 1 or min(self.ranks, default=0) < 1 or min(self.over, default=-1) < 0:
             raise CompositionError(
                 f"adaptive layers of units={self.units}, ranks={self.ranks}, over={self.over} adapt nothing; "
-                "give one width or more, as in units=400,400, ranks of 1 or more, and over=0 or more."
+                "give widths of 1 or more, as in units=400,400, ranks of 1 or more, and over=0 or more."
             )
         self.sizes()
         return self.units[-1]

@@ -10,7 +10,7 @@ from clicksmith.embed.shape import Fields, FieldShape
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.attention import attend, fits
-from clicksmith.kernels.layers import Linear, draw_apart
+from clicksmith.kernels.layers import Linear, draw_apart, dropping
 
 Residual = Literal["project", "identity", "none"]
 Norm = Literal["none", "pre_relu", "post_relu"]
@@ -44,6 +44,8 @@ class Attention(Transform, frozen=True):
                 f"attention width {self.width} is not divisible by heads={self.heads}; "
                 "use a number of heads that divides the width."
             )
+        if self.layers < 0:
+            raise CompositionError(f"attention of layers={self.layers}; give layers=1 or more, or 0 for none.")
         return replace(shape, dim=self.width) if self.layers else shape
 
     def build(self, shape: FieldShape) -> nn.Module:
@@ -97,7 +99,7 @@ class InteractingLayer(nn.Module):
         draw_apart(self.project, blocks)
         self.norm_before = nn.LayerNorm(part.width) if part.norm == "pre_relu" else None
         self.norm_after = nn.LayerNorm(part.width) if part.norm == "post_relu" else None
-        self.dropout = part.dropout
+        self.dropout = dropping(part.dropout).p
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""

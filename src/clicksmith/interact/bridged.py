@@ -35,10 +35,10 @@ class Bridged(Block, frozen=True):
 
     def out(self, shape: FieldShape) -> HiddenShape:
         """Give cross, dense and bridge of the last pair side by side."""
-        if self.layers < 1 or self.temperature <= 0:
+        if self.layers < 1 or not 0 < self.temperature < float("inf"):
             raise CompositionError(
                 f"'bridged' got layers={self.layers} and temperature={self.temperature}; give layers=1 or more and a "
-                "temperature above 0."
+                "number above 0 as temperature."
             )
         if not shape.fields:
             raise CompositionError("'bridged' crosses fields and the data has none; add columns to the schema.")

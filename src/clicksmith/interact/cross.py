@@ -152,6 +152,8 @@ class CrossMixture(_CrossLayer, frozen=True):
     def build(self, width: int, shape: FieldShape) -> nn.Module:  # noqa: ARG002
         """Return the module."""
         _needs_rank(self.rank)
+        if self.experts < 1:
+            raise CompositionError(f"a mixture of {self.experts} experts crosses nothing; give experts=1 or more.")
         return CrossMixtureNet(width, self.layers, rank=self.rank, experts=self.experts)
 
 

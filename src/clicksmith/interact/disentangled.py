@@ -10,7 +10,7 @@ from clicksmith.embed.shape import Fields, FieldShape
 from clicksmith.embed.sockets import Transform
 from clicksmith.errors import CompositionError
 from clicksmith.kernels.attention import attend, fits, plain
-from clicksmith.kernels.layers import Linear, draw_apart
+from clicksmith.kernels.layers import Linear, draw_apart, dropping
 
 
 class DisentangledAttention(Transform, frozen=True):
@@ -86,7 +86,7 @@ class DisentangledLayer(nn.Module):
 
     def __init__(self, part: DisentangledAttention, dim: int) -> None:
         super().__init__()
-        self.width, self.heads, self.dropout = part.width, part.heads, part.dropout
+        self.width, self.heads, self.dropout = part.width, part.heads, dropping(part.dropout).p
         self.factor = (part.heads / part.width) ** 0.5 if part.scale else 1.0
         self.rectified, bias = part.projection == "relu", part.projection != "linear"
         blocks = 4 if part.residual == "each" else 3

@@ -63,10 +63,10 @@ class MaskBlocks(Layer, frozen=True):
 
     def width(self, width: int) -> int:  # noqa: ARG002
         """Return the width of all blocks."""
-        if self.units < 1 or self.count < 1 or self.ratio <= 0:
+        if self.units < 1 or self.count < 1 or not 0 < self.ratio < float("inf"):
             raise CompositionError(
                 f"mask blocks of units={self.units}, count={self.count}, ratio={self.ratio}: "
-                "all must be positive, as in units=64, count=3, ratio=2."
+                "all must be positive numbers, as in units=64, count=3, ratio=2."
             )
         return self.units * self.count
 

@@ -29,13 +29,14 @@ class MLP(Layer, frozen=True):
         return ()
 
     def width(self, width: int) -> int:
-        """Return the width of the last layer."""
+        """Return the width of the last layer. Raises CompositionError: a width is below 1."""
+        if any(unit < 1 for unit in self.units):
+            raise CompositionError(f"MLP units {self.units} hold a width below 1; give positive widths, as in 400,400.")
         return self.units[-1] if self.units else width
 
     def build(self, width: int, shape: FieldShape) -> nn.Module:  # noqa: ARG002
         """Return the module."""
-        if any(unit < 1 for unit in self.units):
-            raise CompositionError(f"MLP units {self.units} hold a width below 1; give positive widths, as in 400,400.")
+        self.width(width)  # refuses what cannot be built
         return MLPLayer(
             width, self.units, activation_name=self.activation, batch_norm=self.batch_norm, dropout=self.dropout
         )

@@ -44,6 +44,8 @@ class DIN(Pool, frozen=True):
             raise CompositionError(
                 "'din' has no hidden layer (units=()); give at least one width, such as units=(36,)."
             )
+        if min(self.units) < 1:
+            raise CompositionError(f"DIN units {self.units} hold a width below 1; give positive widths, as in 80,40.")
         return LocalActivation(shape, self)
 
 
