@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,6 +37,27 @@ def test_a_missing_library_is_said_once_with_what_to_do(tmp_path: Path, monkeypa
     message = (
         r"clicksmith's compiled kernels are not in use \(they were not built\); training runs on torch operations, "
         r"which are slower\. With a C compiler, `python -m clicksmith\.kernels\.build` makes them\."
+    )
+    with pytest.warns(RuntimeWarning, match=message):
+        assert native.library.__wrapped__() is None
+
+
+def test_kernels_that_are_there_are_not_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for level in ("x86-64-v2", "x86-64-v3"):
+        (tmp_path / f"kernels.{level}.so").touch()
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    monkeypatch.setenv("CLICKSMITH_NATIVE", "v3")
+    message = (
+        r"not in use \(CLICKSMITH_NATIVE is 'v3'\); .* Set it to one of x86-64-v2, x86-64-v3, to 0 for none, or leave "
+        r"it unset\.$"
+    )
+    with pytest.warns(RuntimeWarning, match=message):
+        assert native.library.__wrapped__() is None
+    monkeypatch.delenv("CLICKSMITH_NATIVE")
+    monkeypatch.setattr(native, "_levels", list)
+    message = (
+        r"\(the processor is not known to run x86-64-v2, x86-64-v3\); .* CLICKSMITH_NATIVE=x86-64-v2 uses them all the "
+        r"same\.$"
     )
     with pytest.warns(RuntimeWarning, match=message):
         assert native.library.__wrapped__() is None
@@ -80,5 +102,23 @@ print(native.level(), float(sums[found >= 0].double().sum()), found.tolist()[:5]
     assert all(result == results[0] for result in results)
 
 
-def test_the_allocator_is_tuned_or_left_alone():
-    assert native.tune_allocator() in (True, False)
+@pytest.mark.parametrize(("most", "mapped"), [(2**31, 1 << 30), (32 << 20, 32 << 20), (0, None)])
+def test_the_allocator_takes_what_it_can_of_what_is_asked(monkeypatch: pytest.MonkeyPatch, most: int, mapped: int):
+    held: dict[int, int] = {}
+
+    def mallopt(option: int, value: int) -> int:
+        if option == -3 and value > most:
+            return 0
+        held[option] = value
+        return 1
+
+    monkeypatch.setattr(native.platform, "libc_ver", lambda: ("glibc", "2.31"))
+    monkeypatch.setattr(native.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    assert native.tune_allocator() == (mapped is not None)
+    assert held.pop(-3, None) == mapped
+    assert held == {-1: 2**31 - 1, -2: 1 << 28}
+
+
+def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(native.platform, "libc_ver", lambda: ("", ""))
+    assert not native.tune_allocator()

@@ -68,8 +68,9 @@ def library() -> ctypes.CDLL | None:
     wish = os.environ.get("CLICKSMITH_NATIVE", "")
     if wish == "0":
         return None
-    reason = "they were not built"
-    for level in [wish] if wish not in ("", "1") else _levels():
+    levels = [wish] if wish not in ("", "1") else _levels()
+    reason, remedy = _absent(wish, levels)
+    for level in levels:
         path = FOLDER / f"kernels.{level}.so"
         if not path.exists():
             continue
@@ -79,11 +80,22 @@ def library() -> ctypes.CDLL | None:
             reason = str(error)
     warnings.warn(
         f"clicksmith's compiled kernels are not in use ({reason}); training runs on torch operations, which are "
-        "slower. With a C compiler, `python -m clicksmith.kernels.build` makes them.",
+        f"slower. {remedy}",
         RuntimeWarning,
         stacklevel=2,
     )
     return None
+
+
+def _absent(wish: str, levels: list[str]) -> tuple[str, str]:
+    """Return why none of the levels is there, and what to do."""
+    built = [path.name.split(".")[1] for path in sorted(FOLDER.glob("kernels.*.so"))]
+    names = ", ".join(built)
+    if built and wish in levels and wish not in built:
+        return f"CLICKSMITH_NATIVE is '{wish}'", f"Set it to one of {names}, to 0 for none, or leave it unset."
+    if built and not levels:
+        return f"the processor is not known to run {names}", f"CLICKSMITH_NATIVE={built[0]} uses them all the same."
+    return "they were not built", "With a C compiler, `python -m clicksmith.kernels.build` makes them."
 
 
 def level() -> str:
@@ -153,5 +165,7 @@ def tune_allocator() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    mmap_threshold, trim_threshold, top_pad = (-3, 1 << 30), (-1, 2**31 - 1), (-2, 1 << 28)
-    return all(mallopt(*option) == 1 for option in (mmap_threshold, trim_threshold, top_pad))
+    mmap_threshold, trim_threshold, top_pad = -3, -1, -2
+    mapped = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 32 << 20)  # older ones take no more than 32 MB
+    others = [mallopt(trim_threshold, 2**31 - 1), mallopt(top_pad, 1 << 28)]
+    return mapped == 1 and others == [1, 1]
