@@ -71,7 +71,7 @@ def kept(projected: Tensor, heads: int, drop: float, seed: int) -> Tensor:
     """Return what `attend` multiplies the weights with: 0 or 1 / (1 - drop), [batch, heads, fields, fields]."""
     batch, fields, _ = projected.shape
     across = (fields + 15) // 16 * 16  # the kernel counts the values of a tensor with this last axis
-    mask = torch.ones(batch, heads, fields, across)
+    mask = torch.ones(batch, heads, fields, across, dtype=torch.float32)
     native_for(mask).cs_drop(mask.data_ptr(), mask.numel(), drop, seed, 0, torch.get_num_threads())  # type: ignore[union-attr]
     return mask[..., :fields]
 
@@ -84,7 +84,7 @@ class _Attend(torch.autograd.Function):
         batch, fields, stride = projected.shape
         out = projected.new_empty(batch, fields, how.width)
         before = None if gamma is None else torch.empty_like(out)
-        stats = None if gamma is None else torch.empty(batch, fields, 2)
+        stats = None if gamma is None else torch.empty(batch, fields, 2, dtype=torch.float32)
         at, apart = _residual_of(projected, residual, how.width)
         native_for(projected).cs_attention_forward(
             projected.data_ptr(), at, out.data_ptr(), pointer(before), pointer(stats), pointer(gamma),

@@ -46,13 +46,19 @@ def _pointwise() -> Any:
     """Return oneDNN's product with an epilogue, probed once against torch, or None."""
     try:
         product = torch.ops.mkldnn._linear_pointwise
-        x, w = torch.linspace(-1, 1, 192).reshape(8, 24), torch.linspace(1, -2, 384).reshape(16, 24)  # nothing random:
-        # a resumed run must find the random stream where it left it
+        x, w = probe(torch.float32)
         with torch.autocast("cpu", enabled=False):
             same = torch.allclose(product(x, w, None, "relu", [], ""), torch.relu(x @ w.t()), atol=1e-4)
     except (AttributeError, RuntimeError):
         return None
     return product if same else None
+
+
+def probe(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return an input and weights; nothing random: a resumed run must find the random stream where it left it."""
+    x = torch.linspace(-1, 1, 192, dtype=torch.float32).reshape(8, 24)
+    w = torch.linspace(1, -2, 384, dtype=torch.float32).reshape(16, 24)
+    return x.to(dtype), w.to(dtype)
 
 
 def supported() -> bool:
@@ -63,7 +69,7 @@ def supported() -> bool:
 @cache
 def multiplies(dtype: torch.dtype) -> bool:
     """Return whether oneDNN has products of this type on this processor, probed once."""
-    x, w = torch.linspace(-1, 1, 192).reshape(8, 24).to(dtype), torch.linspace(1, -2, 384).reshape(16, 24).to(dtype)
+    x, w = probe(dtype)
     try:
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             _pointwise()(x, w, None, "none", [], "")
@@ -170,7 +176,7 @@ def weight_grad(g: Tensor, x: Tensor) -> Tensor:
     if _half(x) and _has_tiles():
         return (g.t() @ x if x.shape[1] >= g.shape[1] else (x.t() @ g).t().contiguous()).float()
     g, x = g.contiguous(), x.contiguous()
-    out = torch.empty(g.shape[1], x.shape[1])
+    out = torch.empty(g.shape[1], x.shape[1], dtype=torch.float32)
     failed = native.library().cs_weight_gradient(  # type: ignore[union-attr]
         g.data_ptr(), x.data_ptr(), out.data_ptr(), len(x), g.shape[1], x.shape[1], _half(x), torch.get_num_threads()
     )

@@ -67,7 +67,7 @@ def _plain(x: Tensor, mask: Tensor | None, mean: Tensor, variance: Tensor, alpha
 
 
 def _scaled(x: Tensor, mask: Tensor | None, mean: Tensor, inverse: Tensor, alpha: Tensor) -> Tensor:
-    out = torch.empty(x.shape)
+    out = torch.empty(x.shape, dtype=torch.float32)
     native_for().cs_dice(
         x.data_ptr(), pointer(mask), out.data_ptr(), mean.data_ptr(), inverse.data_ptr(), alpha.data_ptr(),
         x.numel() // x.shape[-1], x.shape[-1], x.dtype == torch.bfloat16, torch.get_num_threads(),

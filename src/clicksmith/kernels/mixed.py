@@ -177,7 +177,7 @@ def split(pieces: Pieces, rows: Tensor, grad: Tensor | None = None) -> list[tupl
     if kernels is None or (grad is not None and (grad.dtype != torch.float32 or grad.requires_grad)):
         return [_of_store(pieces, i, rows, grad) for i in range(len(pieces.shapes))]
     out_rows, counts = torch.empty_like(rows), (ctypes.c_int64 * len(pieces.shapes))()
-    out_grad = None if grad is None else torch.empty(grad.numel())
+    out_grad = None if grad is None else torch.empty(grad.numel(), dtype=torch.float32)
     failed = kernels.cs_mixed_split(
         pieces.address(), rows.data_ptr(), ops.pointer(grad), out_rows.data_ptr(), ops.pointer(out_grad), counts,
         rows.numel(), torch.get_num_threads(),

@@ -25,10 +25,10 @@ class Panels:
         self.outputs, self.inputs = weight.shape
         self.relu = activation == "relu"
         panels = -(-self.outputs // across)
-        padded = torch.zeros((panels * across, self.inputs))
+        padded = torch.zeros((panels * across, self.inputs), dtype=torch.float32)
         padded[: self.outputs] = weight
         self._weight = padded.unflatten(0, (panels, across)).transpose(1, 2).contiguous()
-        self._bias = torch.zeros(panels * across)
+        self._bias = torch.zeros(panels * across, dtype=torch.float32)
         if bias is not None:
             self._bias[: self.outputs] = bias
         self._kernel, self._fixed = kernels.cs_product, (self._weight.data_ptr(), self._bias.data_ptr())
@@ -37,7 +37,7 @@ class Panels:
         """Map [batch, inputs] to [batch, outputs]."""
         if x.shape[1] != self.inputs:
             raise RuntimeError(f"rows of {x.shape[1]} numbers meet weights for {self.inputs}")
-        x, out = x.contiguous(), torch.empty((x.shape[0], self.outputs))
+        x, out = x.contiguous(), torch.empty((x.shape[0], self.outputs), dtype=torch.float32)
         failed = self._kernel(
             x.data_ptr(), *self._fixed, out.data_ptr(), x.shape[0], self.inputs, self.outputs, self.relu,
             torch.get_num_threads(),

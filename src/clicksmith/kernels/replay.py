@@ -37,7 +37,7 @@ class Replay:
         self.powers: NDArray[np.float64] = ratios ** np.arange(1.0, self.window + 1)[:, None]
         self.moments: NDArray[np.float64] = np.zeros((self.window, 4))
         self.step = 0
-        self.table = torch.zeros((1024, 4))
+        self.table = torch.zeros((1024, 4), dtype=torch.float32)
         missed = np.arange(4096)
         self.decay = torch.from_numpy(np.stack([b1**missed, b2**missed], 1).astype(np.float32))
         self.decay[self.decay < 1e-30] = 0.0
@@ -71,7 +71,7 @@ class Replay:
         size = 1024
         while size < self.step:
             size *= 2
-        self.table = torch.zeros((size, 4))
+        self.table = torch.zeros((size, 4), dtype=torch.float32)
         self.table[: self.step] = state["table"]
 
 

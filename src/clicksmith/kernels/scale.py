@@ -66,7 +66,7 @@ class _Scaled(torch.autograd.Function):
             return None, (seen * x).sum(0), (g * absent).sum(0), None if bias is None else seen.sum(0), None
         if g.stride()[1:] != (g.shape[2], 1):
             g = g.contiguous()
-        into = torch.empty((3, *weight.shape))
+        into = torch.empty((3, *weight.shape), dtype=torch.float32)
         failed = native_for(numeric).cs_scale_backward(
             numeric.data_ptr(), g.data_ptr(), into.data_ptr(), *g.shape, g.stride(0), g.dtype == torch.bfloat16,
             torch.get_num_threads(),

@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from clicksmith.kernels.dense import lowered, multiplies, product, supported
+from clicksmith.kernels.dense import lowered, multiplies, probe, product, supported
 from clicksmith.kernels.ops import traced
 from clicksmith.kernels.panels import panels
 
@@ -127,7 +127,7 @@ def _packs() -> bool:
     """Return whether oneDNN's packed weights are at hand, tried once."""
     if not supported():
         return False
-    w, x = torch.linspace(1, -2, 384).reshape(16, 24), torch.linspace(-1, 1, 192).reshape(8, 24)
+    x, w = probe(torch.float32)
     try:
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             return torch.allclose(Product(w, None)(x), x @ w.t(), atol=1e-4)

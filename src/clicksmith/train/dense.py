@@ -28,7 +28,8 @@ class DenseOptimizer:
 
     @staticmethod
     def _zero(name: str, weight: Tensor) -> Tensor:
-        return torch.zeros((), device=weight.device) if name == "step" else torch.zeros_like(weight)
+        step = torch.zeros((), dtype=torch.float32, device=weight.device)
+        return step if name == "step" else torch.zeros_like(weight)
 
     @torch.no_grad()
     def step(self, learning_rate: float, weight_decay: float = 0.0) -> None:
