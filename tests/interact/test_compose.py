@@ -1,5 +1,7 @@
 """Composers nest, hand on reads and logits, and refuse what cannot be put together."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -126,6 +128,16 @@ def test_exported_dispatch_gives_the_same(monkeypatch):
     grouped = module(given)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     torch.testing.assert_close(module(given).vector, grouped.vector)
+
+
+def test_a_traced_program_sends_rows_of_other_domains_to_theirs():
+    module, given = built(per_domain()).eval().requires_grad_(False), fields()
+
+    def routed(domain):
+        return module(replace(given, domain=domain)).vector
+
+    traced = torch.jit.trace(routed, torch.full_like(DOMAIN, 2))
+    torch.testing.assert_close(traced(DOMAIN), routed(DOMAIN))
 
 
 def test_normalisation_of_absent_domains_stands_still_and_single_rows_do_not_fail():

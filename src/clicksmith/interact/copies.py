@@ -89,8 +89,8 @@ class PerDomain(Block, frozen=True):
 class PerDomainBlock(nn.Module):
     """Sends each row through its domain's block.
 
-    Rows are grouped, so that batch normalisation sees one domain at a time; an exported program runs every block on
-    every row and selects, which gives the same in evaluation.
+    Rows are grouped, so that batch normalisation sees one domain at a time; an exported or traced program runs every
+    block on every row and selects, which gives the same in evaluation.
 
     Shape:
         fields.domain: [batch], 1 for an unseen domain
@@ -108,7 +108,7 @@ class PerDomainBlock(nn.Module):
         share = torch.stack([domain == i + UNSEEN + 1 for i in range(len(blocks))], 1)
         unseen = ~share.any(1, keepdim=True)
         weight = share.float() + unseen.float() / len(blocks)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # a path must not depend on the rows
             parts = [_scaled(block(fields), weight[:, i : i + 1]) for i, block in enumerate(blocks)]
             return _added(parts)
         parts: list[Hidden] = []
