@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape, View
+from clicksmith.encode.layout import Layout, NumericColumn
 from clicksmith.errors import CompositionError
 from clicksmith.interact.fm import FFM, FM, BiInteraction, FwFM
 from clicksmith.interact.linear import FirstOrder, WeightedVectors
+from clicksmith.models.dlrm import dlrm
 from clicksmith.models.fwfm import fwfm
 from clicksmith.models.spec import shapes_of
 from clicksmith.parts import edited
@@ -145,6 +147,16 @@ def test_one_field_makes_no_pair(part):
         CompositionError, match=r"^'\w+' multiplies pairs of fields, and the data has 1; use dnn or lr\.$"
     ):
         part.out(shape(1))
+
+
+def test_columns_that_make_one_field_are_not_said_to_be_one():
+    layout = Layout(slots=(), ids=(), numeric=(NumericColumn("price"), NumericColumn("age")), order=("price", "age"))
+    message = (
+        r"^'InnerProducts' .* the data has 2 columns that make 1; use .*, or Flat\(\) \(dlrm: interaction='cat'\)\.$"
+    )
+    with pytest.raises(CompositionError, match=message):
+        shapes_of(dlrm(), layout)
+    assert len(shapes_of(dlrm(interaction="cat"), layout).fields[-1].fields) == 1
 
 
 def test_ffm_of_one_field_is_refused():

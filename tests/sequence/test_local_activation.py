@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from clicksmith.embed.sockets import HistoryShape
+from clicksmith.encode.layout import HistoryColumn, HistoryLayout, Layout, Slot
 from clicksmith.errors import CompositionError
+from clicksmith.models.din import din
+from clicksmith.models.spec import shapes_of
 from clicksmith.sequence import DIN, Mean, Sum
 from clicksmith.sequence.din import SHORT
 
@@ -204,12 +207,16 @@ def test_weights_of_similar_behaviours_can_be_read():
 
 
 def test_a_history_without_a_paired_column_is_refused():
-    with pytest.raises(CompositionError) as error:
-        DIN().build(HistoryShape((), ("gap",), 3, 5))
-    assert str(error.value) == (
+    said = (
         "'din' weighs behaviours against the candidate, and none of the columns gap is paired with one of its fields; "
         "pair a column in the schema (Behaviour(of=...)), or pool by 'mean'."
     )
+    history = HistoryLayout("past", (HistoryColumn("gap", "gap", None),), 5)
+    layout = Layout(slots=(Slot("gap", 4),), ids=(), histories=(history,))
+    for refused in (lambda: DIN().build(HistoryShape((), ("gap",), 3, 5)), lambda: shapes_of(din(), layout)):
+        with pytest.raises(CompositionError) as error:
+            refused()
+        assert str(error.value) == said
 
 
 def test_a_unit_without_a_hidden_layer_is_refused():

@@ -210,7 +210,9 @@ class FieldAwareProducts(nn.Module):
 
 def needs_pairs(part: Block, shape: FieldShape) -> None:
     """Raise CompositionError if there are fewer than two fields to multiply."""
-    if len(shape.fields) < 2:
-        raise CompositionError(
-            f"'{type(part).__name__}' multiplies pairs of fields, and the data has {len(shape.fields)}; use dnn or lr."
-        )
+    count, columns = len(shape.fields), len(shape.base)
+    if count < 2:
+        has = f"has {count}; use dnn or lr."
+        if columns > count:
+            has = f"has {columns} columns that make {count}; use dnn or lr, or Flat() (dlrm: interaction='cat')."
+        raise CompositionError(f"'{type(part).__name__}' multiplies pairs of fields, and the data {has}")

@@ -33,13 +33,18 @@ class DIN(Pool, frozen=True):
     dropout: float = 0.0
     """Dropout after each hidden layer of the unit."""
 
-    def build(self, shape: HistoryShape) -> nn.Module:
-        """Return the unit for a history."""
+    def interests(self, shape: HistoryShape) -> int:
+        """One per paired column. Raises CompositionError: there is none."""
         if not shape.paired:
             raise CompositionError(
                 f"'din' weighs behaviours against the candidate, and none of the columns {', '.join(shape.only)} is "
                 "paired with one of its fields; pair a column in the schema (Behaviour(of=...)), or pool by 'mean'."
             )
+        return len(shape.paired)
+
+    def build(self, shape: HistoryShape) -> nn.Module:
+        """Return the unit for a history."""
+        self.interests(shape)  # refuses a history without pairs
         if not self.units:
             raise CompositionError(
                 "'din' has no hidden layer (units=()); give at least one width, such as units=(36,)."
