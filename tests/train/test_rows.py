@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from clicksmith.embed.rows import RowStore
 from clicksmith.errors import UsageError
@@ -271,3 +272,33 @@ def test_merge_of_a_batch_that_is_one_row_all_over(way: str):
     grad = torch.randn(5000, 16)
     rows, sums = ops.merge(torch.full((5000,), 17), grad)
     torch.testing.assert_close(sums[rows == 17].double(), grad.double().sum(0, keepdim=True), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [65, 10**6])
+def test_an_id_outside_the_table_is_an_error_with_a_row_optimiser_too(way: str, bad: int):
+    store = store_of()
+    optimizer = RowAdam(store, update="exact")
+    for ids, direction in batches(2):
+        loss_of(store(ids, store.offsets(("a", "b"))), direction).backward()
+        optimizer.step(0.01)
+    ids[3, 0] = bad
+    with pytest.raises(IndexError, match=r"^an id is outside its table: smallest -?\d+, largest row \d+ of 65\.$"):
+        store(ids, store.offsets(("a", "b")))
+
+
+def test_a_traced_step_that_would_pass_the_optimiser_by_is_refused():
+    store, (ids, direction) = store_of(), batches(1)[0]
+    optimizers = row_optimizers(store)
+    offsets = store.offsets(("a", "b"))
+    with FlopCounterMode(display=False):
+        with pytest.raises(
+            UsageError, match=r"^a table of 65 rows has an optimiser of its own, which gets no gradient"
+        ):
+            store(ids, offsets)
+        with torch.no_grad():
+            seen = store(ids, offsets)
+    optimizers.detach()
+    torch.testing.assert_close(seen, store(ids, offsets).detach())
+    with FlopCounterMode(display=False):
+        loss_of(store(ids, offsets), direction).backward()
+    assert store.weight.grad is not None

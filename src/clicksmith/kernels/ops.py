@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from clicksmith.errors import UsageError
 from clicksmith.kernels import native
 
 if TYPE_CHECKING:
@@ -21,14 +22,29 @@ def lookup(store: RowStore, ids: Tensor, offsets: Tensor) -> Tensor:
     """Look up ids [..., columns], local to their slot, in the store's table: [..., columns, dim].
 
     float32, or the lower precision under autocast. The gradient goes to the store's sink if it has one, else into a
-    dense `weight.grad`; padding (id 0) gets none. Raises IndexError for an id outside the table.
+    dense `weight.grad`; padding (id 0) gets none.
+
+    Raises:
+        IndexError: an id is outside the table.
+        UsageError: a gradient is wanted of a traced lookup, which would pass the sink by.
     """
     weight, dtype = store.weight, row_dtype(store.weight)
+    sink = store.sink if isinstance(weight, nn.Parameter) else None
+    trained = torch.is_grad_enabled() and weight.requires_grad
     if traced():
+        if sink is not None and trained:
+            raise UsageError(
+                f"a table of {len(weight)} rows has an optimiser of its own, which gets no gradient through "
+                "torch.compile, torch.jit, torch.export, torch.func or a mode that watches operations; train without "
+                "them, or trace under torch.no_grad() or after the optimisers' detach()."
+            )
         return weight[ids + offsets].to(dtype)
-    if store.sink is not None and store.sink.catches_up and isinstance(weight, nn.Parameter):
-        store.sink.before(number(ids, offsets))
-    if torch.is_grad_enabled() and weight.requires_grad:
+    if sink is not None and sink.catches_up:
+        rows = number(ids, offsets)
+        if rows.numel() and int(rows.max()) >= len(weight):
+            raise _outside(weight, ids, offsets)
+        sink.before(rows)
+    if trained:
         return cast("Tensor", _Lookup.apply(weight, ids, offsets, store, dtype))
     return _gather(weight, ids, offsets, dtype)
 
@@ -115,9 +131,13 @@ def _gather(weight: Tensor, ids: Tensor, offsets: Tensor, dtype: torch.dtype) ->
         weight.shape[0], columns * dim, 0, dtype == torch.bfloat16, torch.get_num_threads(),
     )  # fmt: skip
     if bad:
-        low, high = int(ids.min()), int((ids + offsets).max())
-        raise IndexError(f"an id is outside its table: smallest {low}, largest row {high} of {weight.shape[0]}.")
+        raise _outside(weight, ids, offsets)
     return out
+
+
+def _outside(weight: Tensor, ids: Tensor, offsets: Tensor) -> IndexError:
+    low, high = int(ids.min()), int((ids + offsets).max())
+    return IndexError(f"an id is outside its table: smallest {low}, largest row {high} of {weight.shape[0]}.")
 
 
 def number(ids: Tensor, offsets: Tensor) -> Tensor:
