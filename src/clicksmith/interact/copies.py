@@ -11,6 +11,7 @@ from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, View
 from clicksmith.embed.sockets import Block, reads_of
 from clicksmith.encode.layout import UNSEEN
 from clicksmith.errors import CompositionError
+from clicksmith.kernels.ops import recorded
 from clicksmith.parts import kind_of
 
 
@@ -108,7 +109,7 @@ class PerDomainBlock(nn.Module):
         share = torch.stack([domain == i + UNSEEN + 1 for i in range(len(blocks))], 1)
         unseen = ~share.any(1, keepdim=True)
         weight = share.float() + unseen.float() / len(blocks)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # a path must not depend on the rows
+        if recorded():  # a path must not depend on the rows
             parts = [_scaled(block(fields), weight[:, i : i + 1]) for i, block in enumerate(blocks)]
             return _added(parts)
         parts: list[Hidden] = []

@@ -53,13 +53,12 @@ def traced() -> bool:
     """Return whether plain torch operations are needed: for torch.export, torch.compile, torch.jit.trace, a torch.func
     transform, derivatives in forward mode or a mode that watches operations, such as torch's counter of them.
     """
-    return (
-        torch.compiler.is_compiling()
-        or _transformed()
-        or _watching() > 0
-        or _tracing()
-        or getattr(forward_ad, "_current_level", -1) >= 0
-    )
+    return recorded() or _transformed() or _watching() > 0 or getattr(forward_ad, "_current_level", -1) >= 0
+
+
+def recorded() -> bool:
+    """Return whether a program is made of what runs: by torch.export, torch.compile or torch.jit.trace."""
+    return torch.compiler.is_compiling() or _tracing()
 
 
 _transformed = getattr(getattr(torch, "_C"), "_are_functorch_transforms_active", lambda: False)  # noqa: B009
