@@ -70,13 +70,16 @@ def test_equal_configurations_are_run_once(tmp_path):
     assert "note: Same has the same configuration as FM; it is not run a second time" in said
 
 
-def test_a_trial_that_diverges_or_cannot_be_built_is_a_row_and_the_others_go_on(tmp_path):
+def test_a_trial_that_diverges_or_cannot_be_built_is_a_row_and_the_others_go_on(tmp_path, capsys):
     make(tmp_path)
     refused = '[models.Refused]\nname = "autoint"\noptions = { dim = 4, width = 10, heads = 4 }\n'
     bad = '[models.Bad]\nname = "dnn"\noptions = { dim = 4, units = [8] }\n'
     (tmp_path / "settings.toml").write_text(refused + bad + "[train]\nlearning_rate = 1e30\n")
     report = bench(tmp_path, seeds=1)
     assert (report.finished, len(report.failed)) == (0, 2)
+    assert main(["bench", "table", str(tmp_path / "results")]) == 0
+    said = capsys.readouterr().err
+    assert said.count("shop: no trial has finished; ") == 2 and "Bad/0.json: diverged: " in said
     (tmp_path / "settings.toml").write_text(SETTINGS + refused)
     assert bench(tmp_path, seeds=1, models=["FM", "LR"]).finished == 2
     failed = {name: read_row(path).failure for name, path in rows(tmp_path).items() if read_row(path).failure}

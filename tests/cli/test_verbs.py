@@ -190,6 +190,13 @@ def test_check_passes_a_good_model_and_fails_a_bad_one(tmp_path, capsys):
     assert "every check passed." in capsys.readouterr().out
     assert main(["check", str(tmp_path / "missing.py")]) == 2
     assert "there is no file" in capsys.readouterr().err
+    bad = "def bad():\n    return 3\nMODELS = {'bad': bad, 'mine': fm}\n"
+    (tmp_path / "bad.py").write_text(good.replace("MODELS = {'mine': fm}\n", bad))
+    assert main(["check", str(tmp_path / "bad.py")]) == 1
+    told = capsys.readouterr()
+    assert "FAILED  gives a spec" in told.out and "the function returns int" in told.out
+    assert told.out.endswith("1 check(s) failed.\n")
+    assert "--model mine" in told.err and "--model bad" not in told.err
 
 
 def test_fit_with_nothing_but_a_file_and_a_label(tmp_path, monkeypatch, capsys):

@@ -187,6 +187,33 @@ def test_nothing_planted_means_nothing_to_find():
     assert bayes.logloss == pytest.approx(-0.2 * np.log(0.2) - 0.8 * np.log(0.8), abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("part", "silent"),
+    [
+        ({"numbers": Numbers(strength=0)}, {"number_0", "number_1", "number_2"}),
+        ({"mixed": Mixed(strength=0)}, {"mixed_code_0"}),
+        ({"domains": Domains(strength=0)}, {"domain", "style"}),
+        ({"history": History(strength=0)}, {"past_ads", "category"}),
+        ({"vectors": Vectors(strength=0)}, {"image"}),
+    ],
+)
+def test_a_part_of_no_strength_is_told_as_noise(part, silent):
+    part |= {"ids": Ids(users=500, ads=100, categories=5)}
+    truth = ad_world(10, settings=only(**part)).truth
+    assert silent <= set(truth.noise_fields) and {"user_id", "ad_id"} <= set(truth.useful_fields)
+    strong = {name: p if name == "ids" else msgspec.structs.replace(p, strength=0.5) for name, p in part.items()}
+    assert silent <= set(ad_world(10, settings=only(**strong)).truth.useful_fields)
+    assert set(ad_world(10, settings=BARE).truth.useful_fields) == set()
+
+
+def test_how_long_ads_live_does_not_depend_on_what_their_vectors_add_to_a_click():
+    days = [
+        ad_world(10, settings=only(vectors=Vectors(strength=strength), lifetimes=Lifetimes())).hidden.lifetime
+        for strength in (0.0, 0.4)
+    ]
+    np.testing.assert_array_equal(*days)
+
+
 def test_useless_values_of_a_mixed_field_add_nothing():
     world = ad_world(40_000, seed=3, settings=only(mixed=Mixed(values=50, useful=0.4)))
     useful = set(world.truth.useful_values["mixed_code_0"])
@@ -349,6 +376,18 @@ def test_impossible_worlds_are_refused():
         AdWorldSettings(ids=Ids(ads=10))
     with pytest.raises(UsageError, match="histories of 9 to 3 behaviours are impossible"):
         AdWorldSettings(history=History(shortest=9, longest=3))
+    for parts, said in (
+        ({"domains": Domains(clusters=6)}, "domains.clusters is 6; it must be between 1 and 4"),
+        ({"history": History(strays=5)}, "history.strays is 5; it must be between 0 and 1"),
+        ({"history": History(interests=0)}, "history.interests is 0; it must be at least 1"),
+        ({"numbers": Numbers(missing=2)}, "numbers.missing is 2; it must be between 0 and 1"),
+        ({"days": -3.0}, "days is -3.0; it must be at least 0"),
+        ({"pairs": (Pair(kind="naive", values=0),)}, r"pairs\[0\].values is 0"),
+        ({"noise": Noise(values=0)}, "noise.values is 0"),
+        ({"ids": Ids(users=0)}, "ids.users is 0"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            AdWorldSettings(**parts)
     with pytest.raises(UsageError, match="lifetimes depend on the ads' vectors"):
         AdWorldSettings(vectors=None, lifetimes=Lifetimes())
 

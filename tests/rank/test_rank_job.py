@@ -193,6 +193,23 @@ def test_records_and_lists_that_fit_leaves_out_are_left_out_and_it_is_said(log):
         assert any(f"'{name}' is not ranked" in note and why in note for note in found.notes)
 
 
+def test_values_of_a_bag_are_counted_and_not_its_sets():
+    random = np.random.default_rng(0)
+    letters = random.permuted(np.tile(list("abcdefghij"), (4_000, 1)), axis=1)[:, :4]
+    odd = random.integers(0, 2, 4_000)
+    rows = pl.DataFrame({
+        "tags": ["|".join(cells) for cells in letters], "sometimes": pl.Series(["x", None]).gather(odd),
+        "always": ["y"] * 4_000, "click": ((letters == "a").any(1) & (letters == "b").any(1)).astype(int),
+    })  # fmt: skip
+    fields = (Bag("tags"), Bag("sometimes"), Bag("always"))
+    found = rank(rows, schema=Schema(fields=fields, label=Label("click")))
+    tags = found["tags"]
+    assert max(tags.views, key=tags.views.get) == "set"  # two together click
+    assert tags.values == 10 and tags.singletons == 0 and {value for value, _ in tags.top} <= set("abcdefghij")
+    assert not found["sometimes"].flags and found["sometimes"].coverage < 0.6
+    assert "one value in all rows" in found["always"].flags
+
+
 def test_empty_cells_of_hashed_text_are_no_values():
     names = [f"r{i}" if i % 2 else None for i in range(4_000)]
     rows = pl.DataFrame({"text": names, "ad": ["a", "b"] * 2_000, "click": [0, 0, 1, 1] * 1_000})

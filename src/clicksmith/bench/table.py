@@ -114,7 +114,7 @@ def _table(
         unmeasured=dict(sorted(absent, key=lambda item: -item[1])),
         pairs=ranking.pairs,
         level=level,
-        failures=tuple(_told(row, results.folder) for row in results.failures if row.dataset == dataset),
+        failures=tuple(told(row, results.folder) for row in results.failures if row.dataset == dataset),
         notes=tuple(notes),
     )
 
@@ -181,6 +181,7 @@ def _where(made_by: Provenance) -> str:
     return f"{place}, {made_by.kernels} kernels, {made_by.threads} thread{'s' * (made_by.threads > 1)}"
 
 
-def _told(row: Row, folder: Path) -> str:
+def told(row: Row, folder: Path) -> str:
+    """Return where the row of a failed trial lies, and why it failed."""
     assert row.failure is not None
     return f"{row.path(folder)}: {row.failure.kind}: {row.failure.message}"

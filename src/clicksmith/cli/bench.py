@@ -235,7 +235,7 @@ def table(
 
     from clicksmith.bench.results import read_results
     from clicksmith.bench.settings import read_settings
-    from clicksmith.bench.table import tables
+    from clicksmith.bench.table import tables, told
     from clicksmith.cli.show import json_out, note
 
     found = read_results(Path(results))
@@ -243,6 +243,9 @@ def table(
         note(line)
     asked = None if settings is None else read_settings(Path(settings))
     made = tables(found, settings=asked, level=level, resamples=resamples)
+    for row in found.failures:
+        if row.dataset not in found.datasets:
+            note(f"{row.dataset}: no trial has finished; {told(row, found.folder)}")
     if json:
         json_out(made)
         return 0

@@ -35,13 +35,14 @@ def check(
 
     failed = 0
     for name, function in load_models([file]).items():
+        before = failed
         print(f"{name}:")
         for result in run_checks(function, slow=slow):
             print(f"  {'ok    ' if result.passed else 'FAILED'}  {result.name}  ({result.seconds:.1f} s)", flush=True)
             if not result.passed:
                 print(f"          {result.message}")
                 failed += 1
-        if not failed:
+        if failed == before:
             print(
                 f"next: clicksmith fit ROWS.csv --label NAME --models {shlex.quote(file)} --model {name}",
                 file=sys.stderr,

@@ -72,7 +72,8 @@ def quality(
 ) -> Quality:
     """Return what the counts of one field tell besides its score; its views are `several`, the surest first."""
     found = several[0]
-    view = next((one.view for one in several if one.view.kind == "values"), found.view)
+    by_kind = {one.view.kind: one.view for one in several}
+    view = by_kind.get("values") or by_kind.get("one value") or found.view  # values, not sets of them
     rows = counts.by[view.key][0]
     total = counts.total
     there, singles = _distinct(rows, view.hashed, counts.rows)
@@ -88,7 +89,7 @@ def quality(
             if text is not None and rows[id_] > 0 and len(top) < SHOWN:
                 top.append((text, float(rows[id_]) / total))
     flags: list[str] = []
-    if there <= 1:
+    if there <= 1 and (view.kind != "one value" or covered == 1):
         flags.append("one value in all rows")
     if view.kind == "values" and there > 0.5 * counts.rows:
         flags.append("nearly every row has a value of its own")

@@ -82,7 +82,7 @@ def check_unseen_ids_are_finite(subject: Subject) -> None:
 
 
 def check_empty_batch_and_batch_of_one(subject: Subject) -> None:
-    """No rows give no logits; one row gives one, in training too unless it normalises over the batch."""
+    """No rows give no logits; one row gives one."""
     model = subject.model()
     outputs = sum(task.width for task in subject.spec.tasks)
     for rows in (0, 1):

@@ -70,8 +70,8 @@ def build_hidden(settings: AdWorldSettings, seed: int) -> Hidden:
     groups, inside = (s.communities.count, s.communities.strength) if s.communities else (1, 0.0)
     r = rng(seed, 0, 2)
     user_community = r.integers(0, groups, ids.users)
-    vectors, vector_effect = _vectors(s, category, seed)
-    lifetime, stopped, worn_out = _lifetimes(s.lifetimes, vector_effect, ids.ads, seed)
+    vectors, signal = _vectors(s, category, seed)
+    lifetime, stopped, worn_out = _lifetimes(s.lifetimes, signal, ids.ads, seed)
     level, cluster, style = _domains(s, seed)
     mixed_cdf, mixed_effect = _mixed(s, seed)
     return Hidden(
@@ -93,7 +93,7 @@ def build_hidden(settings: AdWorldSettings, seed: int) -> Hidden:
         domain_cluster=cluster,
         style_effect=style,
         vectors=vectors,
-        vector_effect=vector_effect,
+        vector_effect=signal * (s.vectors.strength if s.vectors else 0.0),
         lifetime=lifetime,
         stopped=stopped,
         worn_out=worn_out,
@@ -158,7 +158,7 @@ def _vectors(s: AdWorldSettings, category: Ints, seed: int) -> tuple[NDArray[np.
     vectors = (0.6 * centres[category] + 0.8 * r.standard_normal((s.ids.ads, dim))).astype(np.float32)
     direction = r.standard_normal(dim)
     score = vectors.astype(np.float64) @ direction
-    return vectors, (score - score.mean()) / (score.std() or 1.0) * s.vectors.strength
+    return vectors, (score - score.mean()) / (score.std() or 1.0)
 
 
 def _lifetimes(
@@ -169,7 +169,7 @@ def _lifetimes(
     r = rng(seed, 0, 9)
     worn_out = r.random(ads) >= lifetimes.cut_out
     shape = np.where(worn_out, 2.5, 0.7)
-    scale = np.where(worn_out, 60.0, 10.0) * np.exp(lifetimes.strength * signal / (signal.std() or 1.0))
+    scale = np.where(worn_out, 60.0, 10.0) * np.exp(lifetimes.strength * signal)
     days = scale * (-np.log1p(-r.random(ads))) ** (1.0 / shape)
     return np.minimum(days, lifetimes.horizon), days < lifetimes.horizon, worn_out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal
 
 import msgspec
@@ -28,7 +29,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     interests: int = 3
     """Categories that a user likes."""
     strays: float = 0.2
-    """Share of behaviours outside the interests."""
+    """Share of behaviours drawn from all ads, some of which are of the interests by chance."""
     newest_empty: int = 0
     """The newest behaviours are all strays: only older ones tell."""
     strength: float = 0.8
@@ -48,6 +49,7 @@ class Domains(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     count: int = 4
     clusters: int = 2
+    """At most 4, whose signs differ."""
     values: int = 8
     """Values of `style`."""
     strength: float = 0.6
@@ -135,6 +137,10 @@ class AdWorldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Check what contradicts itself."""
         if not 0.0 < self.click_rate < 1.0:
             raise UsageError(f"click_rate is {self.click_rate}; it must lie between 0 and 1.")
+        for name, value, low, high in self._ranges():
+            if not low <= value <= high:
+                most = f"at least {low}" if high == inf else f"between {low} and {high}"
+                raise UsageError(f"{name} is {value}; it must be {most}.")
         if self.ids.ads < self.ids.categories or (self.communities and self.ids.ads < self.communities.count):
             raise UsageError(f"{self.ids.ads} ads are fewer than the categories or communities; give more ads.")
         if self.history and not 0 < self.history.shortest <= self.history.longest:
@@ -145,3 +151,33 @@ class AdWorldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise UsageError(f"{self.history.interests} interests are more than the {self.ids.categories} categories.")
         if self.lifetimes and self.vectors is None:
             raise UsageError("lifetimes depend on the ads' vectors; give vectors, or leave lifetimes out.")
+
+    def _ranges(self) -> list[tuple[str, float, float, float]]:
+        """Return what must lie in a range: its name, its value, the least and the most."""
+        found = [("days", self.days, 0, inf)]
+        found += [(f"ids.{name}", getattr(self.ids, name), 1, inf) for name in ("users", "ads", "categories")]
+        if self.history:
+            found += [
+                ("history.interests", self.history.interests, 1, inf),
+                ("history.strays", self.history.strays, 0, 1),
+            ]
+        if self.communities:
+            found.append(("communities.count", self.communities.count, 1, inf))
+            found.append(("communities.inside", self.communities.inside, 0, 1))
+        if self.domains:
+            found += [(f"domains.{name}", getattr(self.domains, name), 1, inf) for name in ("count", "values")]
+            found.append(("domains.clusters", self.domains.clusters, 1, 4))
+        if self.numbers:
+            found.append(("numbers.missing", self.numbers.missing, 0, 1))
+        for i, pair in enumerate(self.pairs):
+            found += [(f"pairs[{i}].values", pair.values, 1, inf), (f"pairs[{i}].rank", pair.rank, 1, inf)]
+        if self.mixed:
+            found += [("mixed.values", self.mixed.values, 1, inf), ("mixed.useful", self.mixed.useful, 0, 1)]
+        if self.noise:
+            found.append(("noise.values", self.noise.values, 1, inf))
+        if self.lifetimes:
+            found += [
+                ("lifetimes.horizon", self.lifetimes.horizon, 0, inf),
+                ("lifetimes.cut_out", self.lifetimes.cut_out, 0, 1),
+            ]
+        return found

@@ -101,10 +101,22 @@ def truth_of(settings: AdWorldSettings, hidden: Hidden, fields: list[str], bayes
 
 def _silent(settings: AdWorldSettings) -> set[str]:
     """Return the fields that add nothing although they are no noise by name."""
-    silent = {"hour"}
-    for i, pair in enumerate(settings.pairs):
-        if pair.strength == 0:
-            silent |= {f"pair_{i}_a", f"pair_{i}_b"}
-    if settings.vectors and not settings.vectors.strength:
-        silent.add("image")
-    return silent
+    s = settings
+    parts = {"history": s.history, "communities": s.communities, "domains": s.domains, "vectors": s.vectors}
+    parts |= {"numbers": s.numbers, "mixed": s.mixed}
+    felt = {name for name, part in parts.items() if part is not None and part.strength}
+    both = bool(felt & {"history", "communities"})  # who sees which ad
+    adds = {
+        "hour": False,
+        "user_id": both or s.ids.user_strength != 0,
+        "ad_id": both or "vectors" in felt or s.ids.ad_strength != 0 or s.drift != 0,
+        "category": "history" in felt or s.drift != 0,
+        "past_ads": "history" in felt,
+        "domain": "domains" in felt,
+        "style": "domains" in felt,
+        "image": "vectors" in felt,
+    }
+    adds |= {f"number_{i}": "numbers" in felt for i in range(s.numbers.useful if s.numbers else 0)}
+    adds |= {f"mixed_code_{i}": "mixed" in felt for i in range(s.mixed.fields if s.mixed else 0)}
+    adds |= {f"pair_{i}_{side}": pair.strength != 0 for i, pair in enumerate(s.pairs) for side in "ab"}
+    return {name for name, something in adds.items() if not something}

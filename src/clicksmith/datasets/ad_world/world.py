@@ -30,7 +30,7 @@ class AdWorld:
     """A simulated log of `rows` impressions.
 
     Rows are made when they are asked for, never kept. Row i is the same for every way of asking, and for any other
-    number of rows but for its time.
+    number of rows but for its time and, with drift, for what depends on it.
     """
 
     def __init__(self, *, rows: int, seed: int, settings: AdWorldSettings) -> None:
