@@ -17,8 +17,10 @@ from clicksmith.cli.main import main
 from clicksmith.cli.quickstart import learnable
 from clicksmith.datasets import DATASETS, ad_world
 from clicksmith.datasets.spec import DataFile, DatasetSpec
+from clicksmith.encode.encoder import Encoder
 from clicksmith.evaluate import auc as exact_auc
 from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.schema.schema import SideTable
 
 
 def test_evaluate_prints_json_with_the_figures_of_the_run(capsys):
@@ -175,6 +177,22 @@ def test_datasets_are_looked_for_in_the_folder_and_what_was_compared_is_said(tmp
     (tmp_path / "b.csv").write_text(rows[:40])
     assert main(["datasets", "verify", "tiny", "--folder", str(tmp_path)]) == 2
     assert "b.csv' has 5 lines for 10 rows. The file is damaged" in capsys.readouterr().err
+
+
+def test_a_fetched_data_set_has_its_side_tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    users = pl.DataFrame({"user": ["u0", "u1", "u2"], "ad": ["a0", "a1", "a0"], "click": [0, 1, 1]})
+    users.write_parquet("here/train.parquet")
+    pl.DataFrame({"ad": ["a0", "a1"], "brand": ["x", "y"]}).write_parquet("here/ads.parquet")
+    fields = (Categorical("user"), Categorical("ad"), Categorical("brand"))
+    table = SideTable("ads", "ads.parquet", key="ad")
+    schema = Schema(fields=fields, label=Label("click"), tables=(table,))
+    files = (DataFile("train", "train.parquet"), DataFile("ads", "ads.parquet"))
+    monkeypatch.setitem(DATASETS, "tiny", DatasetSpec("tiny", "Tiny", files, {"tiny": schema}, "A tiny one."))
+    assert main(["datasets", "fetch", "tiny", "--folder", "here", "--out", "out"]) == 0
+    encoder = Encoder.fit(Schema.load("out/schema.json"), "out/train.parquet", root="out")
+    assert encoder.layout.rows["brand"] == 4
 
 
 def test_datasets_fetch_needs_a_name(capsys):

@@ -1,6 +1,7 @@
 """`clicksmith datasets`: published data sets by name, and simulated ones."""
 
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -108,6 +109,7 @@ def _write(found: "Dataset", out: Path) -> int:
     import polars as pl
 
     from clicksmith.cli.show import note
+    from clicksmith.encode.recipe import side_tables
     from clicksmith.encode.source import open_source
     from clicksmith.files import atomic_file
 
@@ -116,6 +118,9 @@ def _write(found: "Dataset", out: Path) -> int:
         with atomic_file(out / f"{part}.parquet") as beside:
             frame.write_parquet(beside)
         note(f"{part}: {frame.height:,} rows in {out / f'{part}.parquet'}")
+    for path in side_tables(found.schema, {}, Path()).values():  # the schema names them beside it
+        with atomic_file(out / path) as beside:
+            shutil.copyfile(found.root / path, beside)
     found.schema.save(out / "schema.json")
     note(f"next:  {_fit(out, 'parquet', [part for part in found.parts if part != 'train'])}")
     return 0
