@@ -122,6 +122,8 @@ def tested(
     labels: np.ndarray, groups: np.ndarray | None, logits: dict[str, list[np.ndarray]]
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Return what the second has over the first, of all methods of a backbone: the mean AUC of the seeds, its test."""
+    if not logits:  # all were refused
+        return {}
     spread = any(len(seeds) > 1 for seeds in logits.values())
     found = dict[tuple[str, str], dict[str, Any]]()
     for pair in rank(labels, logits, groups=groups).pairs:

@@ -387,7 +387,7 @@ def test_test_rows_of_one_class_are_refused_and_groups_of_one_row_cost_no_other_
     (row,) = read_results(tmp_path / "results").models("shop")["LR"]
     assert "auc" in row.done.test.values and "gauc" not in row.done.test.values
     pl.read_csv(tmp_path / "test.csv").filter(pl.col("click") == 0).write_csv(tmp_path / "test.csv")
-    with pytest.raises(UsageError, match=r"'shop': none of the [0-9]+ test rows is a click"):
+    with pytest.raises(UsageError, match=r"'shop': 0 of the [0-9]+ test rows are clicks; with fewer than two"):
         bench(tmp_path, models=["LR"], seeds=1)
 
 

@@ -333,11 +333,15 @@ def test_a_written_world_is_the_same_rows_with_its_truth(tmp_path):
 
 def test_a_written_world_replaces_nothing_but_a_world(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is not empty and holds no synthetic log, which alone is replaced"):
+    with pytest.raises(UsageError, match=r"holds what is no part of a synthetic log \(for example 'notes.txt'\)"):
         ad_world(100).write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     for rows in (100, 200):
         assert pl.read_parquet(ad_world(rows).write(tmp_path / "world") / "train.parquet").height == 0.8 * rows
+    (tmp_path / "world" / "run").mkdir()
+    with pytest.raises(UsageError, match="for example 'run'"):
+        ad_world(100).write(tmp_path / "world")
+    assert (tmp_path / "world" / "run").exists()
 
 
 def test_the_same_seed_gives_the_same_rows_on_every_processor(tmp_path):

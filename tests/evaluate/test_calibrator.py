@@ -112,6 +112,14 @@ def test_a_spread_of_few_among_equal_logits_is_kept() -> None:
     assert other.slope == pytest.approx(one.slope, rel=1e-4) and one.slope > 0.1
 
 
+@pytest.mark.parametrize("noise", [0.01, 0.001, 0.0])
+def test_a_calibrated_model_of_one_rare_strong_feature_stays_calibrated(noise: float) -> None:
+    random = np.random.default_rng(0)
+    logits = -3 + noise * random.normal(size=60_000) + 4 * (random.random(60_000) < 0.008)
+    found = fit_platt(scored(random.random(60_000) < 1 / (1 + np.exp(-logits)), logits=logits))
+    assert found.slope == pytest.approx(1, abs=0.1) and found.intercept == pytest.approx(0, abs=0.3)
+
+
 def test_temperature_has_no_intercept_and_finds_the_scale() -> None:
     labels, logits = distorted(slope=3.0, shift=0.0)
     step = fit_calibrator(scored(labels, logits=logits), "temperature").steps[0]

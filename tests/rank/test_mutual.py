@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import gamma, hypergeom, norm
+from scipy.stats import chi2, gamma, hypergeom, norm
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
@@ -143,6 +143,15 @@ def test_the_best_of_many_rare_values_is_worth_nothing_on_average():
         found.append(Seen(view, (rows, clicks), mutual_information(rows, clicks), null, tried).information)
     spread = math.sqrt(null.variance)
     assert abs(np.mean(found)) < spread  # by normal deviations it was 3.4 of them
+
+
+@pytest.mark.parametrize("values", [3, 4, 5, 8, 40])
+def test_of_many_rows_a_value_the_deviate_is_that_of_chi_squared(values):
+    rows = np.full(values, 120_000 // values)
+    null = NullOfLabel(int(rows.sum()), 24_000).of(rows)
+    for chance in (0.2, 1e-3, 1e-9):
+        information = chi2.isf(chance, values - 1) / (2 * rows.sum())
+        assert null.deviate(information) == pytest.approx(norm.isf(chance), abs=0.03)
 
 
 @pytest.mark.parametrize("shape", [0.5, 1.0, 5.0, 2_000.0])

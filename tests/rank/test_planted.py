@@ -122,6 +122,23 @@ def test_a_copy_is_as_redundant_however_many_values_it_has(values):
     assert redundancy[frozenset({"f0", "f3"})] < 0.05
 
 
+def test_a_copy_of_a_rare_flag_is_one():
+    random = np.random.default_rng(0)
+    flag, ad = (random.random(20_000) < 0.003).astype(np.int64), random.integers(0, 30, 20_000)
+    codes = np.stack([flag, 1 - flag, ad], 1)
+    found = rank_store(store_of(codes, (random.random(20_000) < 0.1 + 0.2 * (ad % 3 == 0)).astype(np.int64)), pairs=3)
+    redundancy = {frozenset(pair.fields): pair.redundancy for pair in found.pairs}
+    assert redundancy[frozenset({"f0", "f1"})] == pytest.approx(1, abs=1e-9)
+    assert redundancy[frozenset({"f0", "f2"})] < 0.1
+
+
+def test_noise_of_two_values_is_not_told_to_be_balanced():
+    random = np.random.default_rng(0)
+    codes = np.stack([(random.random(4_000) < share).astype(np.int64) for share in [0.5] * 15 + [0.005] * 15], 1)
+    found = rank_store(store_of(codes, (random.random(4_000) < 0.1).astype(np.int64)))
+    assert not [field.field for field in found.fields if any("balanced" in flag for flag in field.flags)]
+
+
 def test_ids_of_which_nearly_every_row_has_its_own_are_not_told_from_copies():
     random = np.random.default_rng(0)
     codes = np.stack([random.integers(0, 10**6, 5_000) for _ in range(2)], 1)

@@ -27,14 +27,14 @@ Facts = Mapping[str, NDArray[Any]]
 
 
 def facts_of(data: BenchData) -> Facts:
-    """Return what the encoded rows say. Raises UsageError where the test rows are of one class."""
+    """Return what the encoded rows say. Raises UsageError where the test rows are (nearly) of one class."""
     train, test = (Store.open(data.stores[part]) for part in ("train", "test"))
     targets = test.targets
     clicks = int(targets["labels"][:, 0].sum())
-    if clicks in (0, test.rows):
+    if min(clicks, test.rows - clicks) < 2:
         raise UsageError(
-            f"'{data.title}': {'none' if clicks == 0 else 'each'} of the {test.rows:,} test rows is a click, "
-            "so no model can be told from another; take other test rows."
+            f"'{data.title}': {clicks:,} of the {test.rows:,} test rows are clicks; with fewer than two clicks, or two "
+            "other rows, no model can be told from another. Take other test rows."
         )
     found: dict[str, NDArray[Any]] = {LABELS: targets["labels"][:, 0].astype(np.uint8)}
     if "group" in targets:

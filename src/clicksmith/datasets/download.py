@@ -66,6 +66,8 @@ def _receive(answer: IO[bytes], part: Path, have: int, total: int | None, progre
 
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip into `folder`, beside other files; nothing appears before all is unpacked, or elsewhere."""
+    if not archive.exists():
+        raise StorageError(f"there is no file '{archive}'; download it first.")
     try:
         with zipfile.ZipFile(archive) as packed, locked(folder.parent), TemporaryDirectory(dir=folder.parent) as beside:
             for member in packed.infolist():
@@ -82,12 +84,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                 else:
                     to.parent.mkdir(parents=True, exist_ok=True)
                     path.replace(to)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        RuntimeError,
-    ) as error:  # RuntimeError: encrypted, or a new method
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last: encrypted, a new method
         raise DataError(f"'{archive}' is no complete zip ({error}); delete it and load again.") from error
     except OSError as error:
         raise storage_error(error, folder) from error

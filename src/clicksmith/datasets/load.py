@@ -132,7 +132,8 @@ def _parts(spec: DatasetSpec, schema: Schema, found: Found, verify: bool) -> dic
             choice = spec.split if verify else replace(spec.split, checksums={})
             frames |= split_rows(frames.pop("rows"), schema, choice, spec.name)
         return {**frames}
-    key = digest([spec.name, {part: [str(path), path.stat().st_size] for part, path in found.items()}])[:16]
+    sources = {part: [str(path), path.stat().st_size, path.stat().st_mtime_ns] for part, path in found.items()}
+    key = digest([spec.name, sources])[:16]
     folder = _writable(found["train"].parent) / f"prepared-{spec.name}-{key}"
     frames = spec.prepare(found)
     for part, frame in frames.items():

@@ -60,7 +60,7 @@ FLAT = 0.01
 """How far, as a standard deviation of logits, a held slope spreads predictions around their mean."""
 
 FAR = 100.0
-"""Beyond so many standard deviations a logit says no more to Platt's fit than there."""
+"""Beyond so many standard deviations, and so many logits, a logit says no more to Platt's fit than there."""
 
 
 class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,8 +157,9 @@ def _centre_and_spread(logits: Floats) -> tuple[float, float]:
 
 
 def _bounded(logits: Floats, centre: float, spread: float) -> Floats:
-    """Return the logits, none further than `FAR` spreads from the centre: the fit reads a diverged one as that far."""
-    return np.clip(logits, centre - FAR * spread, centre + FAR * spread)
+    """Return the logits, none further from the centre than `FAR`: the fit reads a diverged one as that far."""
+    far = max(FAR * spread, FAR)  # where most logits are nearly equal the few others are no less right
+    return np.clip(logits, centre - far, centre + far)
 
 
 def fit_isotonic(rows: Scored) -> Isotonic:

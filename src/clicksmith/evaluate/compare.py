@@ -97,11 +97,11 @@ def compare_scored(
     seed: int = 0,
 ) -> Comparison:
     """Return the paired comparison of two checked predictions; their rows must be the same, in the same order."""
-    _same_rows(a, b)
-    b = replace(b, groups=a.groups)  # the same groups, which may be numbered otherwise; influences go by number
     _choice(method, ("delta", "bootstrap"), "method")
     quantile(level)
     definition = metric_named(metric)
+    _same_rows(a, b, grouped=by_group or definition.needs_groups)
+    b = replace(b, groups=a.groups)  # the same groups, which may be numbered otherwise; influences go by number
     if by_group and a.groups is None:
         raise UsageError("by_group=True needs groups and none were given; pass groups=.")
     units = a.groups if by_group else None
@@ -193,13 +193,15 @@ def _choice(given: str, known: tuple[str, ...], name: str) -> None:
         raise UsageError(f"{name}='{given}': choose {' or '.join(known)}.")
 
 
-def _same_rows(a: Scored, b: Scored) -> None:
+def _same_rows(a: Scored, b: Scored, *, grouped: bool) -> None:
     if len(a) != len(b) or not np.array_equal(a.labels, b.labels):
         raise UsageError(
             f"the two predictions are not of the same rows ({len(a)} and {len(b)} rows, labels differ); "
             "a paired test needs the same rows in the same order."
         )
-    for what, one, two in (("weights", a.weights, b.weights), ("groups", _first_rows(a), _first_rows(b))):
+    known = [("weights", a.weights, b.weights)]
+    known += [("groups", _first_rows(a), _first_rows(b))] if grouped else []
+    for what, one, two in known:
         if one is not two and (one is None or two is None or not np.array_equal(one, two)):
             raise UsageError(
                 f"the {what} of the two predictions differ; a paired test needs the same rows, weighted and grouped "

@@ -64,7 +64,7 @@ def _over_places(best: Runs, k: int, *, reciprocal: bool) -> Floats:
     active, place = np.arange(best.rows.size), 0
     while True:
         active = active[(best.start[active] + place < k) & (best.rows[active] - best.clicks[active] >= place)]
-        if place == FEW:
+        if place >= FEW and active.size <= place:  # else all at once are quicker than one by one
             for run in active:
                 total[run] += none_yet[run] * _over_rest(best, run, place, k, reciprocal=reciprocal)
             return total

@@ -1,6 +1,7 @@
 """Labels and predictions of the same rows, checked once. Every metric reads one `Scored`."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -136,9 +137,9 @@ def one_class(rows: Scored) -> int | None:
 
 def is_missing(value: Any) -> bool:
     """Return whether a value stands for none: None, NaN, or pandas' NA and NaT."""
-    if isinstance(value, str):
-        return False
-    return value is None or str(value) in ("NaT", "<NA>") or bool(value != value)
+    if isinstance(value, float | Decimal | np.floating):
+        return bool(value != value)
+    return value is None or (not isinstance(value, str) and str(value) in ("NaT", "<NA>"))
 
 
 def same_length(labels: NDArray[Any], values: NDArray[Any], name: str) -> None:

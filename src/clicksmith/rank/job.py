@@ -322,7 +322,9 @@ def _check_counts(counts: Counts, store: Store, views: Sequence[View]) -> None:
 
 def _in_order(store: Store, label: int) -> bool:
     """Whether labels depend on those of the rows before them, in blocks of rows from the first to the last."""
-    starts = np.unique(np.linspace(0, max(0, store.rows - BLOCK), BLOCKS).astype(np.int64))
+    starts = np.unique(
+        np.linspace(0, max(0, store.rows - BLOCK), min(BLOCKS, max(1, store.rows // BLOCK))).astype(np.int64)
+    )
     blocks = [store.targets["labels"][start : start + BLOCK, label].astype(np.float64) for start in starts]
     mean, variance = np.concatenate(blocks).mean(), np.concatenate(blocks).var()
     beside = sum(float(((block[1:] - mean) * (block[:-1] - mean)).sum()) for block in blocks)

@@ -83,7 +83,7 @@ class Null:
             return _deviate(self.halves.log_tail(information))
         shape = self.mean**2 / self.variance
         if self.skew is not None and self.skew > 0:
-            shape = 4 / self.skew**2
+            shape = min(shape, 4 / self.skew**2)  # of few values the skew is more than that of independent ones
         excess = max((information - self.mean) / math.sqrt(shape * self.variance), -1.0 + 1e-9)
         if abs(excess) < 1e-4:
             return math.sqrt(shape) * excess + 1 / (3 * math.sqrt(shape))
@@ -151,8 +151,10 @@ class _Halves:
         count = min(abs(end - first), math.ceil(10 * spread) + 60)  # more adds less than the last digit
         h = first + step * np.arange(count, dtype=np.float64)
         with np.errstate(divide="ignore"):
-            up, down = np.log((a - h) * (c - h)), np.log((h + 1) * (n - a - c + h + 1))
-            more = up - down if step > 0 else np.log(h * (n - a - c + h)) - np.log((a - h + 1) * (c - h + 1))
+            if step > 0:
+                more = np.log((a - h) * (c - h)) - np.log((h + 1) * (n - a - c + h + 1))
+            else:
+                more = np.log(h * (n - a - c + h)) - np.log((a - h + 1) * (c - h + 1))
         chances = np.append(0.0, np.cumsum(more))
         most = float(chances.max())
         return start + most + math.log(float(np.exp(chances - most).sum()))

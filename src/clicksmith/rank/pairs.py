@@ -21,7 +21,7 @@ from clicksmith.rank.views import Codes, View, sampled
 ROWS = 1 << 16
 """Rows of the sample."""
 LEAST = 0.05
-"""Nats that a copy must share beyond chance for redundancy to be told."""
+"""Share of the poorer field's entropy that a copy must have beyond chance for redundancy to be told."""
 
 
 class PairScore(msgspec.Struct, frozen=True):
@@ -60,7 +60,8 @@ def pair_scores(store: Store, views: Sequence[View], label: int, seed: int) -> t
         together, deviation = _beyond_chance(joint, labels, null)
         apart = entropy(np.bincount(joined(codes[one], codes[two][order])))
         most = apart - max(spread[one], spread[two])  # what a copy has: on few rows many values look alike by chance
-        shared = min(1.0, max(0.0, (apart - entropy(np.bincount(joint))) / most)) if most > LEAST else 0.0
+        told = most > max(LEAST * min(spread[one], spread[two]), 1e-12)
+        shared = min(1.0, max(0.0, (apart - entropy(np.bincount(joint))) / most)) if told else 0.0
         singles = alone[one], alone[two]
         more, surely = together - sum(singles), together - deviation
         z = more / deviation if deviation > 0 else 0.0

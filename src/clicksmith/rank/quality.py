@@ -97,7 +97,7 @@ def quality(
         flags.append(
             f"leak? it alone knows {found.information / entropy:.0%} of the label; is it known before the click?"
         )
-    if found.z < BALANCED:
+    if found.z < BALANCED and found.null.halves is None:  # of two values the likeliest clicks already say least
         flags.append("says less than chance would: rows seem to be balanced by it; it can still matter in pairs")
     if copy_of is not None:
         flags.append(f"says the same as '{copy_of}', value by value")

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from clicksmith.datasets.ad_world.world import AdWorld
 
 PARTS = ("train", "valid", "test")
+OWN = {*(f"{part}.{form}" for part in PARTS for form in ("csv", "parquet")), "users.parquet", "ads.parquet"}
+OWN |= {"schema.json", "world.toml", "truth", ".lock"}
+"""What a written world consists of."""
 
 
 def write_world(world: AdWorld, folder: Path, form: Literal["parquet", "csv"], wide: bool) -> Path:
     """Write parts, side tables, schema, their declaration and the truth; the folder appears when it is complete."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth" / "settings.json").exists():
+    strangers = sorted(path.name for path in folder.iterdir() if path.name not in OWN) if folder.is_dir() else []
+    if strangers:
         raise UsageError(
-            f"'{folder}' is not empty and holds no synthetic log, which alone is replaced; choose another folder."
+            f"'{folder}' holds what is no part of a synthetic log (for example '{strangers[0]}'), and it is replaced "
+            "as a whole; choose another folder."
         )
     tallies = {name: Tally() for name in (*PARTS, "all")}
     with atomic_folder(folder.absolute()) as beside:
