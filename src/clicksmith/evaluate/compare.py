@@ -1,7 +1,7 @@
 """Is the difference between two models real? Paired tests on the same rows."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -199,7 +199,7 @@ def _same_rows(a: Scored, b: Scored, *, grouped: bool) -> None:
             f"the two predictions are not of the same rows ({len(a)} and {len(b)} rows, labels differ); "
             "a paired test needs the same rows in the same order."
         )
-    known = [("weights", a.weights, b.weights)]
+    known: list[tuple[str, NDArray[Any] | None, NDArray[Any] | None]] = [("weights", a.weights, b.weights)]
     known += [("groups", _first_rows(a), _first_rows(b))] if grouped else []
     for what, one, two in known:
         if one is not two and (one is None or two is None or not np.array_equal(one, two)):

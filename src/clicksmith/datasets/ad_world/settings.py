@@ -154,7 +154,7 @@ class AdWorldSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def _ranges(self) -> list[tuple[str, float, float, float]]:
         """Return what must lie in a range: its name, its value, the least and the most."""
-        found = [("days", self.days, 0, inf)]
+        found: list[tuple[str, float, float, float]] = [("days", self.days, 0, inf)]
         found += [(f"ids.{name}", getattr(self.ids, name), 1, inf) for name in ("users", "ads", "categories")]
         if self.history:
             found += [

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from clicksmith.datasets.ad_world.world import AdWorld
 
 PARTS = ("train", "valid", "test")
-OWN = {*(f"{part}.{form}" for part in PARTS for form in ("csv", "parquet")), "users.parquet", "ads.parquet"}
-OWN |= {"schema.json", "world.toml", "truth", ".lock"}
+OWN = {
+    *(f"{part}.{form}" for part in PARTS for form in ("csv", "parquet")),
+    *("users.parquet", "ads.parquet", "schema.json", "world.toml", "truth", ".lock"),
+}
 """What a written world consists of."""
 
 
