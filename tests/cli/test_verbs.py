@@ -153,6 +153,16 @@ def test_doctor_prints_versions_and_json(capsys):
     assert facts["native kernels"].startswith(("yes", "no"))
 
 
+def test_a_name_that_would_not_be_read_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["datasets", "synthetic", "my world"]) == 2
+    assert "'my world': synthetic takes no name. To write there: clicksmith datasets synthetic --out 'my world'" in (
+        capsys.readouterr().err
+    )
+    assert main(["datasets", "list", "frappe_x1"]) == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_datasets_lists_and_simulates(tmp_path, capsys):
     assert main(["datasets"]) == 0
     assert "movielens_1m" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from clicksmith.errors import ClicksmithError, UnknownNameError
 from clicksmith.names import lookup
+from clicksmith.threads import fit_threads
 
 VERBS = {
     "describe": "look at a file: proposed schema with reasons, suspects, profile",
@@ -91,6 +92,7 @@ def run_verb(arguments: list[str]) -> int:
         lookup(VERBS, verb, "verb")
     except UnknownNameError as error:
         return _fail(f"{error} `clicksmith --help` lists them.")
+    fit_threads()
     module = importlib.import_module(f"clicksmith.cli.{verb}")
     return int(module.main(arguments[1:]) or 0)
 

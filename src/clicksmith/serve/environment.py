@@ -1,12 +1,13 @@
 """Where and with what a model was made: versions, processor, seed, settings, data checksums."""
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from clicksmith.threads import cores
 
 PACKAGES = ("clicksmith", "torch", "numpy", "polars", "safetensors", "msgspec")
 
@@ -56,5 +57,4 @@ def processor() -> str:
             line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         name = names[0] if names else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return f"{name}, {cores()} cores"
