@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.layout import UNSEEN
 from clicksmith.encode.unseen import unmapped_notes, unseen_in, unseen_notes, unseen_shares
 from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label
 from clicksmith.schema.schema import Schema
@@ -52,3 +53,11 @@ def test_of_ids_that_are_mapped_a_fifth_is_enough(encoder, tmp_path):
     assert unseen_in(encoder, rows, {"item"})[0] == told
     assert unseen_notes({"item": 0.2}, encoder, {"item"}) == []
     assert "write them as in training" in unmapped_notes(encoder, store, {"tags"})[0]
+
+
+def test_of_ids_that_are_mapped_as_many_unseen_as_in_training_are_none_of_the_day():
+    schema = Schema(fields=(Categorical("item", min_count=2),), label=Label("click"))
+    encoder = Encoder.fit(schema, pl.DataFrame({"item": [*"aaaaaabcde"], "click": [0, 1] * 5}))
+    assert encoder.counts("item")[UNSEEN] == 4
+    assert unseen_notes({"item": 0.55}, encoder, {"item"}) == []
+    assert unseen_notes({"item": 0.65}, encoder, {"item"})[0].startswith("item: 65% of values unseen (40% in training)")

@@ -272,6 +272,9 @@ def test_what_cannot_be_folded_is_refused(encoded, run, tmp_path, capsys):
     both = Plan(parts=(*maps.parts, mask))
     with pytest.raises(UsageError, match="forgot values of user, which cannot be told from new ones"):
         fold_new_ids(apply_plan(both, encoded[0]).encoder, both, DAY)
+    without = Plan(parts=(KeptFields(drop={"item": "weak"}, found_by=FoundBy(method="rank")), *maps.parts))
+    with pytest.raises(UsageError, match=r"follows the edges of 'user' and 'item', and .* drops 'item', so that new"):
+        fold_new_ids(under, without, DAY)
     with pytest.raises(DataError, match="there are no edges: no clicked row has"):
         fold_new_ids(under, maps, DAY.with_columns(click=pl.lit(0)))
     DAY.head(50).drop("click").write_csv(tmp_path / "bare.csv")

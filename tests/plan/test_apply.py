@@ -16,7 +16,7 @@ from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures
 from clicksmith.plan.apply import apply_plan, numbering, schema_under
 from clicksmith.plan.arrays import Array
 from clicksmith.schema import Schema
-from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Numeric
+from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Multimodal, Numeric
 from clicksmith.schema.schema import SideTable
 
 BY = FoundBy(method="test")
@@ -321,6 +321,33 @@ def test_maps_to_two_rows_move_with_the_rows(encoder):
     assert applied.doubles["item"].second.values.tolist() == [0, 1, 3, 2]
     whole = apply_plan(Plan(parts=(double,)), encoder)
     assert whole.encoder is encoder and whole.doubles == double.slots
+
+
+def test_rows_of_two_that_no_kept_id_reaches_go(encoder):
+    first, second = (Array(np.array([0, 1, *rows], np.int32)) for rows in ([2, 3, 4, 5], [3, 4, 5, 2]))
+    double = IdMaps(
+        slots={"item": IdMap(rows=6, ids=first, second=second)},
+        numbering={"item": numbering(encoder)["item"]},
+        found_by=BY,
+    )
+    one = apply_plan(Plan(parts=(double, features(encoder, "item", "0100"))), encoder).doubles["item"]
+    assert (one.rows, one.ids.values.tolist(), one.second.values.tolist()) == (4, [0, 1, 2], [0, 1, 3])
+    with pytest.raises(UsageError, match="slot 'item': 6 ids need no 13 rows"):
+        IdMaps(slots={"item": IdMap(rows=13, ids=first, second=second)}, numbering={"item": "n"}, found_by=BY).check()
+    with pytest.raises(UsageError, match=r"pair user x item: dim is 1,125,899,906,842,624; give 65,536 at most"):
+        Pairs(pairs=(PairOp(fields=("user", "item"), op="factorise", dim=2**50),), found_by=BY).check()
+
+
+def test_the_field_that_a_file_of_vectors_is_keyed_by_stays():
+    schema = Schema(
+        fields=(Categorical("user"), Categorical("item"), Multimodal("image", dim=2, file="image.parquet", by="item")),
+        label=Label("click"),
+    )
+    drop = KeptFields(drop={"item": "weak"}, found_by=BY)
+    with pytest.raises(UsageError, match="drops 'item', but the vector file of 'image' needs it; keep it"):
+        schema_under(Plan(parts=(drop,)), schema)
+    both = KeptFields(drop={"item": "weak", "image": "weak"}, found_by=BY)
+    assert [c.name for c in schema_under(Plan(parts=(both,)), schema).fields] == ["user"]
 
 
 def test_the_domain_is_no_vocabulary_of_a_plan():

@@ -110,6 +110,13 @@ def test_what_is_said_of_a_dropped_field_falls_away():
     assert whole.parts[1].slots == {"a": both} and set(whole.parts[1].numbering) == {"a", "b"}
 
 
+def test_a_search_that_found_no_pair_says_nothing_beside_one_that_did():
+    none = Plan(parts=(Pairs(pairs=(), found_by=by("optinter")),))
+    for both in (merge(none, pair("memorise")), merge(pair("memorise"), none)):
+        assert both == pair("memorise")
+    assert merge(none, none) == none
+
+
 def test_what_two_searches_say_alike_is_said_once():
     one, two = Array(np.array([1, 1, 1, 0], bool)), Array(np.array([1, 1, 0, 1], bool))
     plan = Plan(

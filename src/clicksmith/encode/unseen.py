@@ -33,7 +33,7 @@ def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
 def unseen_notes(shares: Mapping[str, float], encoder: Encoder, mapped: Collection[str] = ()) -> list[str]:
     """Return a line for each column of which nearly all values are unseen though in training few were.
 
-    mapped: slots whose ids a Plan maps to shared rows; of their columns a fifth is enough
+    mapped: slots whose ids a Plan maps to shared rows; of their columns a fifth more than in training is enough
     """
     layout = encoder.layout
     slots = {column.name: column.slot for column in (*layout.ids, *layout.bags)}
@@ -50,7 +50,7 @@ def unseen_notes(shares: Mapping[str, float], encoder: Encoder, mapped: Collecti
                 f"{name}: {share:.0%} of values unseen ({training:.0%} in training{known}); "
                 "if they should be known, write them as in training."
             )
-        elif share > AGED and slots[name] in mapped:
+        elif share - training > AGED and slots[name] in mapped:
             notes.append(
                 f"{name}: {share:.0%} of values unseen ({training:.0%} in training), so that they share one row and "
                 "not those of the Plan's map; find the map again on newer rows (`clicksmith plan fold-in` teaches them "

@@ -19,7 +19,7 @@ from clicksmith.graph.cluster import ALONE, Labels
 from clicksmith.graph.edges import empty_ids, graph_of, slot_of_field
 from clicksmith.graph.exact import fold_in
 from clicksmith.graph.maps import GraphHash
-from clicksmith.plan.parts import IdMaps, KeptFeatures
+from clicksmith.plan.parts import IdMaps, KeptFeatures, KeptFields
 from clicksmith.plan.plan import Plan
 
 FOLLOWING = ("graph", "hybrid", "graph_rate")
@@ -111,6 +111,15 @@ def _following(plan: Plan) -> list[tuple[IdMaps, GraphHash]]:
             f"{', '.join(FOLLOWING)} have; under others new ids are unseen until the map is found again."
         )
     mapped = {slot for part, _ in found for slot in part.slots}
+    dropped = {name: part for part in plan.parts if isinstance(part, KeptFields) for name in part.drop}
+    for part, options in found:
+        for name in (options.left, options.right):
+            if name in dropped:
+                raise UsageError(
+                    f"{part.name} follows the edges of '{options.left}' and '{options.right}', and "
+                    f"{dropped[name].name} drops '{name}', so that new rows give no edges; keep '{name}', or find the "
+                    "map again on newer rows."
+                )
     for part in plan.parts:
         if isinstance(part, KeptFeatures) and part.dropped_to == "unseen" and (both := mapped & set(part.slots)):
             raise UsageError(

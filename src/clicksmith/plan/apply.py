@@ -213,6 +213,9 @@ def users_of_fields(schema: Schema) -> list[tuple[str, str, str]]:
         owner: str | None = getattr(column, "share", None)
         if owner is not None:
             found.append((column.name, owner, "the shared vocabulary of"))
+        key: str | None = getattr(column, "by", None)
+        if key is not None:
+            found.append((column.name, key, "the vector file of"))
     found += [(t.name, t.on or t.key, "the side table") for t in schema.tables]
     named = {"group": schema.group, "domain": schema.domain, "weight": schema.weight}
     named["time"] = schema.time.name if schema.time else None

@@ -25,6 +25,8 @@ def merge(*plans: Plan, names: Sequence[str] = ()) -> Plan:
     named: list[tuple[AnyPart, str]] = []
     for plan, name in zip(plans, names or [""] * len(plans), strict=True):
         named += [(part, name) for part in plan.parts if not any(_same(part, other) for other, _ in named)]
+    if any(isinstance(part, Pairs) and part.pairs for part, _ in named):
+        named = [(part, name) for part, name in named if not isinstance(part, Pairs) or part.pairs]
     dropped = {name for part, _ in named if isinstance(part, KeptFields) for name in part.drop}
     named = [(part, name) for whole, name in named if (part := _without(whole, dropped)) is not None]
     for (one, first), (two, second) in permutations(named, 2):

@@ -164,6 +164,8 @@ class IdMaps(Part, frozen=True, tag="maps"):
                     raise UsageError(f"{where}: padding stays row 0, unseen stays row 1, and nothing else is padding.")
                 if values.max() >= one.rows:
                     raise UsageError(f"{where}: the map names row {values.max()} of {one.rows}.")
+            if one.rows > 2 * len(one.ids):
+                raise UsageError(f"{where}: {len(one.ids):,} ids need no {one.rows:,} rows.")
             if one.second is None and len(np.unique(one.ids.values)) != one.rows:
                 used = len(np.unique(one.ids.values))
                 raise UsageError(f"{where}: {one.rows - used} of {one.rows} rows belong to no id; number them closely.")
@@ -239,6 +241,10 @@ class Ranks(Part, frozen=True, tag="ranks"):
                 raise UsageError(f"{self.name}: '{slot}' has rank {rank}; give 1 or more.")
 
 
+WIDEST = 1 << 16
+"""Columns of a pair at most."""
+
+
 class PairOp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model does with a pair of fields, besides what its backbone does."""
 
@@ -278,6 +284,8 @@ class Pairs(Part, frozen=True, tag="pairs"):
             seen.add(both)
             if pair.dim < 1 or pair.min_count < 1:
                 raise UsageError(f"{self.name}, pair {told}: dim {pair.dim} and min_count {pair.min_count} are from 1.")
+            if pair.dim > WIDEST:
+                raise UsageError(f"{self.name}, pair {told}: dim is {pair.dim:,}; give {WIDEST:,} at most.")
             if not 0 <= pair.std < math.inf:
                 raise UsageError(f"{self.name}, pair {told}: std is {pair.std}; it is at least 0, and finite.")
             if (pair.index == "hash") != (pair.buckets is not None) or (pair.buckets or 1) < 1:

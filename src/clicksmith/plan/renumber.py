@@ -104,18 +104,17 @@ class Renumbering:
         return Block(int(inside.min()), int(inside.max()) + 1, block.columns) if len(inside) else None
 
     def moved_double(self) -> IdMap | None:
-        """Return the map to two rows, if there is one, by the ids that are reached."""
+        """Return the map to two rows, if there is one, by the ids that are reached; rows of none of them go."""
         if self.double is None or not self.edited:
             return self.double
         ids, now = self.tables[self.doubled], self.now()
         there = (now >= FIRST) & (ids >= FIRST)
-        tables: list[Array] = []
-        for old in (self.double.ids, self.double.second):
-            assert old is not None
-            table = np.arange(max(FIRST, int(now.max(initial=0)) + 1), dtype=np.int32)
+        assert self.double.second is not None
+        both = np.tile(np.arange(max(FIRST, int(now.max(initial=0)) + 1), dtype=np.int32), (2, 1))
+        for table, old in zip(both, (self.double.ids, self.double.second), strict=True):
             table[now[there]] = old.values[ids[there]]
-            tables.append(Array(table))
-        return IdMap(rows=self.double.rows, ids=tables[0], second=tables[1])
+        both = _closely(both)
+        return IdMap(rows=max(FIRST, int(both.max()) + 1), ids=Array(both[0]), second=Array(both[1]))
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary; values that nothing remembers are forgotten."""

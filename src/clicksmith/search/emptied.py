@@ -21,9 +21,12 @@ def emptied(
     fields = {c.name: c.slot for c in (*layout.ids, *layout.bags)}
     reasons = {name: "no feature of it is kept" for name, slot in fields.items() if slot in slots}
     reasons |= dict.fromkeys(numbers, "its gate is shut")
+    shares = {c.name: c.share for c in schema.fields if getattr(c, "share", None)}
+    # whoever shares a vocabulary has a say in its numbering, by which the kept features are named
     notes: list[str] = []
     while True:
         held = {name: user for user, name, _ in users_of_fields(schema) if name in reasons and user not in reasons}
+        held |= {name: owner for name, owner in shares.items() if name in reasons and owner not in reasons}
         if not held:
             return reasons, notes
         for name, user in held.items():

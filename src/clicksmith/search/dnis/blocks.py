@@ -81,8 +81,8 @@ def bands_in(
     if not isinstance(table, Plain):
         raise CompositionError(
             f"{method} gives the vectors of a plain table their columns, and the table here is {type(table).__name__}: "
-            "under a Plan that has columns already, or of a backbone that brings its own. Leave that Plan out, or use "
-            "another backbone."
+            "under a Plan that has columns, ranks or double maps already, or of a backbone that brings its own. "
+            "Leave that Plan out, or use another backbone."
         )
     occurrences, known = id_counts(asked.train), asked.encoder.fitted.vocabularies
     counts = {slot.name: occurrences[slot.name].numpy() for slot in asked.layout.slots}
