@@ -15,7 +15,9 @@ from clicks import clicks, folder, tiny_run
 from clicksmith.batch.batch import batch_of
 from clicksmith.errors import DataError, UsageError
 from clicksmith.evaluate import Predictions
+from clicksmith.fitting.job import fit
 from clicksmith.kernels.settled import Settling, _packs
+from clicksmith.schema import Behaviour, Categorical, Label, Schema, SideTable
 from clicksmith.serve.predictor import ROWS, Predictor, load, shared
 from clicksmith.serve.scoring import evaluate_rows, plain
 
@@ -99,6 +101,26 @@ def test_histories_as_arrays_or_lists_score_as_text_does(predictor, frame):
 def test_rows_with_different_histories_do_not_share(predictor, frame):
     encoded = predictor.artifact.encoder.encode(frame[:50])
     assert shared(encoded) is encoded
+
+
+@pytest.mark.parametrize("own", [(), ("seen_ads",)])
+def test_histories_of_a_side_table_are_those_of_each_rows_user_whatever_the_rows_say(own, tmp_path):
+    log = clicks(200).with_columns(user=pl.Series([f"u{i % 9}" for i in range(200)]))
+    users = pl.DataFrame({"user": [f"u{i}" for i in range(9)], "past": [f"a{i}|a{i + 1}" for i in range(9)]})
+    users.write_csv(tmp_path / "users.csv")
+    schema = Schema(
+        fields=(Categorical("user", role="user"), Categorical("ad", role="item")),
+        behaviours=tuple(Behaviour(name, of="ad", max_length=4) for name in ("past", *own)),
+        label=Label("click"),
+        tables=(SideTable("users", str(tmp_path / "users.csv"), "user"),),
+    )
+    columns = log.select("user", "ad", "click", *own)
+    predictor = load(fit(columns, schema=schema, model="din", epochs=1, out=tmp_path / "run").path)
+    rows = [{"user": f"u{i}", "ad": "a3", "seen_ads": "a1|a2"} for i in range(9)]
+    singly = np.concatenate([predictor.predict(row) for row in rows])
+    assert len(set(singly)) > 1
+    for ignored in ("", "a7", []):
+        np.testing.assert_allclose(predictor.predict([{**row, "past": ignored} for row in rows]), singly, atol=1e-5)
 
 
 def test_every_distinct_history_is_computed_once(predictor, frame):

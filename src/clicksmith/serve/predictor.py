@@ -59,8 +59,11 @@ class Predictor:
         settle(self._model)
         self._encoder = artifact.encoder
         self._tasks = artifact.spec.tasks
-        behaviours = artifact.schema.behaviours
-        self._past = {name for b in behaviours for name in (b.name, *(side.name for side in b.sides))}
+        own = artifact.encoder.recipes[0].histories
+        shared = (
+            own if len(own) == len(artifact.schema.behaviours) else ()
+        )  # not where a side table has one: by its key
+        self._past = {name for b in shared for name in (b.name, *(side.name for side in b.sides))}
         self.outputs = sum(task.width for task in self._tasks)
         """Number of logits per row."""
 
