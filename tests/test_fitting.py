@@ -15,7 +15,11 @@ import warm
 from clicks import clicks, folder, tiny_run
 from clicksmith.batch.split import Split
 from clicksmith.cli.main import main
+from clicksmith.datasets.dataset import SplitChoice, split_rows
+from clicksmith.encode.chunk import FrameChunk
 from clicksmith.encode.source import open_source
+from clicksmith.encode.targets import read_group
+from clicksmith.encode.where import Where
 from clicksmith.errors import ArtifactError, DataError, DivergedError, UsageError
 from clicksmith.evaluate.auc import auc
 from clicksmith.evaluate.predictions import Predictions
@@ -300,6 +304,31 @@ def test_whole_groups_are_split_off_on_demand():
     assert len(set.union(*users)) == sum(len(part) for part in users)
     with pytest.raises(UsageError, match=r"^a split by group needs a group column, and the schema declares none"):
         parts_of(clicks(400), None, None, schema=PLAIN, how="group", seed=0)
+
+
+def test_a_group_is_what_one_id_is_however_its_number_is_written():
+    schema = Schema(fields=PLAIN.fields, label=PLAIN.label, group="user")
+    texts = [f"{i % 40}{'.0' if i % 3 else ''}" for i in range(400)]
+    parts = parts_of(clicks(400).with_columns(user=pl.Series(texts)), None, None, schema=schema, how="group", seed=0)
+    assert parts.test is not None
+    users = [
+        set(pl.concat(list(p.batches(["user"])))["user"].str.replace(r"\.0$", "")) for p in (parts.train, parts.test)
+    ]
+    assert not users[0] & users[1]
+    tables = split_rows(clicks(400).with_columns(user=pl.Series(texts)), schema, SplitChoice(how="group"), "here")
+    users = [set(tables[name]["user"].str.replace(r"\.0$", "")) for name in ("train", "test")]
+    assert not users[0] & users[1]
+    read = read_group(FrameChunk(pl.DataFrame({"user": ["7", "7.0", "8"]}), Where("here")), "user")
+    assert read[0] == read[1] != read[2]
+
+
+def test_too_few_groups_to_split_and_groups_of_several_values_are_refused():
+    schema = Schema(fields=PLAIN.fields, label=PLAIN.label, group="user")
+    rows = clicks(60).with_columns(user=pl.Series([f"u{i // 30}" for i in range(60)]))
+    with pytest.raises(DataError, match=r"^the frame: 'user' has 2 different groups, too few or too uneven to give"):
+        parts_of(rows, None, None, schema=schema, how="group", seed=0)
+    with pytest.raises(DataError, match=r"^the frame row 1: column 'user' holds \['u0'\], where one value is expected"):
+        parts_of(rows.with_columns(user=pl.concat_list("user")), None, None, schema=schema, how="group", seed=0)
 
 
 def test_a_model_that_is_wrong_on_valid_still_has_the_right_mean_and_says_so(tmp_path):

@@ -11,7 +11,7 @@ import polars as pl
 from clicksmith.batch.split import DEFAULT_SHARES, split_by_group, split_by_time, split_random
 from clicksmith.encode.chunk import FrameChunk
 from clicksmith.encode.source import open_source
-from clicksmith.encode.targets import read_time
+from clicksmith.encode.targets import group_texts, read_time
 from clicksmith.encode.where import Where
 from clicksmith.errors import DataError, SchemaError
 from clicksmith.schema import Schema
@@ -140,7 +140,9 @@ def split_rows(rows: pl.DataFrame, schema: Schema, choice: SplitChoice, where: s
     elif choice.how == "group":
         if schema.group is None:
             raise SchemaError(f"'{where}': a split by group needs schema.group.")
-        split = split_by_group(rows.get_column(schema.group), shares=shares, seed=choice.seed)
+        split = split_by_group(
+            group_texts(FrameChunk(rows, Where(where)), schema.group), shares=shares, seed=choice.seed
+        )
     elif choice.how == "random":
         split = split_random(rows.height, shares=shares, seed=choice.seed)
     else:

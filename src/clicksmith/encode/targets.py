@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clicksmith.encode.chunk import Chunk
+from clicksmith.encode.chunk import Chunk, FrameChunk
 from clicksmith.encode.dictionary import NUMBER, Dictionary, new_dictionary
 from clicksmith.encode.hashing import hashes
-from clicksmith.encode.texts import number_of
+from clicksmith.encode.texts import canonical, number_of
 from clicksmith.errors import DataError
 from clicksmith.schema.columns import Label, Time
 
@@ -102,7 +103,13 @@ def read_weight(chunk: Chunk, name: str) -> NDArray[np.float32]:
 
 def read_group(chunk: Chunk, name: str) -> NDArray[np.int64]:
     """Return a number per row that is equal for equal values: 63 bits of the value's hash, the same in every file."""
-    return (hashes(chunk.texts(name)) >> np.uint64(1)).astype(np.int64)
+    cells = chunk.texts(name)
+    return (hashes(cells if chunk.plain else canonical(cells)) >> np.uint64(1)).astype(np.int64)
+
+
+def group_texts(chunk: FrameChunk, name: str) -> pl.Series:
+    """Return the groups of a chunk as the texts that name them: what is one id is one group."""
+    return cast("pl.Series", canonical(chunk.texts(name)))
 
 
 def read_time(chunk: Chunk, time: Time) -> NDArray[np.float64]:

@@ -8,8 +8,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clicksmith.batch.split import Split, split_by_group, split_by_time, split_random
+from clicksmith.encode.chunk import FrameChunk
 from clicksmith.encode.source import Source, open_source
-from clicksmith.encode.targets import read_time
+from clicksmith.encode.targets import group_texts, read_time
+from clicksmith.encode.where import Where
 from clicksmith.errors import DataError, UsageError
 from clicksmith.fitting.chosen import Chosen
 from clicksmith.schema import Schema, Time
@@ -59,7 +61,13 @@ def parts_of(train: Any, valid: Any, test: Any, *, schema: Schema, how: How, see
         split = _by_time(source, schema.time, shares, strict=how == "time")
     words = f"the latest rows of {source.name} by '{schema.time.name}'" if split and schema.time else ""
     if how == "group":
-        split = split_by_group(_group_texts(source, schema), shares=shares, seed=seed)
+        texts = _group_texts(source, schema)
+        split = split_by_group(texts, shares=shares, seed=seed)
+        if not all(split.record.parts.values()):
+            raise DataError(
+                f"{source.name}: '{schema.group}' has {texts.n_unique()} different groups, too few or too uneven to "
+                f"give each of {', '.join(shares)} some; use --split random, or give files with --valid and --test."
+            )
         words = f"whole groups of '{schema.group}' of {source.name} drawn by chance (seed {seed})"
     if split is None:
         split = split_random(_enough(source, _rows(source)), shares=shares, seed=seed)
@@ -96,9 +104,12 @@ def _group_texts(source: Source, schema: Schema) -> pl.Series:
         raise UsageError("a split by group needs a group column, and the schema declares none; declare group=...")
     if schema.group not in source.columns:
         raise DataError(f"{source.name}: there is no group column '{schema.group}'; add it, or change the schema.")
-    texts = pl.concat([frame.to_series().cast(pl.String) for frame in source.batches([schema.group])])
-    _enough(source, len(texts))
-    return texts
+    texts, rows = list[pl.Series](), 0
+    for frame in source.batches([schema.group]):
+        texts.append(group_texts(FrameChunk(frame, Where(source.name), rows), schema.group))
+        rows += frame.height
+    _enough(source, rows)
+    return pl.concat(texts)
 
 
 def _rows(source: Source) -> int:
