@@ -1,9 +1,11 @@
 """JSON is read; what is neither text nor a known format is named in one line."""
 
+import gzip
 import json
 
 import polars as pl
 import pytest
+import zstandard
 
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
@@ -62,3 +64,21 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content, said):
 def test_standard_input_is_refused():
     with pytest.raises(DataError, match=r"standard input is not read\. Write the rows to a file and name that"):
         open_source("-")
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow", ".csv", ".csv.zst", ".csv.gz", ".jsonl", ".json"])
+def test_brackets_in_the_name_of_a_file_that_is_there_are_letters(tmp_path, ending):
+    for name, rows in (("d1", [{"wrong": 1}]), ("d[1]", [{"ad": "a", "x": 1}, {"ad": "b", "x": 2}])):
+        frame, path = pl.DataFrame(rows), tmp_path / f"{name}{ending}"
+        kind = ending.split(".")[1]
+        if ending in (".parquet", ".arrow"):
+            (frame.write_parquet if kind == "parquet" else frame.write_ipc)(path)
+        else:
+            text = {"csv": frame.write_csv(), "jsonl": frame.write_ndjson(), "json": frame.write_json()}[kind].encode()
+            packed = {".csv.gz": gzip.compress, ".csv.zst": zstandard.compress}
+            path.write_bytes(packed.get(ending, bytes)(text))
+    source = open_source(tmp_path / f"d[1]{ending}")
+    assert source.columns == ["ad", "x"]
+    assert pl.concat(source.batches(["ad"])).to_series().to_list() == ["a", "b"]
+    assert source.sample(["ad"]).to_series().to_list() == ["a", "b"]
+    assert ending.startswith(".csv") or source.rows_hint == 2

@@ -18,7 +18,7 @@ PARTS = ("train", "valid", "test")
 
 def text(path: Path) -> pl.LazyFrame:
     """Return a CSV file with a header, its cells as text."""
-    return pl.scan_csv(path, infer_schema=False)
+    return pl.scan_csv(path, infer_schema=False, glob=False)
 
 
 def lines(path: Path) -> pl.Series:
@@ -102,7 +102,7 @@ def movielens_100k(found: Found) -> Frames:
     """MovieLens-100k with ids: ratings above 3 are positive, below 3 negative, 3 left out."""
 
     def read(name: str) -> pl.DataFrame:
-        frame = pl.read_csv(found[name], separator="\t", quote_char=None, infer_schema=False)
+        frame = pl.read_csv(found[name], separator="\t", quote_char=None, infer_schema=False, glob=False)
         return frame.rename(lambda column: column.split(":")[0])
 
     rows = (
@@ -120,7 +120,7 @@ def movielens_100k(found: Found) -> Frames:
 
 def taobao_sample(found: Found) -> Frames:
     """DMR's 267-column layout: 50 kinds of behaviour, categories and brands, then profile and ad; 0 pads a history."""
-    raw = pl.read_csv(found["train"], has_header=False, infer_schema=False)
+    raw = pl.read_csv(found["train"], has_header=False, infer_schema=False, glob=False)
     names = raw.columns
     fields = ("userid", *TAOBAO[1:14], "price", "pid")
     columns = [pl.Series("clk", raw[names[266]]).alias("clk")]

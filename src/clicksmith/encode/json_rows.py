@@ -33,7 +33,7 @@ def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
 def _read(path: Path) -> pl.DataFrame:
     if path.suffix != ".json":
         try:
-            frame = pl.read_ndjson(path, infer_schema_length=None)
+            frame = pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(
                 f"'{path}' is not JSON with one object per line: {str(error).splitlines()[0]}. Mend the file."

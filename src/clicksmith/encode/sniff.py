@@ -71,7 +71,13 @@ class _Lines(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         lines = pl.scan_csv(
-            path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, new_columns=["line"]
+            path,
+            has_header=False,
+            separator="\x01",
+            quote_char=None,
+            infer_schema=False,
+            new_columns=["line"],
+            glob=False,
         )
         self._batches = lines.collect_batches(chunk_size=65_536, maintain_order=True, lazy=True)
         self._left = memoryview(b"")

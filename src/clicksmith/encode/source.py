@@ -107,11 +107,11 @@ class _File:
         check_file(path)
         try:
             if path.suffix in _PARQUET:
-                self.columns = tuple(pl.read_parquet_schema(path))
-                self.rows_hint = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+                self.columns = tuple(pl.scan_parquet(path, glob=False).collect_schema())
+                self.rows_hint = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
             elif path.suffix in _ARROW:
                 self.columns = tuple(pl.read_ipc_schema(path))
-                self.rows_hint = int(pl.scan_ipc(path).select(pl.len()).collect().item())
+                self.rows_hint = int(pl.scan_ipc(path, glob=False).select(pl.len()).collect().item())
             else:
                 self.dialect = sniff(path, columns, delimiter, known)
                 self.columns = self.dialect.columns
@@ -147,7 +147,11 @@ class _File:
             raise DataError(f"{self.path.name}: {str(error).splitlines()[0]}.") from error
 
     def _scan(self) -> pl.LazyFrame:
-        return pl.scan_parquet(self.path) if self.path.suffix in _PARQUET else pl.scan_ipc(self.path)
+        return (
+            pl.scan_parquet(self.path, glob=False)
+            if self.path.suffix in _PARQUET
+            else pl.scan_ipc(self.path, glob=False)
+        )
 
     def chunks(self, numbers: Sequence[str], texts: Sequence[str], pool: ThreadPoolExecutor) -> Iterator[list[Chunk]]:
         if self.dialect is not None and LIBRARY is not None:

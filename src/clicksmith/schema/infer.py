@@ -109,11 +109,11 @@ def _read(path: Path, most: int) -> pl.DataFrame:
         raise DataError(f"there is no file '{path}'; check the path.")
     try:
         if path.suffix in (".parquet", ".pq"):
-            return pl.scan_parquet(path).head(5 * most).collect()
+            return pl.scan_parquet(path, glob=False).head(5 * most).collect()
         with path.open(encoding="utf-8", errors="replace") as file:
             header = "," if path.suffix in (".gz", ".zst") else file.readline()
         separator = max(",\t;|", key=header.count)
-        return pl.scan_csv(path, separator=separator, infer_schema=False).head(5 * most).collect()
+        return pl.scan_csv(path, separator=separator, infer_schema=False, glob=False).head(5 * most).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"'{path}' cannot be read as a table: {str(error).splitlines()[0]}.") from error
 
