@@ -1,5 +1,6 @@
 """One value gives one id, however it is written: in a CSV, in a frame as int, float, bool or text, in a dict."""
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
 from clicksmith.encode.texts import canonical, texts_of
-from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label
+from clicksmith.errors import DataError
+from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Numeric
 from clicksmith.schema.schema import Schema
 
 TEXT = st.one_of(
@@ -82,3 +84,40 @@ def test_a_label_keeps_its_words(tmp_path):
     rows = Encoder.fit(schema, path).encode(pl.read_csv(path, infer_schema=False), labels=True)
     assert rows.labels is not None
     assert rows.labels[:, 0].tolist() == pytest.approx([1, 0])
+
+
+def test_bytes_are_utf8_text_in_every_form(tmp_path):
+    texts = pl.DataFrame(
+        {"user": ["u1", "é", None], "seen": ["a", "b", "a"], "tags": ["x|y", None, "y"], "past": ["u1", "u1|é", None]}
+    ).with_columns(click=pl.Series([1, 0, 1]))
+    raw = texts.with_columns(pl.col(pl.String).cast(pl.Binary))
+    lists = texts.with_columns(pl.col("tags", "past").str.split("|").cast(pl.List(pl.Binary)))
+    raw.write_parquet(tmp_path / "raw.parquet")
+    encoder = Encoder.fit(SCHEMA, open_source(tmp_path / "raw.parquet"))
+    assert encoder.values("user") == Encoder.fit(SCHEMA, texts).values("user")
+    want = encoder.encode(texts)
+    for data in (raw, raw.to_dicts(), raw.to_pandas(), lists, lists.to_dicts()):
+        found = encoder.encode(data)
+        assert found.ids.tolist() == want.ids.tolist() and found.bags["tags"].tolist() == want.bags["tags"].tolist()
+
+
+@pytest.mark.parametrize("rows", [list, pl.DataFrame])
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [("user", [b"a", b"\xc8"]), ("tags", [b"a", b"\xc8"]), ("tags", [[b"a", b"b"], [b"\xc8"]])],
+)
+def test_bytes_that_are_no_text_are_refused_with_their_row(rows, column, cells):
+    encoder = Encoder.fit(SCHEMA, pl.DataFrame({"user": "a", "seen": "b", "tags": "a", "past": "a", "click": [0, 1]}))
+    data = [{"user": "a", "seen": "b", "tags": "a", "past": "a"} | {column: cell} for cell in cells]
+    with pytest.raises(DataError, match=rf"row 2: column '{column}' holds b'\\xc8', which is not UTF-8 text\. Write "):
+        encoder.encode(rows(data))
+
+
+def test_bytes_are_numbers_as_text_is():
+    schema = Schema(fields=(Numeric("x"),), label=Label("click"))
+    raw = pl.DataFrame({"x": [b"1.5", b"", None, b" 3 "], "click": [0, 1, 0, 1]})
+    text = raw.with_columns(pl.col("x").cast(pl.String))
+    encoder = Encoder.fit(schema, text)
+    want = encoder.encode(text).numeric
+    for data in (raw, raw.to_dicts()):
+        assert np.array_equal(encoder.encode(data).numeric, want, equal_nan=True)

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, number_of, text_of, text_series
+from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, NotUtf8, number_of, text_of, text_series
 from clicksmith.encode.where import Where
 from clicksmith.errors import DataError
 
@@ -93,6 +93,14 @@ def _several(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
     )
 
 
+def _no_text(chunk: Chunk, row: int, column: str, value: bytes) -> DataError:
+    """Return the error for bytes that are no text."""
+    return DataError(
+        f"{chunk.where.row(chunk.first + row)}: column '{column}' holds {value!r}, which is not UTF-8 text. "
+        "Write the column as text, or leave it out of the schema."
+    )
+
+
 def places(counts: NDArray[np.int64], cut: Cut) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return, for values of cells with these counts one after another: which are kept, and their places in the grid."""
     rows = np.repeat(np.arange(len(counts)), counts)
@@ -127,11 +135,19 @@ class FrameChunk:
         if series.dtype.is_nested() and series.null_count() < len(series):
             row = int(series.is_not_null().arg_max() or 0)
             raise _several(self, row, column, series.gather([row]).to_list()[0])
-        return text_series(series)
+        return self._decoded(column, series)
+
+    def _decoded(self, column: str, series: pl.Series, counts: NDArray[np.int64] | None = None) -> pl.Series:
+        """Return the texts of a column, or of the values of its lists, of which each row has `counts`."""
+        try:
+            return text_series(series)
+        except NotUtf8 as odd:
+            row = odd.index if counts is None else int(np.searchsorted(np.cumsum(counts), odd.index, side="right"))
+            raise _no_text(self, row, column, odd.value) from None
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """See `Chunk`."""
-        series = self.frame.get_column(column)
+        series = self._cells(column)
         if series.dtype == pl.String:
             return self._parsed(column, series)
         if not (series.dtype.is_numeric() or series.dtype == pl.Boolean or series.dtype == pl.Null):
@@ -141,6 +157,11 @@ class FrameChunk:
             row = int(np.flatnonzero(np.isinf(values))[0])
             raise not_a_number(self, row, column, series[row])
         return np.ascontiguousarray(values)
+
+    def _cells(self, column: str) -> pl.Series:
+        """Return a column, bytes as text."""
+        series = self.frame.get_column(column)
+        return self._decoded(column, series) if series.dtype == pl.Binary else series
 
     def _parsed(self, column: str, series: pl.Series) -> NDArray[np.float64]:
         texts = series.fill_null("").str.strip_chars()
@@ -159,7 +180,7 @@ class FrameChunk:
 
     def grid(self, column: str, cut: Cut) -> Grid:
         """See `Chunk`."""
-        series = self.frame.get_column(column)
+        series = self._cells(column)
         if series.dtype == pl.String:
             lists = pl.select(pl.when(series.fill_null("") != "").then(series.str.split(cut.separator))).to_series()
         elif isinstance(series.dtype, pl.Array):
@@ -168,8 +189,8 @@ class FrameChunk:
             lists = series.cast(pl.List(pl.String)) if series.dtype == pl.Null else series
         else:
             lists = pl.select(pl.when(text_series(series) != "").then(pl.concat_list(text_series(series)))).to_series()
-        flat = text_series(lists.filter(lists.list.len() > 0).explode())
         counts = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        flat = self._decoded(column, lists.filter(lists.list.len() > 0).explode(), counts)
         if not cut.history and len(flat):
             full = (flat != "").to_numpy()
             rows = np.repeat(np.arange(len(counts)), counts)[full]
@@ -195,7 +216,7 @@ class FrameChunk:
         return FrameChunk(self.frame[rows], self.where, first)
 
     def _lists(self, columns: Sequence[str]) -> Iterable[tuple[str, list[Any]]]:
-        return ((name, self.frame.get_column(name).to_list()) for name in columns)
+        return ((name, self._cells(name).to_list()) for name in columns)
 
 
 @dataclass
@@ -219,7 +240,13 @@ class RowsChunk:
         if kinds & _SEVERAL:
             row = next(i for i, value in enumerate(values) if type(value) in _SEVERAL)
             raise _several(self, row, column, values[row])
-        return [value if type(value) is str else text_of(value) for value in values]
+        return [value if type(value) is str else self._text(row, column, value) for row, value in enumerate(values)]
+
+    def _text(self, row: int, column: str, value: Any) -> str:
+        try:
+            return text_of(value)
+        except NotUtf8:
+            raise _no_text(self, row, column, value) from None
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """See `Chunk`."""
@@ -245,7 +272,8 @@ class RowsChunk:
         flat: list[str | None] = []
         counts = np.zeros(self.rows, np.int64)
         for row, cell in enumerate(self.columns[column]):
-            texts = [text_of(value) for value in _values(cell, cut.separator)]
+            cell = self._text(row, column, cell) if isinstance(cell, bytes) else cell
+            texts = [self._text(row, column, value) for value in _values(cell, cut.separator)]
             texts = texts if cut.history else [t for t in texts if t]
             flat += texts
             counts[row] = len(texts)
@@ -258,6 +286,7 @@ class RowsChunk:
             return np.nan_to_num(np.stack([self.numbers(name) for name in columns], 1)).astype(np.float32)
         out = np.zeros((self.rows, dim), np.float32)
         for row, cell in enumerate(self.columns[columns[0]]):
+            cell = self._text(row, columns[0], cell) if isinstance(cell, bytes) else cell
             values = cell.strip("[] ").replace(",", " ").split() if isinstance(cell, str) else _values(cell, "")
             numbers = [number_of(value) for value in values]
             if not numbers:

@@ -121,4 +121,6 @@ def _listed(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, cleaned, dtype=pl.Float64)
     if list in kinds:
         raise DataError(f"column '{name}' mixes lists and single values. Use one kind in the whole column.")
+    if kinds == {bytes}:
+        return pl.Series(name, cleaned, dtype=pl.Binary)  # whoever reads it as text says which row is none
     return pl.Series(name, [None if v is None else text_of(v) for v in cleaned], dtype=pl.String)

@@ -21,6 +21,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clicksmith.errors import DataError
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 NO_NUMBER = frozenset({"", "nan", "na", "null", "none"})
 """Texts (in any case) that mean a missing number."""
@@ -186,12 +188,25 @@ def _whole_numbers(
     return at[good]
 
 
+class NotUtf8(DataError):
+    """Bytes that are no text; `index` is their place among the values that were read."""
+
+    def __init__(self, value: bytes, index: int = 0) -> None:
+        self.value, self.index = value, index
+        super().__init__(f"{value!r} is not UTF-8 text. Give text, or leave the column out of the schema.")
+
+
 def text_of(value: Any) -> str:
-    """Return the canonical text of one value."""
+    """Return the canonical text of one value; bytes are UTF-8 text, else a `NotUtf8`."""
     if value is None:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise NotUtf8(value) from None
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, (int, np.integer)):
@@ -206,9 +221,22 @@ def text_of(value: Any) -> str:
 
 
 def text_series(series: pl.Series) -> pl.Series:
-    """Return a column of any scalar type as canonical texts, missing values as empty texts."""
+    """Return a column of any scalar type as canonical texts, missing values as empty texts.
+
+    Bytes are UTF-8 text, else a `NotUtf8`.
+    """
     if series.dtype == pl.String:
         return series.fill_null("")
+    if series.dtype == pl.Binary:
+        try:
+            return series.cast(pl.String).fill_null("")
+        except pl.exceptions.ComputeError:
+            for index, value in enumerate(series.to_list()):
+                try:
+                    text_of(value)
+                except NotUtf8:
+                    raise NotUtf8(value, index) from None
+            raise
     if series.dtype.is_integer() or isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         return series.cast(pl.String).fill_null("")
     if series.dtype == pl.Null:
@@ -229,6 +257,8 @@ def number_of(value: Any) -> float | None:
         if not NUMBER.fullmatch(text):
             return None
         value = text
+    elif isinstance(value, bytes):
+        return number_of(value.decode(errors="replace"))
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
