@@ -1,3 +1,5 @@
+from datetime import time, timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -293,3 +295,34 @@ def test_times_that_are_proposed_are_read(moment, tmp_path):
     assert store.targets["time"][-1] == pytest.approx(1569888000, abs=1)
     other = table.with_columns(event_time=pl.lit("2019-10-01 in the morning"))
     assert infer(other, label="click").schema.time is None
+
+
+def test_a_column_that_cannot_be_read_is_ignored_with_its_reason(tmp_path):
+    odd = {
+        "span": (pl.Series([timedelta(seconds=i % 7) for i in range(90)]), "spans of time"),
+        "hour": (pl.Series([time(i % 7) for i in range(90)]), "times of day"),
+        "raw": (pl.Series([bytes([200, i % 7]) for i in range(90)]), "bytes that are not UTF-8 text"),
+        "nested": (pl.Series([[[i % 7], [1]] for i in range(90)]), "a list of lists in every cell"),
+        "records": (pl.Series([[{"a": i % 7}] for i in range(90)]), "a list of records in every cell"),
+    }
+    base = pl.DataFrame({"ad": [f"a{i % 10}" for i in range(90)], "click": [i % 3 == 0 for i in range(90)]})
+    frame = base.with_columns(**{name: cells for name, (cells, _) in odd.items()})
+    frame.write_parquet(tmp_path / "log.parquet")
+    proposal = propose(tmp_path / "log.parquet", "click")
+    assert set(proposal.schema.ignored) == set(odd) and proposal.schema.time is None
+    texts = {suspect.column: suspect.text for suspect in proposal.suspects}
+    for name, (_, what) in odd.items():
+        assert proposal.reasons[name].startswith(f"ignored: {what}")
+        assert texts[name].startswith(f"'{name}' holds {what}")
+    Encoder.fit(proposal.schema, tmp_path / "log.parquet")
+
+
+def test_dates_of_which_some_are_none_are_not_the_time():
+    days = ["0000-00-00" if i % 9 == 0 else f"2024-01-0{i % 9}" for i in range(90)]
+    frame = pl.DataFrame({"day": days, "ad": [f"a{i % 10}" for i in range(90)], "click": [i % 2 for i in range(90)]})
+    proposal = infer(frame, label="click")
+    assert proposal.schema.time is None and proposal.schema.ignored == ("day",)
+    assert [s.text for s in proposal.suspects if s.column == "day"] == [
+        "'day' holds dates, but 10 of 90 cells hold none, for example '0000-00-00', so it is not taken as the time. "
+        "Empty or mend those cells."
+    ]

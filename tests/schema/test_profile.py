@@ -1,3 +1,5 @@
+from datetime import date, datetime, time, timedelta
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +68,26 @@ def test_counts_agree_with_counting_by_hand(values):
     if there:
         assert (column.quantiles[0], column.quantiles[-1]) == (min(there), max(there))
         assert column.top[0][1] == max(there.count(value) for value in there)
+
+
+def test_what_no_column_can_hold_is_told_and_not_an_error():
+    frame = pl.DataFrame(
+        {
+            "span": [timedelta(seconds=1), None],
+            "hour": [time(1), time(2)],
+            "raw": [b"\xc8", b"a"],
+            "text": [b"a", b"a"],
+            "nested": [[[1], [2]], [[3]]],
+            "records": [[{"a": 1}], [{"a": 2}]],
+            "spans": [[timedelta(seconds=1)], []],
+            "raws": [[b"\xc8"], [b"a"]],
+            "day": [date(2024, 1, 1), None],
+            "moment": [datetime(2024, 1, 1), None],
+            "zero": ["2024-01-01", "0000-00-00"],
+            "nothing": pl.Series([None, None], dtype=pl.Duration),
+        }
+    )
+    found = {column.name: column.kind for column in profile(frame)}
+    others = ("span", "hour", "raw", "nested", "records", "spans", "raws", "zero")
+    dates = {"day": "date", "moment": "date", "text": "text", "nothing": "empty"}
+    assert found == dict.fromkeys(others, "other") | dates

@@ -9,7 +9,7 @@ import polars as pl
 
 from clicksmith.schema.columns import Bag, Categorical, Column, Multimodal, Numeric, Time
 from clicksmith.schema.hints import names_quantity, names_things, names_time, role_of
-from clicksmith.schema.profile import BRACKETS, ColumnProfile
+from clicksmith.schema.profile import BRACKETS, ColumnProfile, no_date, odd
 from clicksmith.schema.suspects import Suspect, strays
 
 _FEW = 100
@@ -50,6 +50,8 @@ class Chooser:
         """Return what a column is taken for."""
         if column.kind == "empty":
             return Choice(None, "ignored: every cell is empty")
+        if column.kind == "other":
+            return _other(column, cells)
         if cells.dtype == pl.Struct:
             return Choice(None, "ignored: a record in every cell; make a column of each of its parts")
         if column.unique == 1 and column.missing == 0 and column.kind != "vector":
@@ -147,6 +149,19 @@ class Chooser:
         if column.unique <= _FEW:
             return 1
         return next((count for rows, count in ((10_000_000, 10), (1_000_000, 5), (10_000, 2)) if self.rows >= rows), 1)
+
+
+def _other(column: ColumnProfile, cells: pl.Series) -> Choice:
+    what = odd(cells)
+    if what is not None:
+        text = f"'{column.name}' holds {what}."
+        return Choice(None, f"ignored: {what}", Suspect(column.name, "text", text))
+    bad, count = no_date(cells) or ("", 0)
+    text = (
+        f"'{column.name}' holds dates, but {count} of {column.filled} cells hold none, for example '{bad}', so it is "
+        "not taken as the time. Empty or mend those cells."
+    )
+    return Choice(None, "ignored: dates, some of which are none", Suspect(column.name, "mixed", text))
 
 
 def _is_quantity(column: ColumnProfile) -> bool:

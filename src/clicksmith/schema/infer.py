@@ -16,7 +16,7 @@ from clicksmith.schema.choose import Choice, Chooser
 from clicksmith.schema.columns import Label, Time
 from clicksmith.schema.hints import first_of, label_rank
 from clicksmith.schema.histories import behaviours_of
-from clicksmith.schema.profile import ColumnProfile, profile, texts_of
+from clicksmith.schema.profile import ColumnProfile, decoded, profile, texts_of
 from clicksmith.schema.schema import Schema
 from clicksmith.schema.suspects import Suspect, duplicates, leaks
 
@@ -67,12 +67,12 @@ def infer(
     if frame.height == 0:
         raise DataError("the table has no rows; nothing can be said of its columns.")
     rows = max(rows or 0, frame.height)
-    sample = _sample(frame, sample_rows)
+    sample = pl.DataFrame([decoded(series) for series in _sample(frame, sample_rows)])
     found = profile(sample)
     named = {column.name: column for column in found}
     label_column, label_reason = _label(sample, named, label)
     inputs = tuple(column for column in found if column.name != label_column.name)
-    copies = duplicates(sample, [column.name for column in inputs])
+    copies = duplicates(sample, [column.name for column in inputs if column.kind != "other"])
     chooser = Chooser(rows=rows, looked_at=sample.height, copies={s.column: s for s in copies})
     choices = {column.name: chooser.choose(column, sample.get_column(column.name)) for column in inputs}
     behaviours, choices = behaviours_of(sample, named, choices)

@@ -6,6 +6,7 @@ Read by `infer`, by `describe` and by the HTML report. Columns may be of any typ
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -23,8 +24,9 @@ BRACKETS = "[]"
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 TOP = 10
 
-Kind = Literal["integer", "number", "text", "flag", "date", "list", "vector", "empty"]
-"""integer: whole; flag: true or false; list: several values in a cell; vector: equally many numbers in each cell."""
+Kind = Literal["integer", "number", "text", "flag", "date", "list", "vector", "empty", "other"]
+"""integer: whole; flag: true or false; list: several values in a cell; vector: equally many numbers in each cell;
+other: what no column of a schema can hold (see `odd`)."""
 
 
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,16 +71,70 @@ def profile(frame: pl.DataFrame) -> tuple[ColumnProfile, ...]:
 
 def profile_column(series: pl.Series) -> ColumnProfile:
     """Return the profile of one column."""
+    series = decoded(series)
     kind = series.dtype
+    if series.null_count() == series.len():
+        return ColumnProfile(name=series.name, kind="empty", rows=series.len(), missing=series.len(), unique=0)
+    if odd(series) is not None:
+        return ColumnProfile(name=series.name, kind="other", rows=series.len(), missing=series.null_count(), unique=0)
     if isinstance(kind, (pl.List, pl.Array)):
         return _listed(series.name, series.arr.to_list() if isinstance(kind, pl.Array) else series, None)
     if kind == pl.Boolean:
         return _plain(series.name, "flag", series.cast(pl.String))
-    if kind.is_temporal():
+    if kind in (pl.Date, pl.Datetime):
         return _plain(series.name, "date", series.cast(pl.String))
     if kind.is_numeric():
         return _numbers(series.name, series.fill_nan(None) if kind.is_float() else series, series)
     return _text(series.name, series.cast(pl.String))
+
+
+def decoded(series: pl.Series) -> pl.Series:
+    """Return bytes as text, as long as all of them are UTF-8; any other column as it is."""
+    kind = pl.List(pl.String) if series.dtype == pl.List(pl.Binary) else pl.String
+    if series.dtype not in (pl.Binary, pl.List(pl.Binary)):
+        return series
+    try:
+        return series.cast(kind)
+    except pl.exceptions.ComputeError:
+        return series
+
+
+def odd(series: pl.Series) -> str | None:
+    """Return what a column holds if no column of a schema can be read from it, with what to do; else None."""
+    kind = decoded(series).dtype
+    if isinstance(kind, (pl.List, pl.Array)):
+        inner = kind.inner
+        if isinstance(inner, (pl.List, pl.Array)):
+            return "a list of lists in every cell; give each of the inner lists a column"
+        if isinstance(inner, pl.Struct):
+            return "a list of records in every cell; give each of their parts a column"
+        if inner in (pl.Binary, pl.Duration, pl.Object):
+            return f"lists of {_ODD[type(inner)]}"
+        return None
+    return _ODD.get(type(kind))
+
+
+_ODD: dict[type, str] = {
+    pl.Binary: "bytes that are not UTF-8 text; write them as text, for example in hexadecimal digits",
+    pl.Duration: "spans of time; write them as numbers, for example of seconds",
+    pl.Time: "times of day; write them as numbers, or as a date and time",
+    pl.Object: "Python objects; write them as text, numbers or lists",
+}
+
+
+def no_date(cells: pl.Series) -> tuple[str, int] | None:
+    """Return the first cell of a column of dates that is none, and how many there are; None if all are dates."""
+    texts = cells.cast(pl.String).str.strip_chars()
+    bad = [text for text in texts.drop_nulls().unique(maintain_order=True) if text and not _is_date(text)]
+    return (bad[0], int(texts.is_in(bad).sum())) if bad else None
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.removesuffix(" UTC"))
+    except ValueError:
+        return False
+    return True
 
 
 def texts_of(series: pl.Series) -> pl.Series:
@@ -112,6 +168,10 @@ def _text(name: str, series: pl.Series) -> ColumnProfile:
         return _numbers(name, numbers_of(series), series, bool(known.str.contains(_CODE).any()))
     if filled.str.to_lowercase().is_in(["true", "false"]).all():
         return _plain(name, "flag", values)
+    if filled.str.contains(_DATE).all() and no_date(filled) is not None:
+        return ColumnProfile(
+            name=name, kind="other", rows=series.len(), missing=series.len() - filled.len(), unique=filled.n_unique()
+        )
     if filled.str.contains(_DATE).all():
         return _plain(name, "date", values)
     if filled.str.contains(_ARRAY).all():
