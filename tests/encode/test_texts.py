@@ -10,7 +10,7 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
 from clicksmith.encode.texts import canonical, texts_of
 from clicksmith.errors import DataError
-from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Numeric
+from clicksmith.schema.columns import Bag, Behaviour, Categorical, Label, Multimodal, Numeric
 from clicksmith.schema.schema import Schema
 
 TEXT = st.one_of(
@@ -121,3 +121,14 @@ def test_bytes_are_numbers_as_text_is():
     want = encoder.encode(text).numeric
     for data in (raw, raw.to_dicts()):
         assert np.array_equal(encoder.encode(data).numeric, want, equal_nan=True)
+
+
+@pytest.mark.parametrize("form", [list, pl.DataFrame])
+def test_a_vector_of_one_number_may_be_a_list_its_text_or_the_number(form):
+    schema = Schema(fields=(Multimodal("v", dim=1),), label=Label("click"))
+    encoder = Encoder.fit(schema, pl.DataFrame({"v": [[0.5], [2.0], None], "click": [0, 1, 1]}))
+    for cells in ([[0.5], [2.0], None], ["[0.5]", "[2.0]", ""], ["0.5", "2.0", "NA"], [0.5, 2.0, None]):
+        found = encoder.encode(form([{"v": cell} for cell in cells]))
+        assert found.vectors["v"].tolist() == [[0.5], [2.0], [0.0]]
+    with pytest.raises(DataError, match=r"row 2: column 'v' holds a vector of 2 numbers; its schema says dim=1"):
+        encoder.encode(form([{"v": [1.0]}, {"v": [1.0, 2.0]}]))

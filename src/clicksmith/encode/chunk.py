@@ -282,7 +282,7 @@ class RowsChunk:
 
     def vectors(self, columns: Sequence[str], dim: int) -> NDArray[np.float32]:
         """See `Chunk`."""
-        if len(columns) > 1 or dim == 1:
+        if len(columns) > 1 or (dim == 1 and not any(map(_is_vector, self.columns[columns[0]]))):
             return np.nan_to_num(np.stack([self.numbers(name) for name in columns], 1)).astype(np.float32)
         out = np.zeros((self.rows, dim), np.float32)
         for row, cell in enumerate(self.columns[columns[0]]):
@@ -318,6 +318,11 @@ def _quick(values: list[Any]) -> NDArray[np.float64] | None:
     except OverflowError:  # a whole number beyond float64, which is refused with its row
         return None
     return None if (np.abs(numbers) >= _HUGE).any() else numbers
+
+
+def _is_vector(cell: Any) -> bool:
+    """Return whether a cell is a list, or one written in brackets."""
+    return cell.lstrip().startswith("[") if isinstance(cell, str) else type(cell) in _SEVERAL
 
 
 def _values(cell: Any, separator: str) -> list[Any]:
