@@ -340,3 +340,11 @@ def test_a_damaged_gzip_file_is_told(tmp_path):
     whole = bytearray(gzip.compress((GOOD * 1).encode() + b"".join(b"a,%d,1\n" % (i * i) for i in range(2000))))
     whole[40] ^= 0xFF
     assert "cannot be decompressed" in sentence(file(tmp_path, bytes(whole), "log.csv.gz"))
+
+
+def test_a_column_without_a_name_does_not_take_that_of_another(tmp_path):
+    assert open_source(file(tmp_path, "click,,b\n1,2,3\n")).columns == ["click", "column_2", "b"]
+    assert sentence(file(tmp_path, "click,,column_2\n1,2,3\n")) == (
+        "log.csv: cell 2 of the header is empty, so its column would be called 'column_2', as another is. "
+        "Give each column its own name."
+    )

@@ -160,6 +160,12 @@ def sniff(
     if sum(1 for row in rows if row) < 2:
         raise DataError(f"'{path}' has a header but no rows.")
     names = tuple(name or f"column_{i + 1}" for i, name in enumerate(first))
+    for i, name in enumerate(names):
+        if names.count(name) > 1 and not first[i]:
+            raise DataError(
+                f"{path.name}: cell {i + 1} of the header is empty, so its column would be called '{name}', as another "
+                "is. Give each column its own name."
+            )
     end = 0
     for _ in range(header_lines):
         end = cut.index(b"\n", end) + 1
