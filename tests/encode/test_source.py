@@ -348,3 +348,11 @@ def test_a_column_without_a_name_does_not_take_that_of_another(tmp_path):
         "log.csv: cell 2 of the header is empty, so its column would be called 'column_2', as another is. "
         "Give each column its own name."
     )
+
+
+def test_a_first_row_longer_than_the_head_is_a_row(kernels, tmp_path):
+    long = "w " * 200_000
+    path = file(tmp_path, f"ad,price,click,note\na,1,0,{long}\nb,2,1,q\n")
+    assert encoded(path)[:2] == (["a", "b"], [0.0, 1.0])
+    assert [len(text) for text in open_source(path).sample(["note"]).to_series()] == [400_000, 1]
+    assert "has a header but no rows" in sentence(file(tmp_path, "ad,price,click\n" + "\n" * 300_000))

@@ -157,7 +157,8 @@ def sniff(
             )
         return Dialect(delimiter, tuple(columns), False, mark, mean)
     _check_header(path, first, delimiter, named=columns is not None)
-    if sum(1 for row in rows if row) < 2:
+    begun = bool(start[mark + len(cut) :].strip())  # a row longer than the head
+    if sum(1 for row in rows if row) + begun < 2:
         raise DataError(f"'{path}' has a header but no rows.")
     names = tuple(name or f"column_{i + 1}" for i, name in enumerate(first))
     for i, name in enumerate(names):
