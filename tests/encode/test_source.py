@@ -356,3 +356,14 @@ def test_a_first_row_longer_than_the_head_is_a_row(kernels, tmp_path):
     assert encoded(path)[:2] == (["a", "b"], [0.0, 1.0])
     assert [len(text) for text in open_source(path).sample(["note"]).to_series()] == [400_000, 1]
     assert "has a header but no rows" in sentence(file(tmp_path, "ad,price,click\n" + "\n" * 300_000))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arrow", "json"])
+def test_files_without_rows_are_nothing_beside_others(kernels, tmp_path, ending):
+    frame = pl.read_csv(file(tmp_path, GOOD))
+    write = {"csv": "write_csv", "parquet": "write_parquet", "arrow": "write_ipc", "json": "write_json"}[ending]
+    for i, part in enumerate((frame.head(0), frame, frame.head(0))):
+        getattr(part, write)(tmp_path / f"part{i}.{ending}")
+    assert encoded(str(tmp_path / f"part*.{ending}")) == (["a", "b", "a"], [0, 1, 1], 1.75)
+    none = [tmp_path / f"part{i}.{ending}" for i in (0, 2)]
+    assert sentence(none).startswith(f"'{none[0]}' has ") and sentence(none).endswith("no rows.")

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from clicksmith.encode.frames import frame_of
-from clicksmith.encode.sniff import check_file
+from clicksmith.encode.sniff import NoRows, check_file
 from clicksmith.errors import DataError
 
 JSON = (".jsonl", ".ndjson", ".json")
@@ -18,12 +18,17 @@ JSON = (".jsonl", ".ndjson", ".json")
 
 def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
     """Return the rows of JSON files, read whole. Raises DataError for anything but objects of plain values or lists."""
-    frames: list[pl.DataFrame] = []
+    frames, empty = list[pl.DataFrame](), list[NoRows]()
     for path in paths:
         if path.suffix not in JSON:
             raise DataError(f"'{path}' is no JSON file, but others are. Files read together need the same format.")
         check_file(path)
-        frames.append(_read(path))
+        try:
+            frames.append(_read(path))
+        except NoRows as error:
+            empty.append(error)
+    if not frames:
+        raise empty[0]
     try:
         return pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
@@ -50,7 +55,7 @@ def _read(path: Path) -> pl.DataFrame:
             raise DataError(f"'{path}' holds neither an object (a row) nor a list of objects. Give rows.")
         frame = frame_of(rows) if rows else pl.DataFrame()
     if frame.height == 0:
-        raise DataError(f"'{path}' has no rows.")
+        raise NoRows(f"'{path}' has no rows.")
     for name, kind in frame.schema.items():
         if isinstance(kind, (pl.Struct, pl.Object)):
             raise DataError(f"'{path}': column '{name}' holds objects. Give each of their values a column of its own.")

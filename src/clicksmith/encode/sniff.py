@@ -34,6 +34,10 @@ class Dialect:
     """Mean bytes per line at the beginning."""
 
 
+class NoRows(DataError):
+    """A file says its columns and has no rows: no error beside files that have some."""
+
+
 @dataclass(frozen=True)
 class Known:
     """What is known of a file that may have no header: the names of the columns that others like it have, in order."""
@@ -159,7 +163,7 @@ def sniff(
     _check_header(path, first, delimiter, named=columns is not None)
     begun = bool(start[mark + len(cut) :].strip())  # a row longer than the head
     if sum(1 for row in rows if row) + begun < 2:
-        raise DataError(f"'{path}' has a header but no rows.")
+        raise NoRows(f"'{path}' has a header but no rows.")
     names = tuple(name or f"column_{i + 1}" for i, name in enumerate(first))
     for i, name in enumerate(names):
         if names.count(name) > 1 and not first[i]:

@@ -18,7 +18,7 @@ from clicksmith.encode.frames import frame_of
 from clicksmith.encode.json_rows import JSON, json_frame
 from clicksmith.encode.native import LIBRARY
 from clicksmith.encode.sample import slices, spread, text_rows
-from clicksmith.encode.sniff import Dialect, Known, check_file, sniff
+from clicksmith.encode.sniff import Dialect, Known, NoRows, check_file, sniff
 from clicksmith.encode.textrows import parsed_frames, split_frames
 from clicksmith.encode.where import Where, in_text
 from clicksmith.errors import DataError
@@ -122,7 +122,7 @@ class _File:
                 raise
             raise DataError(f"'{path}' is not a {path.suffix} file: {str(error).splitlines()[0]}.") from error
         if self.dialect is None and self.rows_hint == 0:
-            raise DataError(f"'{path}' has columns but no rows.")
+            raise NoRows(f"'{path}' has columns but no rows.")
 
     def batches(self, columns: list[str], size: int) -> Iterator[pl.DataFrame]:
         if self.dialect is not None:
@@ -189,7 +189,7 @@ def open_source(
         if any(path.suffix in JSON for path in paths):
             frame = json_frame(paths)
             return Source(str(data) if len(paths) > 1 else paths[0].name, frame.columns, [], frame)
-        files = [_File(path, columns, delimiter, known) for path in paths]
+        files = _filled(paths, columns, delimiter, known)
         for file in files[1:]:
             if set(file.columns) != set(files[0].columns):
                 odd = sorted(set(file.columns) ^ set(files[0].columns))
@@ -202,6 +202,21 @@ def open_source(
     if frame.height == 0:
         raise DataError("the frame has no rows.")
     return Source("the frame", frame.columns, [], frame)
+
+
+def _filled(
+    paths: Sequence[Path], columns: Sequence[str] | None, delimiter: str | None, known: Known | None
+) -> list[_File]:
+    """Open files; those without rows are left out, unless all are."""
+    files, empty = list[_File](), list[NoRows]()
+    for path in paths:
+        try:
+            files.append(_File(path, columns, delimiter, known))
+        except NoRows as error:
+            empty.append(error)
+    if not files:
+        raise empty[0]
+    return files
 
 
 def _all_paths(items: Sequence[Any]) -> bool:
