@@ -51,6 +51,22 @@ def test_json_in_each_form_gives_the_ids_of_the_rows(tmp_path):
             "a.csv line 2: a carriage return inside the line. Take them out, for example with "
             "'tr -d \"\\r\" < a.csv > clean.csv'.",
         ),
+        (
+            "a.csv",
+            b"user,ad\r1,2\r3,4\r",
+            "a.csv: its lines end with a carriage return alone. Make them line feeds, for example with "
+            '\'tr "\\r" "\\n" < a.csv > clean.csv\'.',
+        ),
+        (
+            "a.csv.zst",
+            zstandard.compress(b"user,ad\n1\x01,2\n"),
+            "a.csv.zst: its text holds the byte 0x01, which no .zst file may. Take it out, or compress the file as .gz",
+        ),
+        (
+            "a.csv.zst",
+            zstandard.compress(b"us\x01er,ad\n1,2\n"),
+            "a.csv.zst: its text holds the byte 0x01, which no .zst file may. Take it out, or compress the file as .gz",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content, said):
@@ -82,3 +98,11 @@ def test_brackets_in_the_name_of_a_file_that_is_there_are_letters(tmp_path, endi
     assert pl.concat(source.batches(["ad"])).to_series().to_list() == ["a", "b"]
     assert source.sample(["ad"]).to_series().to_list() == ["a", "b"]
     assert ending.startswith(".csv") or source.rows_hint == 2
+
+
+def test_json_files_may_name_their_columns_in_any_order_and_begin_with_a_mark(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"ad": "a", "x": 1}\n')
+    (tmp_path / "b.jsonl").write_bytes(b'{"x": 2, "ad": "b"}\n')
+    (tmp_path / "c.json").write_bytes(b'\xef\xbb\xbf[{"x": 3, "ad": "c"}]')
+    source = open_source([tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "c.json"])
+    assert source.sample().rows() == [("a", 1), ("b", 2), ("c", 3)]

@@ -29,6 +29,8 @@ def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
             empty.append(error)
     if not frames:
         raise empty[0]
+    names = frames[0].columns
+    frames = [frame.select(names) if set(frame.columns) == set(names) else frame for frame in frames]
     try:
         return pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
@@ -38,7 +40,7 @@ def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
 def _read(path: Path) -> pl.DataFrame:
     if path.suffix != ".json":
         try:
-            frame = pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
+            frame = pl.read_ndjson(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), infer_schema_length=None)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(
                 f"'{path}' is not JSON with one object per line: {str(error).splitlines()[0]}. Mend the file."

@@ -83,6 +83,7 @@ class _Lines(io.RawIOBase):
             new_columns=["line"],
             glob=False,
         )
+        self._path = path
         self._batches = lines.collect_batches(chunk_size=65_536, maintain_order=True, lazy=True)
         self._left = memoryview(b"")
 
@@ -91,7 +92,7 @@ class _Lines(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._left:
-            frame = next(iter(self._batches), None)
+            frame = self._next()
             if frame is None:
                 return 0
             text = frame.get_column("line").fill_null("").str.join("\n").item()
@@ -100,6 +101,17 @@ class _Lines(io.RawIOBase):
         buffer[:n] = self._left[:n]
         self._left = self._left[n:]
         return n
+
+    def _next(self) -> pl.DataFrame | None:
+        try:
+            return next(iter(self._batches), None)
+        except pl.exceptions.PolarsError as error:
+            if "more fields" not in str(error) and "new_columns" not in str(error):
+                raise
+            raise DataError(
+                f"{self._path.name}: its text holds the byte 0x01, which no .zst file may. Take it out, or compress "
+                "the file as .gz."
+            ) from error
 
 
 def check_file(path: Path) -> None:
@@ -192,6 +204,11 @@ def _check_text(path: Path, start: bytes) -> None:
 
 
 def _unreadable(path: Path, text: str, error: csv.Error) -> DataError:
+    if "\n" not in text and "\r" in text:
+        return DataError(
+            f"{path.name}: its lines end with a carriage return alone. Make them line feeds, for example with "
+            f'\'tr "\\r" "\\n" < {path.name} > clean.csv\'.'
+        )
     for number, line in enumerate(text.split("\n"), 1):
         if "\r" in line.removesuffix("\r"):
             return DataError(
