@@ -354,7 +354,7 @@ def test_a_first_row_longer_than_the_head_is_a_row(kernels, tmp_path):
     long = "w " * 200_000
     path = file(tmp_path, f"ad,price,click,note\na,1,0,{long}\nb,2,1,q\n")
     assert encoded(path)[:2] == (["a", "b"], [0.0, 1.0])
-    assert [len(text) for text in open_source(path).sample(["note"]).to_series()] == [400_000, 1]
+    assert [len(text) for part in open_source(path).batches(["note"]) for text in part.to_series()] == [400_000, 1]
     assert "has a header but no rows" in sentence(file(tmp_path, "ad,price,click\n" + "\n" * 300_000))
 
 
