@@ -1,5 +1,6 @@
 """Every verb on the tiny run: what it prints, what it writes, what it says next."""
 
+import datetime as dt
 import hashlib
 import json
 import re
@@ -377,6 +378,22 @@ def test_evaluate_by_a_column_of_lists_is_refused_with_its_name(tmp_path, capsys
     assert capsys.readouterr().err.endswith(
         "rows.parquet: column 'tags' holds List(Int64), which is not one value a row; measure by another column.\n"
     )
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+def test_bytes_and_spans_are_kept_and_compared_as_texts(form, tmp_path, capsys):
+    rows = pl.read_csv(folder() / "test.csv").with_columns(
+        code=pl.lit(b"\xffab"), span=pl.lit(dt.timedelta(seconds=90))
+    )
+    rows.write_parquet(tmp_path / "rows.parquet")
+    out = tmp_path / f"out.{form}"
+    words = [str(tiny_run()), str(tmp_path / "rows.parquet")]
+    assert main(["predict", *words, "--out", str(out), "--keep", "all"]) == 0
+    if form != "parquet":
+        text = out.read_text()
+        assert "xffab" in text and "0:01:30" in text
+    assert main(["evaluate", *words, "--by", "code", "span"]) == 0
+    assert "0:01:30" in capsys.readouterr().out
 
 
 def test_lists_and_structs_are_written_as_json_where_files_have_no_cell_for_them(tmp_path, capsys):

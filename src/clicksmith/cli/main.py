@@ -70,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_system_error(error))
     except Exception as error:
         return _fail(_no_memory(error)) if _memory_is_short(error) else _mistake(error)
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # a Rust library's, and no Exception
+            return _mistake(error)
+        raise
 
 
 def usage() -> str:
@@ -109,7 +113,7 @@ def _no_memory(error: Exception) -> str:
     return f"not enough memory{why}; use a smaller --train.batch-size or --model.dim."
 
 
-def _mistake(error: Exception) -> int:
+def _mistake(error: BaseException) -> int:
     if os.environ.get("CLICKSMITH_TRACEBACK"):
         raise error
     text = " ".join(str(error).split())

@@ -85,10 +85,12 @@ def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
         with atomic_file(target) as beside:
             whole.write_parquet(beside)
         return whole.height
+    from clicksmith.encode.texts import shown
+
     with atomic_file(target) as beside, beside.open("wb") as file:
         for i, frame in enumerate(frames):
             if target.suffix == ".jsonl":
-                frame.write_ndjson(file)
+                frame.with_columns(map(shown, frame.get_columns())).write_ndjson(file)
             else:
                 _flat(frame).write_csv(file, include_header=i == 0, separator="\t" if target.suffix == ".tsv" else ",")
             rows += frame.height
@@ -96,8 +98,10 @@ def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
 
 
 def _flat(frame: "pl.DataFrame") -> "pl.DataFrame":
-    """Return a frame whose lists and structs, which text files have no cell for, are JSON."""
+    """Return a frame whose lists and structs, for which text files have no cell, are JSON; bytes and spans are text."""
     import polars as pl
+
+    from clicksmith.encode.texts import shown
 
     nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
     cells = {
@@ -107,7 +111,8 @@ def _flat(frame: "pl.DataFrame") -> "pl.DataFrame":
         ]
         for name in nested
     }
-    return frame.with_columns(pl.Series(name, values, pl.String) for name, values in cells.items())
+    frame = frame.with_columns(pl.Series(name, values, pl.String) for name, values in cells.items())
+    return frame.with_columns(map(shown, frame.get_columns()))
 
 
 def _kept(keep: str | None, columns: Sequence[str]) -> list[str] | None:

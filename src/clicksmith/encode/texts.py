@@ -220,6 +220,17 @@ def text_of(value: Any) -> str:
     return "" if text in ("NaT", "<NA>") else text
 
 
+def shown(series: pl.Series) -> pl.Series:
+    """Return bytes and spans of time as texts to look at, as text files have no cell for them; others as they are."""
+    if series.dtype == pl.Binary:
+        cells = [None if cell is None else cell.decode("utf-8", "backslashreplace") for cell in series.to_list()]
+    elif series.dtype == pl.Duration:
+        cells = [None if cell is None else str(cell) for cell in series.to_list()]
+    else:
+        return series
+    return pl.Series(series.name, cells, pl.String)
+
+
 def text_series(series: pl.Series) -> pl.Series:
     """Return a column of any scalar type as canonical texts, missing values as empty texts.
 

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from clicksmith.encode.store import Store
+from clicksmith.encode.texts import shown
 from clicksmith.errors import DataError
 from clicksmith.evaluate.calibrator import Calibrator
 from clicksmith.evaluate.evaluation import Metrics, evaluate
@@ -73,7 +74,7 @@ def evaluate_rows(
                     f"{source.name}: column '{name}' holds {whole[name].dtype}, which is not one value a row; "
                     "measure by another column."
                 )
-        slices = {name: whole[name].cast(pl.String).fill_null("").to_numpy() for name in by}
+        slices = {name: shown(whole[name]).cast(pl.String).fill_null("").to_numpy() for name in by}
     with predictor.encoded(source, labels=True) as store:
         predictions = predictions_of(predictor, store)
     return measure(predictions, predictor.artifact.calibrator, slices=slices, level=level)
