@@ -81,7 +81,7 @@ def profile_column(series: pl.Series) -> ColumnProfile:
         return _listed(series.name, series.arr.to_list() if isinstance(kind, pl.Array) else series, None)
     if kind == pl.Boolean:
         return _plain(series.name, "flag", series.cast(pl.String))
-    if kind in (pl.Date, pl.Datetime):
+    if isinstance(kind, (pl.Date, pl.Datetime)):
         return _plain(series.name, "date", series.cast(pl.String))
     if kind.is_numeric():
         return _numbers(series.name, series.fill_nan(None) if kind.is_float() else series, series)
@@ -108,7 +108,7 @@ def odd(series: pl.Series) -> str | None:
             return "a list of lists in every cell; give each of the inner lists a column"
         if isinstance(inner, pl.Struct):
             return "a list of records in every cell; give each of their parts a column"
-        if inner in (pl.Binary, pl.Duration, pl.Object):
+        if isinstance(inner, (pl.Binary, pl.Duration, pl.Object)):
             return f"lists of {_ODD[type(inner)]}"
         return None
     return _ODD.get(type(kind))

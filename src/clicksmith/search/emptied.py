@@ -21,7 +21,7 @@ def emptied(
     fields = {c.name: c.slot for c in (*layout.ids, *layout.bags)}
     reasons = {name: "no feature of it is kept" for name, slot in fields.items() if slot in slots}
     reasons |= dict.fromkeys(numbers, "its gate is shut")
-    shares = {c.name: c.share for c in schema.fields if getattr(c, "share", None)}
+    shares = {c.name: str(owner) for c in schema.fields if (owner := getattr(c, "share", None))}
     # whoever shares a vocabulary has a say in its numbering, by which the kept features are named
     notes: list[str] = []
     while True:
