@@ -63,6 +63,15 @@ def test_the_best_trial_is_what_fit_trains_with_its_arguments(tmp_path):
     assert [t["number"] for t in files(tmp_path / "s", "trials.json")["trials"]] == [t.number for t in tuned.trials]
 
 
+def test_a_trial_that_ends_with_its_last_weights_is_judged_by_them(tmp_path):
+    asked = QUICK | {"settings": {"epochs": 6, "batch_size": 16, "restore_best": False, "patience": None}}
+    tuned = clicksmith.tune(clicks(400), out=tmp_path / "s", trials=3, pruner="none", **asked)
+    assert any(max(trial.scores) > trial.scores[-1] for trial in tuned.trials)
+    assert all(trial.score == trial.scores[-1] for trial in tuned.trials)
+    run = clicksmith.fit(clicks(400), schema=PLAIN, out=tmp_path / "run", **tuned.fit)
+    assert run.metrics["valid"]["auc"] == pytest.approx(tuned.best.score, abs=1e-9)
+
+
 def test_the_test_rows_are_not_read(tmp_path, monkeypatch):
     opened: list[int] = []
     batches, chunks = Chosen.batches, Chosen.chunks

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,9 +45,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     state: Literal["complete", "pruned", "failed"]
     score: float | None = None
-    """The best of `scores`: of the monitored metric, larger is better."""
+    """That of the model which `fit` would leave, of the monitored metric, larger is better: the best of `scores`, or
+    the last where the settings do not restore the best."""
     valid: dict[str, float] = {}
-    """The validation metrics of the best evaluation."""
+    """The validation metrics of that evaluation."""
     scores: tuple[float, ...] = ()
     """By evaluation."""
     epochs: int = 0
@@ -60,6 +61,12 @@ class _Silent(Quiet):
 
     def noted(self, text: str) -> None:
         """Say nothing."""
+
+
+def _left(task: Task, result: TrainResult | Grown, scores: Sequence[float]) -> dict[str, Any]:
+    """Return the evaluation of the model that training ends with."""
+    last = isinstance(result, TrainResult) and not task.settings.restore_best
+    return result.history[-1 if last else scores.index(max(scores))]
 
 
 def _trained(task: Task, rows: Store, judges: Store, stop: Stop) -> TrainResult | Grown:
@@ -95,10 +102,10 @@ def run_trial(task: Task, prune: Prune) -> Outcome:
         outcome = Outcome(state="failed", error=f"{type(error).__name__}: {text}", seconds=time.monotonic() - began)
     else:
         scores = tuple(score_of(entry["valid"], monitor) for entry in result.history)
-        best = max(result.history, key=lambda entry: score_of(entry["valid"], monitor))
+        best = _left(task, result, scores)
         outcome = Outcome(
             state="pruned" if result.reason == "pruned" else "complete",
-            score=max(scores),
+            score=score_of(best["valid"], monitor),
             valid=best["valid"],
             scores=scores,
             epochs=result.history[-1]["epoch"],
