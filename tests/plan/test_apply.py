@@ -67,6 +67,17 @@ def mapping(encoder: Encoder, slot: str, rows: list[int], at: str | None = None)
     return IdMaps(slots={slot: one}, numbering={slot: at or numbering(encoder)[slot]}, found_by=BY)
 
 
+def to_two_rows(encoder: Encoder, rows: int, first: list[int], second: list[int]) -> IdMaps:
+    one, two = (Array(np.array([0, 1, *ids], np.int32)) for ids in (first, second))
+    maps = IdMaps(
+        slots={"item": IdMap(rows=rows, ids=one, second=two)},
+        numbering={"item": numbering(encoder)["item"]},
+        found_by=BY,
+    )
+    maps.check()
+    return maps
+
+
 def ids_of(encoder: Encoder, column: str, rows: pl.DataFrame | None = None) -> list[int]:
     encoded = encoder.encode(frame() if rows is None else rows)
     names = [c.name for c in encoder.layout.ids]
@@ -309,12 +320,7 @@ def test_ranked_columns_are_refused_where_ids_do_not_fall_in_frequency(encoder):
 
 
 def test_maps_to_two_rows_move_with_the_rows(encoder):
-    first, second = (Array(np.array([0, 1, *rows], np.int32)) for rows in ([2, 3, 2, 3], [3, 3, 2, 2]))
-    double = IdMaps(
-        slots={"item": IdMap(rows=4, ids=first, second=second)},
-        numbering={"item": numbering(encoder)["item"]},
-        found_by=BY,
-    )
+    double = to_two_rows(encoder, 4, [2, 3, 2, 3], [3, 3, 2, 2])
     applied = apply_plan(Plan(parts=(double, features(encoder, "item", "0110"))), encoder)
     assert applied.encoder.layout.rows["item"] == 4
     assert applied.doubles["item"].ids.values.tolist() == [0, 1, 3, 2]
@@ -324,16 +330,11 @@ def test_maps_to_two_rows_move_with_the_rows(encoder):
 
 
 def test_rows_of_two_that_no_kept_id_reaches_go(encoder):
-    first, second = (Array(np.array([0, 1, *rows], np.int32)) for rows in ([2, 3, 4, 5], [3, 4, 5, 2]))
-    double = IdMaps(
-        slots={"item": IdMap(rows=6, ids=first, second=second)},
-        numbering={"item": numbering(encoder)["item"]},
-        found_by=BY,
-    )
+    double = to_two_rows(encoder, 6, [2, 3, 4, 5], [3, 4, 5, 2])
     one = apply_plan(Plan(parts=(double, features(encoder, "item", "0100"))), encoder).doubles["item"]
     assert (one.rows, one.ids.values.tolist(), one.second.values.tolist()) == (4, [0, 1, 2], [0, 1, 3])
     with pytest.raises(UsageError, match="slot 'item': 6 ids need no 13 rows"):
-        IdMaps(slots={"item": IdMap(rows=13, ids=first, second=second)}, numbering={"item": "n"}, found_by=BY).check()
+        to_two_rows(encoder, 13, [2, 3, 4, 5], [3, 4, 5, 2])
     with pytest.raises(UsageError, match=r"pair user x item: dim is 1,125,899,906,842,624; give 65,536 at most"):
         Pairs(pairs=(PairOp(fields=("user", "item"), op="factorise", dim=2**50),), found_by=BY).check()
 

@@ -46,7 +46,8 @@ def datasets(
 ) -> int:
     """Do what was asked."""
     if name is not None and action in ("list", "synthetic"):
-        raise UsageError(f"'{name}': {action} takes no name.{_meant(action, name)}")
+        there = f" To write there: clicksmith datasets synthetic --out {shlex.quote(name)}"
+        raise UsageError(f"'{name}': {action} takes no name.{there if action == 'synthetic' else ''}")
     if action == "list":
         return _list(folder)
     if action == "synthetic":
@@ -65,11 +66,6 @@ def datasets(
         print(f"{name}: {_checked(name, folder)}.")
         return 0
     return _write(found, Path(out or name))
-
-
-def _meant(action: str, name: str) -> str:
-    """Return what a name after an action without one may have been meant for."""
-    return f" To write there: clicksmith datasets synthetic --out {shlex.quote(name)}" if action == "synthetic" else ""
 
 
 def _checked(name: str, folder: str | None) -> str:

@@ -273,7 +273,7 @@ class RowsChunk:
         counts = np.zeros(self.rows, np.int64)
         for row, cell in enumerate(self.columns[column]):
             cell = self._text(row, column, cell) if isinstance(cell, bytes) else cell
-            texts = [self._text(row, column, value) for value in _values(cell, cut.separator)]
+            texts = [v if type(v) is str else self._text(row, column, v) for v in _values(cell, cut.separator)]
             texts = texts if cut.history else [t for t in texts if t]
             flat += texts
             counts[row] = len(texts)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from clicksmith.encode.frames import frame_of
-from clicksmith.encode.sniff import NoRows, check_file
+from clicksmith.encode.sniff import NoRows, check_file, with_rows
 from clicksmith.errors import DataError
 
 JSON = (".jsonl", ".ndjson", ".json")
@@ -18,17 +18,7 @@ JSON = (".jsonl", ".ndjson", ".json")
 
 def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
     """Return the rows of JSON files, read whole. Raises DataError for anything but objects of plain values or lists."""
-    frames, empty = list[pl.DataFrame](), list[NoRows]()
-    for path in paths:
-        if path.suffix not in JSON:
-            raise DataError(f"'{path}' is no JSON file, but others are. Files read together need the same format.")
-        check_file(path)
-        try:
-            frames.append(_read(path))
-        except NoRows as error:
-            empty.append(error)
-    if not frames:
-        raise empty[0]
+    frames = with_rows(paths, _read)
     names = frames[0].columns
     frames = [frame.select(names) if set(frame.columns) == set(names) else frame for frame in frames]
     try:
@@ -38,6 +28,9 @@ def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read(path: Path) -> pl.DataFrame:
+    if path.suffix not in JSON:
+        raise DataError(f"'{path}' is no JSON file, but others are. Files read together need the same format.")
+    check_file(path)
     if path.suffix != ".json":
         try:
             frame = pl.read_ndjson(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), infer_schema_length=None)

@@ -6,16 +6,17 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import polars as pl
 
 from clicksmith.encode.texts import NUMBER
 from clicksmith.errors import DataError, StorageError
 
+Read = TypeVar("Read")
 _DELIMITERS = "\t,;|"
 _HEAD = 1 << 18
 csv.field_size_limit(max(csv.field_size_limit(), _HEAD))  # a line of the head is no error, however long
@@ -36,6 +37,19 @@ class Dialect:
 
 class NoRows(DataError):
     """A file says its columns and has no rows: no error beside files that have some."""
+
+
+def with_rows(paths: Sequence[Path], read: Callable[[Path], Read]) -> list[Read]:
+    """Read files; those without rows are left out, unless all are."""
+    found, empty = list[Read](), list[NoRows]()
+    for path in paths:
+        try:
+            found.append(read(path))
+        except NoRows as error:
+            empty.append(error)
+    if not found:
+        raise empty[0]
+    return found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from clicksmith.encode.frames import frame_of
 from clicksmith.encode.json_rows import JSON, json_frame
 from clicksmith.encode.native import LIBRARY
 from clicksmith.encode.sample import slices, spread, text_rows
-from clicksmith.encode.sniff import Dialect, Known, NoRows, check_file, sniff
+from clicksmith.encode.sniff import Dialect, Known, NoRows, check_file, sniff, with_rows
 from clicksmith.encode.textrows import parsed_frames, split_frames
 from clicksmith.encode.where import Where, in_text
 from clicksmith.errors import DataError
@@ -106,12 +106,9 @@ class _File:
         self.dialect: Dialect | None = None
         check_file(path)
         try:
-            if path.suffix in _PARQUET:
-                self.columns = tuple(pl.scan_parquet(path, glob=False).collect_schema())
-                self.rows_hint = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
-            elif path.suffix in _ARROW:
-                self.columns = tuple(pl.read_ipc_schema(path))
-                self.rows_hint = int(pl.scan_ipc(path, glob=False).select(pl.len()).collect().item())
+            if path.suffix in (*_PARQUET, *_ARROW):
+                self.columns = tuple(self._scan().collect_schema())
+                self.rows_hint = int(self._scan().select(pl.len()).collect().item())
             else:
                 self.dialect = sniff(path, columns, delimiter, known)
                 self.columns = self.dialect.columns
@@ -147,11 +144,8 @@ class _File:
             raise DataError(f"{self.path.name}: {str(error).splitlines()[0]}.") from error
 
     def _scan(self) -> pl.LazyFrame:
-        return (
-            pl.scan_parquet(self.path, glob=False)
-            if self.path.suffix in _PARQUET
-            else pl.scan_ipc(self.path, glob=False)
-        )
+        scan = pl.scan_parquet if self.path.suffix in _PARQUET else pl.scan_ipc
+        return scan(self.path, glob=False)
 
     def chunks(self, numbers: Sequence[str], texts: Sequence[str], pool: ThreadPoolExecutor) -> Iterator[list[Chunk]]:
         if self.dialect is not None and LIBRARY is not None:
@@ -189,7 +183,7 @@ def open_source(
         if any(path.suffix in JSON for path in paths):
             frame = json_frame(paths)
             return Source(str(data) if len(paths) > 1 else paths[0].name, frame.columns, [], frame)
-        files = _filled(paths, columns, delimiter, known)
+        files = with_rows(paths, lambda path: _File(path, columns, delimiter, known))
         for file in files[1:]:
             if set(file.columns) != set(files[0].columns):
                 odd = sorted(set(file.columns) ^ set(files[0].columns))
@@ -202,21 +196,6 @@ def open_source(
     if frame.height == 0:
         raise DataError("the frame has no rows.")
     return Source("the frame", frame.columns, [], frame)
-
-
-def _filled(
-    paths: Sequence[Path], columns: Sequence[str] | None, delimiter: str | None, known: Known | None
-) -> list[_File]:
-    """Open files; those without rows are left out, unless all are."""
-    files, empty = list[_File](), list[NoRows]()
-    for path in paths:
-        try:
-            files.append(_File(path, columns, delimiter, known))
-        except NoRows as error:
-            empty.append(error)
-    if not files:
-        raise empty[0]
-    return files
 
 
 def _all_paths(items: Sequence[Any]) -> bool:

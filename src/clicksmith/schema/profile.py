@@ -168,12 +168,8 @@ def _text(name: str, series: pl.Series) -> ColumnProfile:
         return _numbers(name, numbers_of(series), series, bool(known.str.contains(_CODE).any()))
     if filled.str.to_lowercase().is_in(["true", "false"]).all():
         return _plain(name, "flag", values)
-    if filled.str.contains(_DATE).all() and no_date(filled) is not None:
-        return ColumnProfile(
-            name=name, kind="other", rows=series.len(), missing=series.len() - filled.len(), unique=filled.n_unique()
-        )
     if filled.str.contains(_DATE).all():
-        return _plain(name, "date", values)
+        return _plain(name, "date" if no_date(filled) is None else "other", values)
     if filled.str.contains(_ARRAY).all():
         lists = values.str.strip_chars("[] ").str.split(",")
         numeric = lists.explode().str.strip_chars().str.contains(NUMBER).all()

@@ -60,10 +60,9 @@ class Predictor:
         self._encoder = artifact.encoder
         self._tasks = artifact.spec.tasks
         own = artifact.encoder.recipes[0].histories
-        shared = (
-            own if len(own) == len(artifact.schema.behaviours) else ()
-        )  # not where a side table has one: by its key
-        self._past = {name for b in shared for name in (b.name, *(side.name for side in b.sides))}
+        if len(own) < len(artifact.schema.behaviours):
+            own = ()  # those of a side table are each row's own, whatever the rows say
+        self._past = {name for b in own for name in (b.name, *(side.name for side in b.sides))}
         self.outputs = sum(task.width for task in self._tasks)
         """Number of logits per row."""
 
