@@ -43,10 +43,12 @@ def apart(model: nn.Module) -> Generator[None]:
     buffers = [buffer for norm in norms_of(model) for buffer in norm.buffers()]
     before = [buffer.clone() for buffer in buffers]
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type != "cpu"}
-    with torch.random.fork_rng(devices=list(devices)):
-        yield
-    for buffer, value in zip(buffers, before, strict=True):
-        buffer.copy_(value)
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
 
 
 def knob_loss(stepper: Stepper, batch: Batch) -> Tensor:

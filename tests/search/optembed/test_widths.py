@@ -145,24 +145,42 @@ def scorer(name, **options):
 
 
 def test_many_candidates_score_as_one_by_one_each_with_statistics_of_its_own():
-    score, model, module = scorer("dnn", units=(8, 4))
+    score, _, module = scorer("dnn", units=(8, 4))
     candidates = [{slot: 1 + (i + j) % 8 for j, slot in enumerate(module.slots)} for i in (0, 3, 5)]
     rows = chosen(SELECT.rows, 1200, 0)
     assert len(rows) == len(set(rows)) == 1200
     together = score(candidates, rows)
     assert together == [score([one], rows)[0] for one in candidates]
     assert len(set(together)) == 3
-    # the statistics of the last candidate are those of its first layer's products
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+
+
+def test_a_candidate_is_scored_with_the_statistics_of_its_own_products_over_all_batches(monkeypatch):
+    monkeypatch.setattr("clicksmith.search.optembed.score.BATCH", 250)  # four batches of training rows
+    score, model, module = scorer("dnn", units=(8, 4))
     linear = next(m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 8)
+    norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm1d))
     seen = []
-    hook = linear.register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
-    with torch.no_grad():
-        score([candidates[2]], rows)
-    hook.remove()
-    assert torch.allclose(norms[0].running_mean, seen[0].mean(0), atol=1e-6)
-    assert torch.allclose(norms[0].running_var, seen[0].var(0), atol=1e-5)
-    assert norms[0].momentum == 0.1
+
+    def look(_module, _inputs, out):
+        seen.append((norm.training, out.detach(), norm.running_mean.clone(), norm.running_var.clone()))
+
+    linear.register_forward_hook(look)
+    score([{slot: 1 + j % 8 for j, slot in enumerate(module.slots)}], np.arange(500))
+    assert [training for training, *_ in seen] == [True] * 4 + [False] * 2
+    products = torch.stack([out for training, out, *_ in seen if training])
+    for _, _, mean, variance in seen[4:]:
+        assert torch.allclose(mean, products.flatten(0, 1).mean(0), atol=1e-6)
+        assert torch.allclose(variance, products.var(1).mean(0), atol=1e-5)
+
+
+def test_scoring_leaves_the_supernet_as_it_was():
+    score, model, module = scorer("dnn", units=(8, 4))
+    norms = [m for m in model.train().modules() if isinstance(m, nn.BatchNorm1d)]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    score([dict.fromkeys(module.slots, width) for width in (2, 8)], np.arange(500))
+    assert norms and all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert model.training and all(norm.training and norm.momentum == 0.1 for norm in norms)
+    assert module.chosen is None
 
 
 @pytest.mark.parametrize("name", ["fm", "deepfm", "dcnv2"])

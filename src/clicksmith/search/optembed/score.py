@@ -13,7 +13,7 @@ from clicksmith.errors import DivergedError
 from clicksmith.evaluate.auc import auc
 from clicksmith.kernels.layers import Linear
 from clicksmith.models.spec import CTRModel
-from clicksmith.search.knobs import norms_of
+from clicksmith.search.knobs import apart, norms_of
 from clicksmith.search.optembed.widths import SampledTable
 
 BATCH = 4096
@@ -48,7 +48,16 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(self, candidates: Sequence[dict[str, int] | None], rows: NDArray[np.int64]) -> list[float]:
-        """Return a score per candidate on rows of the selection part; None is the full width."""
+        """Return a score per candidate (None: full width) on rows of the selection part; the model stays as it was."""
+        training = self.model.training
+        try:
+            with apart(self.model):
+                return self._scored(candidates, rows)
+        finally:
+            self.table.choose(None)
+            self.model.train(training)  # what was settled is forgotten
+
+    def _scored(self, candidates: Sequence[dict[str, int] | None], rows: NDArray[np.int64]) -> list[float]:
         self.model.eval()
         for layer in self.model.modules():
             if isinstance(layer, Linear):  # each by itself: batch norm, which could be part of it, is each candidate's
@@ -66,8 +75,6 @@ class Scorer:
                     self._put(known)
                     self.table.choose(candidate)
                     found.append(self._logits(batch).float().cpu().numpy())
-        self.table.choose(None)
-        self.model.eval()  # what was settled is forgotten
         truth, weight = np.concatenate(labels), np.concatenate(weights) if weights else None
         return [_score(truth, np.concatenate(found), weight, self.metric) for found in logits]
 
