@@ -143,6 +143,22 @@ def test_probing_finds_what_chance_does_not():
     assert np.isfinite(search.best().score)
 
 
+def test_where_ids_are_few_whole_vectors_may_be_the_cheapest():
+    def few(widths):  # two ids: a narrow vector has padding of its own, beside the whole one of unseen values
+        return sum(32 if width == 8 else 3 * width + 16 for width in widths)
+
+    search = Evolution(2, (7, 8), OptEmbed(patience=2), price=few, budget=69)
+    search.start(((7, 7),))
+    while children := search.ask():
+        search.tell(children, [fitness(child) for child in children])
+    assert set(search.scored) == {(8, 8), (7, 8), (8, 7)}
+    assert Evolution(2, (5, 7, 8), OptEmbed(), price=few).cheapest == (5, 5)
+    with pytest.raises(
+        UsageError, match=r"max_parameters is 63, and the smallest candidate \(width 8 everywhere\) has 64"
+    ):
+        Evolution(2, (7, 8), OptEmbed(max_parameters=63), price=few, budget=63)
+
+
 def test_bad_numbers_are_refused_with_name_value_and_bound():
     with pytest.raises(UsageError, match=r"max_parameters is 89, and the smallest candidate .* has 90"):
         Evolution(9, GRID, OptEmbed(), price=price, budget=89)

@@ -24,10 +24,12 @@ from clicksmith.plan.apply import apply_plan
 from clicksmith.plan.merge import merge
 from clicksmith.search.job import search
 from clicksmith.search.optembed.gate import ThresholdGate
-from clicksmith.search.optembed.method import Rest, search_optembed
+from clicksmith.search.optembed.method import METHOD, Rest, search_optembed
 from clicksmith.search.optembed.options import OptEmbed
+from clicksmith.search.optembed.score import Scorer
 from clicksmith.search.optembed.supernet import wide
 from clicksmith.serve.artifact import load
+from clicksmith.train.counts import id_counts
 from clicksmith.train.settings import TrainSettings
 from clicksmith.train.start import load_start
 from search.features_world import NAMES, SCHEMA, planted
@@ -89,6 +91,72 @@ def test_the_plan_is_kept_features_and_prefixes():
 def test_budgets_that_cannot_be_met_are_refused():
     with pytest.raises(UsageError, match=r"max_ratio is 0\.01, 14 parameters, and the smallest candidate \(width 1 "):
         found(options=msgspec.structs.replace(SMALL, max_ratio=0.01))
+
+
+def test_the_smallest_within_the_slack_is_taken_of_a_front_that_all_rows_have_scored():
+    options = msgspec.structs.replace(SMALL, score_rows=100)
+    best, least = (found(options=msgspec.structs.replace(options, slack=slack)) for slack in (0.0, 1.0))
+    assert best.front == least.front and len(best.front) > 1
+    assert best.parameters == max(best.front, key=lambda one: one.score).parameters
+    assert least.parameters == least.front[0].parameters < best.parameters
+    rows, table = ranked(1000, 2), best.model.embedder.columns.table
+    scorer = Scorer(best.model, table, rows, rows, norm_rows=10, metric="auc", seed=0)
+    candidates = [dict(zip(table.slots, one.widths, strict=True)) for one in best.front]
+    assert [one.score for one in best.front] == scorer(candidates, np.arange(1000))
+    assert [one.score for one in best.front] != scorer(candidates, np.arange(100))
+
+
+def test_ids_seen_seldom_count_less_of_their_size_where_evidence_is_asked():
+    counts = id_counts(ranked(3000, 1))
+    for evidence in (0.0, 50.0):
+        gate = found(options=msgspec.structs.replace(SMALL, evidence=evidence, generations=1)).model.embedder.gate
+        if not evidence:
+            assert gate.evidence is None
+            continue
+        seen = torch.cat([counts[name] for name, _ in gate.slots])
+        assert torch.allclose(gate.evidence, seen / (seen + 50.0))
+
+
+class Heard(Quiet):
+    """Keeps the notes."""
+
+    def __init__(self):
+        self.lines = []
+
+    def noted(self, text):
+        self.lines.append(text)
+
+
+def test_of_few_ids_narrow_vectors_cost_more_than_whole_ones(tmp_path):
+    """Three ids: width 7 of 8 takes 4 * 7 + 2 * 8 numbers, whole 5 * 8."""
+    asked = {"valid": planted(200, 1, values=3), "schema": SCHEMA, "backbone": "fm", "model_options": {"dim": 8}}
+    asked["settings"] = {"batch_size": 128, "epochs": 1}
+    options = {"generations": 2, "threshold_rate": 0, "widths": (7, 8), "max_ratio": 1.0}
+    plan = search("optembed", planted(400, values=3), options=options, out=tmp_path / "within.json", **asked)
+    assert plan.parts == ()  # nothing else is within the budget
+    heard, options = Heard(), OptEmbed(generations=1, threshold_rate=0, widths=(7,))
+    plan = search(
+        "optembed", planted(400, values=3), options=options, out=tmp_path / "beyond.json", progress=heard, **asked
+    )
+    assert plan.parts[-1].found_by.scores["kept"] > 1
+    assert list(METHOD.controls(options, plan)) == ["warm"]  # as many features would be more than all
+    assert any("narrower vectors have padding of their own" in line for line in heard.lines)
+
+
+def test_a_start_file_holds_the_supernets_statistics_and_is_the_same_after_an_interruption(tmp_path):
+    def stop(line):
+        if line.startswith("front: "):  # all candidates are scored
+            raise Stopped
+
+    asked = {"valid": planted(400, 1), "schema": SCHEMA, "backbone": "dnn", "model_options": {"dim": 4, "units": (4,)}}
+    asked |= {"settings": {"batch_size": 128, "epochs": 2}}
+    asked["options"] = {"max_ratio": 0.5, "generations": 1, "mutations": 2, "crossovers": 2, "start": "supernet"}
+    search("optembed", planted(600), out=tmp_path / "whole.json", **asked)
+    with pytest.raises(Stopped):
+        search("optembed", planted(600), out=tmp_path / "again.json", progress=Told(stop), **asked)
+    search("optembed", planted(600), out=tmp_path / "again.json", **asked)
+    files = [(tmp_path / f"{name}.json.start.safetensors").read_bytes() for name in ("whole", "again")]
+    assert files[0] == files[1] and b"running_mean" in files[0]
 
 
 @pytest.mark.slow

@@ -36,7 +36,8 @@ class Evolution:
 
     Args:
         genes: how many vocabularies there are.
-        price: the parameters of a candidate; they grow with every width.
+        price: the parameters of a candidate; they grow with every width, but for the step to the largest, which is the
+            cheapest where ids are few (narrower vectors have padding of their own).
         budget: candidates have at most this many parameters.
     """
 
@@ -55,12 +56,16 @@ class Evolution:
         self.first: tuple[Widths, ...] = ()
         self.scored: dict[Widths, Scored] = {}
         self.generation, self.stale, self.risen = 0, 0, -np.inf
-        smallest = self.parameters((grid[0],) * genes)
+        low = (grid[0],) * genes
+        self.cheapest = tuple(
+            min((grid[0], grid[-1]), key=lambda width: price((*low[:i], width, *low[i + 1 :]))) for i in range(genes)
+        )
+        smallest = self.parameters(self.cheapest)
         if budget is not None and smallest > budget:
             raise settings.exceeded(
                 budget,
-                f"the smallest candidate (width {grid[0]} everywhere) has {smallest:,}; raise it, prune more ids, or "
-                "give smaller widths.",
+                f"the smallest candidate (width {' or '.join(map(str, sorted({*self.cheapest})))} everywhere) has "
+                f"{smallest:,}; raise it, prune more ids, or give smaller widths.",
             )
 
     def start(self, first: tuple[Widths, ...]) -> None:
@@ -167,10 +172,11 @@ class Evolution:
         those that narrow, and only those.
         """
         while not self._fits(tuple(widths)):
-            high = [i for i in first if widths[i] > self.grid[0]]
-            high = high or [i for i, width in enumerate(widths) if width > self.grid[0]]
+            high = [i for i in first if widths[i] != self.cheapest[i]]
+            high = high or [i for i, width in enumerate(widths) if width != self.cheapest[i]]
             i = high[self.random.integers(len(high))]
-            widths[i] = max(width for width in self.grid if width < widths[i])
+            lower = [width for width in self.grid if self.cheapest[i] <= width < widths[i]]
+            widths[i] = max(lower, default=self.cheapest[i])
         return tuple(widths)
 
 

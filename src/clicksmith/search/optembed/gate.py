@@ -192,7 +192,7 @@ class ThresholdGate(nn.Module):
         if not bool(self.thresholds.isfinite().all()):
             raise DivergedError(
                 f"a threshold of OptEmbed is not finite after {int(self.clock) + self.part.rest} steps; lower the rate "
-                f"of the thresholds, threshold_rate ({self.part.rate:g})."
+                f"of the thresholds, threshold_rate ({self.part.rate:g}), or alpha ({self.part.alpha:g})."
             )
 
     def _raise(self) -> None:

@@ -256,10 +256,11 @@ def _told(gate: ThresholdGate, kept: Kept, settings: TrainSettings) -> list[str]
     ]
     if stay == known and gate.part.rate > 0:
         smallest = sorted(gate.smallest().items(), key=lambda pair: pair[1])[:SHOWN]
+        mode = "" if settings.l2_mode == "dense" else " with --train.l2-mode dense"
         notes.append(
             f"nothing was pruned ({t}; smallest sizes {', '.join(f'{slot} {size:.4g}' for slot, size in smallest)}; "
-            f"table_l2 {settings.table_l2:g}): ids shrink below their threshold by L2 on all rows; use table_l2 with "
-            "l2_mode='dense', or raise alpha"
+            f"table_l2 {settings.table_l2:g}): ids shrink below their threshold by L2 on all rows; give a larger "
+            f"--train.table-l2{mode}, or a larger --search.alpha ({gate.part.alpha:g})"
         )
     return notes
 
@@ -299,6 +300,11 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
     if found.front:
         scores["score"] = next(one.score for one in found.front if one.parameters == found.parameters)
     parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
+    if parts and found.parameters >= found.full:
+        asked.progress.noted(
+            f"the tables of the model found have {found.parameters:,} parameters, the plain one's {found.full:,}: "
+            "narrower vectors have padding of their own, more than few ids save; give --search.max-ratio"
+        )
     if not parts:
         asked.progress.noted("nothing is pruned and nothing cut, so the Plan is empty; give --search.max-ratio")
     elif options.start != "none" and startable(found.model):
@@ -310,12 +316,16 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
 
 
 def controls(_: OptEmbed, found: Plan) -> Controls:
-    """Return a model as large with the most frequent features; and the plain one with as many more epochs."""
+    """Return a model as large with the most frequent features; and the plain one with as many more epochs.
+
+    Where what was found is no smaller than the plain model, that is the only control of its size.
+    """
     if not found.parts:
         return {}
     scores = found.parts[-1].found_by.scores
     again = {"warm": ("warm", {"epochs": int(scores["epochs"])})}
-    return {"frequent": ("frequent", {"share": round(scores["kept"], 6)}), **again}
+    share = round(scores["kept"], 6)
+    return again if share >= 1 else {"frequent": ("frequent", {"share": share}), **again}
 
 
 METHOD = Method(
