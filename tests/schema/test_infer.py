@@ -197,6 +197,35 @@ def test_no_label_names_the_candidates():
     )
 
 
+@pytest.mark.parametrize(("no", "yes"), [("no", "yes"), ("N", "Y"), ("False", "True"), ("negative", "positive")])
+def test_words_for_yes_and_no_are_a_label_as_0_and_1_are(no, yes, tmp_path):
+    words = [yes if i % 3 else no for i in range(90)]
+    pl.DataFrame({"ad": [f"a{i % 7}" for i in range(90)], "click": words}).write_csv(tmp_path / "log.csv")
+    schema = propose(tmp_path / "log.csv").schema
+    assert schema.labels[0].name == "click"
+    _, store = Encoder.fit_encode(schema, tmp_path / "log.csv", tmp_path / "rows")
+    assert store.targets["labels"][:, 0].tolist() == [float(word == yes) for word in words]
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (
+            ["ja", "nein", "nein"],
+            r"which of its values 'nein' and 'ja' means 1 is not known.*--label click: 'ja' count",
+        ),
+        (
+            [0, 1, 2],
+            "'click' is named like a label, but holds 3 values where a label has two; columns with two values ",
+        ),
+    ],
+)
+def test_a_column_named_like_a_label_that_is_none_is_told_why(cells, told):
+    frame = pl.DataFrame({"sex": ["m", "f"] * 45, "ad": [f"a{i % 7}" for i in range(90)], "click": cells * 30})
+    with pytest.raises(SchemaError, match=told):
+        infer(frame)
+
+
 def test_a_wrong_label_suggests_the_nearest():
     frame = pl.DataFrame({"clicked": [0, 1] * 50, "b": ["x", "y"] * 50})
     with pytest.raises(SchemaError) as error:
@@ -248,9 +277,10 @@ def test_histories_of_a_small_text_log_are_found(tmp_path):
     assert {side.name for side in past.sides} == {"past_categories", "past_gaps"}
 
 
-def test_records_are_ignored_with_what_to_do():
+@pytest.mark.parametrize("record", [{"x": 1}, {"x": None}])
+def test_records_are_ignored_with_what_to_do(record):
     found = infer(
-        pl.DataFrame({"click": [0, 1] * 20, "user": ["a", "b", "c", "d"] * 10, "where": [{"x": 1}] * 40}), label="click"
+        pl.DataFrame({"click": [0, 1] * 20, "user": ["a", "b", "c", "d"] * 10, "where": [record] * 40}), label="click"
     )
     assert found.schema.ignored == ("where",)
     assert found.reasons["where"] == "ignored: a record in every cell; make a column of each of its parts"

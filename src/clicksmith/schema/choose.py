@@ -52,8 +52,6 @@ class Chooser:
             return Choice(None, "ignored: every cell is empty")
         if column.kind == "other":
             return _other(column, cells)
-        if cells.dtype == pl.Struct:
-            return Choice(None, "ignored: a record in every cell; make a column of each of its parts")
         if column.unique == 1 and column.missing == 0 and column.kind != "vector":
             where = f"the {column.rows:,} rows looked at"
             text = f"'{column.name}' holds '{column.top[0][0]}' in all of {where}; it tells nothing."

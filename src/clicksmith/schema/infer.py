@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,7 @@ SAMPLE = 200_000
 _WORDS = 50
 """A column with more values than this is nobody's label."""
 _YES = ("1", "1.0", "true", "yes", "y", "t", "click", "clicked", "positive", "pos")
+_NO = ("false", "no", "n", "f", "not clicked", "negative", "neg")
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,25 +134,55 @@ def _label(frame: pl.DataFrame, named: Mapping[str, ColumnProfile], label: str |
         if named[label].unique > _WORDS and named[label].kind != "number":
             raise SchemaError(_no_label(label, frame, named))
         found = _label_of(named[label])
-        held = "one value" if named[label].unique == 1 else f"{named[label].unique:,} values"
         odd = named[label].unique != 2 and found.positive is None
-        return found, f"the label, as named{f'; it holds {held} where a label has two: 0 and 1' if odd else ''}"
+        return found, f"the label, as named{f'; it {_held(named[label])}: 0 and 1' if odd else ''}"
     binary, likely = _binary(frame, named)
     if not likely:
-        some = f"columns with two values are: {', '.join(binary[:8])}" if binary else "no column has two values"
-        raise SchemaError(
-            f"no column is named like a label (click, label, target, ...); {some}. Name it with label=... or --label."
-        )
+        raise SchemaError(_none_likely(frame, named, binary))
     name = likely[0]
     return _label_of(named[name]), f"the label: two values, and its name is '{name}'"
 
 
 def _binary(frame: pl.DataFrame, named: Mapping[str, ColumnProfile]) -> tuple[list[str], list[str]]:
-    """Return the columns with two values, and those of them that are named like a label, the likeliest first."""
-    kinds = ("integer", "number", "flag")
+    """Return the columns with two values, and those that are likely the label, the likeliest first.
+
+    Those are named like one, and hold numbers, true and false, or words that are known to mean yes and no.
+    """
+    kinds = ("integer", "number", "flag", "text")
     binary = [name for name in frame.columns if named[name].unique == 2 and named[name].kind in kinds]
-    ranks = {name: rank for name in binary if (rank := label_rank(name)) is not None}
-    return binary, sorted(ranks, key=lambda name: (ranks[name], frame.columns.index(name)))
+    return binary, [name for name in _named_so(binary) if named[name].kind != "text" or _yes_and_no(named[name])]
+
+
+def _named_so(names: Sequence[str]) -> list[str]:
+    """Return the columns that are named like a label, the likeliest first."""
+    ranks = {name: rank for name in names if (rank := label_rank(name)) is not None}
+    return sorted(ranks, key=lambda name: ranks[name])
+
+
+def _yes_and_no(column: ColumnProfile) -> bool:
+    words = {value.lower() for value, _ in column.top}
+    return len(words.intersection(_YES)) == len(words.intersection(_NO)) == 1
+
+
+def _none_likely(frame: pl.DataFrame, named: Mapping[str, ColumnProfile], binary: Sequence[str]) -> str:
+    some = f"columns with two values are: {', '.join(binary[:8])}" if binary else "no column has two values"
+    named_so = _named_so([name for name in frame.columns if named[name].kind not in ("list", "vector")])
+    if not named_so:
+        return (
+            f"no column is named like a label (click, label, target, ...); {some}. Name it with label=... or --label."
+        )
+    name = named_so[0]
+    if name in binary:
+        values, yes = " and ".join(f"'{value}'" for value, _ in named[name].top), _label_of(named[name]).positive
+        return (
+            f"'{name}' is named like a label, and which of its values {values} means 1 is not known. If it is the "
+            f"label, name it with label='{name}' or --label {name}: '{yes}' counts as 1 then."
+        )
+    return f"'{name}' is named like a label, but {_held(named[name])}; {some}. Name it with label=... or --label."
+
+
+def _held(column: ColumnProfile) -> str:
+    return f"holds {'one value' if column.unique == 1 else f'{column.unique:,} values'} where a label has two"
 
 
 def _no_label(label: str, frame: pl.DataFrame, named: Mapping[str, ColumnProfile]) -> str:

@@ -117,6 +117,7 @@ def odd(series: pl.Series) -> str | None:
 _ODD: dict[type, str] = {
     pl.Binary: "bytes that are not UTF-8 text; write them as text, for example in hexadecimal digits",
     pl.Duration: "spans of time; write them as numbers, for example of seconds",
+    pl.Struct: "a record in every cell; make a column of each of its parts",
     pl.Time: "times of day; write them as numbers, or as a date and time",
     pl.Object: "Python objects; write them as text, numbers or lists",
 }
