@@ -17,6 +17,7 @@ from clicksmith.batch.split import Split
 from clicksmith.cli.main import main
 from clicksmith.datasets.dataset import SplitChoice, split_rows
 from clicksmith.encode.chunk import FrameChunk
+from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
 from clicksmith.encode.targets import read_group
 from clicksmith.encode.where import Where
@@ -26,10 +27,12 @@ from clicksmith.evaluate.predictions import Predictions
 from clicksmith.fitting.chosen import Chosen
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.page import write_page
+from clicksmith.fitting.profile import profile_of_run
 from clicksmith.fitting.split import parts_of
 from clicksmith.models import model_spec
+from clicksmith.report import PartRows
 from clicksmith.run import Run
-from clicksmith.schema import Behaviour, Categorical, Label, Schema, SideTable, Time
+from clicksmith.schema import Bag, Behaviour, Categorical, Label, Numeric, Schema, SideTable, Time
 from clicksmith.serve.predictor import load
 
 PLAIN = Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click"))
@@ -44,9 +47,47 @@ def test_a_run_folder_holds_all_that_was_asked_and_found():
     assert set(run.record.data) == {"train", "valid", "test"}
     assert {"valid", "test"} <= set(run.metrics)
     assert run.folder.read_log()[0]["epoch"] == 1
-    assert "<html" in run.folder.report.read_text()
+    page = run.folder.report.read_text()
+    assert "<html" in page and "rows of the data" in page and "unseen in valid" in page
     assert not run.folder.training.exists()
     assert not run.folder.encoded.exists()
+
+
+def test_a_run_knows_its_data(tmp_path):
+    """What every column holds, by counting in the frames: empty cells, values with an id, values that are new."""
+    schema = Schema(
+        fields=(
+            Categorical("user", missing="unseen"), Categorical("ad", min_count=2), Categorical("code", buckets=9),
+            Numeric("price", scale="log"), Bag("tags"), Categorical("next", share="user"),
+        ),
+        label=Label("click"), behaviours=(Behaviour("seen", of="ad"),), ignored=("text",),
+    )  # fmt: skip
+    train = pl.DataFrame({
+        "user": ["u", "u", "", "v"], "ad": ["a", "a", "", ""], "code": ["1", "2", "", "4"],
+        "price": [1.0, None, 100.0, 3.0], "tags": ["x|y", "", "x", ""], "next": ["u"] * 4,
+        "seen": ["a", "", "", ""], "click": [1, 0, 0, 0],
+    })  # fmt: skip
+    valid = train.with_columns(ad=pl.Series(["a", "new", "b", ""]), click=1)
+    encoder, store = Encoder.fit_encode(schema, train, tmp_path / "train")
+    stores = {"train": store, "valid": encoder.encode_to(valid, tmp_path / "valid")}
+    found = profile_of_run(schema, encoder, stores, {"text": "ignored: free text"})
+    assert found.parts == (PartRows("train", 4, {"click": 1}), PartRows("valid", 4, {"click": 4}))
+    columns = {c.name: c for c in found.columns}
+    assert {name: c.missing for name, c in columns.items()} == {
+        "user": None, "next": 0.0,  # they count in one vocabulary, which holds no empty cell of `next`
+        "ad": None,  # its empty cells are a value, which histories could have too
+        "code": None, "price": 0.25, "tags": 0.5, "seen": 0.75, "click": None, "text": None,
+    }  # fmt: skip
+    assert {name: c.unique for name, c in columns.items() if c.unique} == {
+        "user": 2, "next": 2, "ad": 2, "code": 9, "tags": 2
+    }  # fmt: skip
+    assert columns["ad"].unseen == {"train": 0.0, "valid": 0.5} and columns["user"].unseen["train"] == 0.25
+    assert (columns["ad"].example, columns["price"].example) == ("a, (empty)", "1 … 100")
+    assert columns["text"].kind == "not used" and columns["text"].reason == "ignored: free text"
+    plain = Schema(fields=(Categorical("user", missing="unseen"), Categorical("ad")), label=Label("click"))
+    encoder, store = Encoder.fit_encode(plain, train, tmp_path / "plain")
+    shares = {c.name: c.missing for c in profile_of_run(plain, encoder, {"train": store}, {}).columns}
+    assert (shares["user"], shares["ad"]) == (0.25, 0.5)
 
 
 def test_rows_are_split_off_by_chance_and_every_row_is_in_one_part(tmp_path):

@@ -5,6 +5,7 @@ model/             the artefact
 metrics.json       {"valid": {"auc": ...}, "test": ...}
 predictions/       logits and labels of valid and test in row order: a metric can be added later
 schema.json        the schema, and reasons.json why it was proposed so
+profile.json       rows of each part, and what every column holds
 log.jsonl          a line per evaluation, and lines of steps between them
 report.html        the page
 """
@@ -103,6 +104,11 @@ class RunFolder:
         return self.path / "importance.json"
 
     @property
+    def profile(self) -> Path:
+        """What is known of the data."""
+        return self.path / "profile.json"
+
+    @property
     def training(self) -> Path:
         """Checkpoints; removed when the run is done."""
         return self.path / "training"
@@ -194,7 +200,7 @@ def clear(folder: RunFolder) -> None:
 
     for name in ("model", "predictions", "training", "split"):
         shutil.rmtree(folder.path / name, ignore_errors=True)
-    for name in ("run.json", "metrics.json", "importance.json", "log.jsonl", "report.html"):
+    for name in ("run.json", "metrics.json", "importance.json", "profile.json", "log.jsonl", "report.html"):
         (folder.path / name).unlink(missing_ok=True)
 
 

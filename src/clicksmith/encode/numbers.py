@@ -172,6 +172,11 @@ def bent(values: Floats) -> Floats:
     return np.copysign(np.log1p(np.abs(values)), values)
 
 
+def unbent(values: Floats) -> Floats:
+    """Return the numbers of which `bent` made these."""
+    return np.copysign(np.expm1(np.abs(values)), values)
+
+
 def fitted(column: Numeric, moments: Moments) -> Scale:
     """Return the scale of a column from its moments."""
     mean = moments.mean

@@ -30,6 +30,11 @@ def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
     return {name: _share(ids) for name, ids in found.items()}
 
 
+def some_rows(store: Store, most: int) -> EncodedRows:
+    """Return at most so many rows, spread over a store that has some."""
+    return store.take(np.unique(np.linspace(0, store.rows - 1, min(most, store.rows)).astype(np.int64)))
+
+
 def unseen_notes(shares: Mapping[str, float], encoder: Encoder, mapped: Collection[str] = ()) -> list[str]:
     """Return a line for each column of which nearly all values are unseen though in training few were.
 
@@ -63,8 +68,7 @@ def unmapped_notes(encoder: Encoder, store: Store, mapped: Collection[str], rows
     """Return `unseen_notes` of the mapped slots' columns, from at most `rows` rows spread over a store."""
     if not mapped or not store.rows:
         return []
-    some = np.unique(np.linspace(0, store.rows - 1, min(rows, store.rows)).astype(np.int64))
-    shares, layout = unseen_shares(store.take(some), store.layout), encoder.layout
+    shares, layout = unseen_shares(some_rows(store, rows), store.layout), encoder.layout
     slots = {column.name: column.slot for column in (*layout.ids, *layout.bags)}
     return unseen_notes({n: share for n, share in shares.items() if slots.get(n) in mapped}, encoder, mapped)
 

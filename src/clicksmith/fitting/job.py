@@ -28,6 +28,7 @@ from clicksmith.fitting.asked import (
 )
 from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.page import rank_fields, write_page
+from clicksmith.fitting.profile import profile_of_run
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
 from clicksmith.models.planned import fill_maps, spec_under
@@ -244,6 +245,8 @@ class _Job:
         save(self.folder.model, replace(artifact, calibrator=calibrator, metrics=metrics))
         write_json(self.folder.metrics, metrics)
         rank_fields(self.folder, predictor, stores["valid"])
+        profile = profile_of_run(artifact.schema, artifact.encoder, stores, self.asked.reasons)
+        write_json(self.folder.profile, profile)
         write_page(self.folder)
         self.folder.write_record(msgspec.structs.replace(self.record, done=True))
         for left in (self.folder.training, self.folder.encoded):

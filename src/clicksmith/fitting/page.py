@@ -7,17 +7,16 @@ from typing import TypeVar
 
 import msgspec
 
-from clicksmith.encode.layout import Layout
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError
 from clicksmith.evaluate.calibrator import Calibrator
 from clicksmith.evaluate.predictions import Predictions
 from clicksmith.explain.permutation import Importances, permutation_importance
 from clicksmith.files import write_bytes
+from clicksmith.fitting.profile import DataProfile
 from clicksmith.plan import Plan
-from clicksmith.report import Bar, ColumnProfile, Ranking, ReportData, curves_of, distribution_of, page
+from clicksmith.report import Bar, Ranking, ReportData, curves_of, distribution_of, page
 from clicksmith.run import RunFolder, write_json
-from clicksmith.schema import Schema
 from clicksmith.serve.environment import Environment
 from clicksmith.serve.predictor import Predictor
 from clicksmith.serve.scoring import measure
@@ -30,9 +29,8 @@ IMPORTANCE_ROWS = 10_000
 
 
 class Reasons(msgspec.Struct, frozen=True):
-    """Why a schema was proposed so."""
+    """What a schema was proposed with."""
 
-    reasons: dict[str, str] = {}
     suspects: tuple[str, ...] = ()
 
 
@@ -61,7 +59,8 @@ def write_page(folder: RunFolder, target: Path | None = None, *, possible: Mappi
     calibrator = _read(folder.model / "calibrator.json", Calibrator)
     measured = {name: next(iter(measure(found, calibrator).values())) for name, found in predictions.items()}
     shown = {n: p.scored().with_scores(calibrator.apply(p.scored().scores)) for n, p in predictions.items()}
-    reasons = _read(folder.reasons, Reasons)
+    suspects = _read(folder.reasons, Reasons).suspects
+    profile = _read(folder.profile, DataProfile) if folder.profile.exists() else DataProfile()
     data = ReportData(
         title=f"{record.model} on {folder.path.resolve().name}",
         subtitle=record.split,
@@ -71,8 +70,9 @@ def write_page(folder: RunFolder, target: Path | None = None, *, possible: Mappi
         curves=curves_of(folder.read_log()),
         distributions={name: distribution_of(rows) for name, rows in shown.items()},
         rankings=_rankings(folder),
-        profile=_profile(_read(folder.schema, Schema), _read(folder.model / "layout.json", Layout), reasons),
-        notes=tuple(f"suspect: {text}" for text in reasons.suspects) + _notes(folder),
+        parts=profile.parts,
+        profile=profile.columns,
+        notes=tuple(f"suspect: {text}" for text in suspects) + _notes(folder),
         plan=Plan.load(plan) if (plan := folder.model / "plan.json").exists() else Plan(),
         settings={"model": record.model, "size": size_of(folder.model).line(), "seed": record.seed, **record.settings},
         environment={**environment.packages, "python": environment.python, "processor": environment.processor},
@@ -88,17 +88,6 @@ def _rankings(folder: RunFolder) -> tuple[Ranking, ...]:
     found = _read(folder.importance, Importances)
     bars = tuple(Bar(i.field, i.drop, i.low, i.high) for i in found.fields)
     return (Ranking("Importance of fields", bars, f"drop of {found.metric} when shuffled, {found.rows:,} valid rows"),)
-
-
-def _profile(schema: Schema, layout: Layout, reasons: Reasons) -> tuple[ColumnProfile, ...]:
-    slots = {c.name: layout.rows[c.slot] - 2 for c in (*layout.ids, *layout.bags)}
-    columns: list[ColumnProfile] = []
-    for column in (*schema.fields, *schema.behaviours, *schema.labels):
-        kind = type(column).__name__.lower()
-        columns.append(
-            ColumnProfile(column.name, kind, unique=slots.get(column.name), reason=reasons.reasons.get(column.name, ""))
-        )
-    return tuple(columns)
 
 
 def _notes(folder: RunFolder) -> tuple[str, ...]:

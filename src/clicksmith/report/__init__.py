@@ -7,6 +7,7 @@ from clicksmith.report.data import (
     ColumnProfile,
     Curves,
     Distribution,
+    PartRows,
     Ranking,
     ReportData,
     Searched,
@@ -18,6 +19,6 @@ from clicksmith.report.data import (
 from clicksmith.report.page import page
 
 __all__ = [
-    "Bar", "ColumnProfile", "Curves", "Distribution", "Ranking", "ReportData", "Searched", "Series", "Trial", "Trials",
-    "curves_of", "distribution_of", "page", "profile_of",
+    "Bar", "ColumnProfile", "Curves", "Distribution", "PartRows", "Ranking", "ReportData", "Searched", "Series",
+    "Trial", "Trials", "curves_of", "distribution_of", "page", "profile_of",
 ]  # fmt: skip

@@ -100,6 +100,17 @@ class ColumnProfile(msgspec.Struct, frozen=True):
     reason: str = ""
     """Why the schema takes it so."""
     example: str = ""
+    unseen: dict[str, float] = {}
+    """Share of values that training did not see, 0 to 1, by part of the rows."""
+
+
+class PartRows(msgspec.Struct, frozen=True):
+    """One part of the rows: train, valid or test."""
+
+    name: str
+    rows: int
+    ones: dict[str, int]
+    """By label, the rows in which it is 1."""
 
 
 class ReportData(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +130,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     search: Trials | None = None
     plan: Plan = Plan()
     """What the model was built under."""
+    parts: tuple[PartRows, ...] = ()
     profile: tuple[ColumnProfile, ...] = ()
     notes: tuple[str, ...] = ()
     """What the reader must know first: suspects of leaking, metrics that are not defined."""

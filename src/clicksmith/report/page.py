@@ -14,6 +14,12 @@ from clicksmith.report.svg import percent
 
 Section = tuple[str, str, str]
 """Key, title and markup."""
+COUNTED = (
+    "values: those with an id of their own in the model, the most frequent for example. missing: empty cells of the "
+    "training rows; not told where columns share a vocabulary, values are hashed, or a Plan renumbered them. unseen: "
+    "values without an id (empty cells among them where the schema takes these as unseen), of some rows of each part."
+)
+"""What the columns of a run's profile are."""
 TILES = ("auc", "gauc", "logloss", "predicted_over_observed")
 
 
@@ -98,7 +104,7 @@ def _sections(data: ReportData) -> Iterable[Section]:
     yield "quality", "Predictions", figures(_quality(data))
     yield "importance", "Importance", figures(charts.bar_chart(r) for r in data.rankings if r.bars)
     yield "slices", "Slices", _slices(data.metrics)
-    yield "data", "Data", tables.profile_table(data.profile) if data.profile else ""
+    yield "data", "Data", _data(data)
     yield "settings", "Settings", tables.settings_table(data.settings, "settings") if data.settings else ""
     yield (
         "environment",
@@ -111,6 +117,11 @@ def _plan(plan: Plan) -> str:
     if not plan.parts:
         return ""
     return listed(plan.summary()) + figures(planned.plan_charts(plan)) + planned.origins_table(plan)
+
+
+def _data(data: ReportData) -> str:
+    parts = tables.parts_table(data.parts) + f'<p class="note">{escape(COUNTED)}</p>' if data.parts else ""
+    return parts + (tables.profile_table(data.profile) if data.profile else "")
 
 
 def _metrics(metrics: dict[str, Metrics]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from clicksmith.evaluate.evaluation import Metrics, Slice
 from clicksmith.evaluate.interval import Estimate
 from clicksmith.evaluate.metrics import METRICS, metric_named
-from clicksmith.report.data import ColumnProfile
+from clicksmith.report.data import ColumnProfile, PartRows
 from clicksmith.report.svg import number, percent
 
 FILTER_FROM = 13
@@ -91,20 +91,32 @@ def _slices_table(slices: Sequence[Slice], column: str) -> str:
     return table(head, rows, f"metrics by {column}")
 
 
+def parts_table(parts: Sequence[PartRows]) -> str:
+    """Return the parts of the rows: how many there are, and how many are 1 by label."""
+    labels = list(dict.fromkeys(label for part in parts for label in part.ones))
+    rows = [
+        [part.name, Cell(f"{part.rows:,}", part.rows), *(_ones(part.ones.get(n, 0), part.rows) for n in labels)]
+        for part in parts
+    ]
+    return table(("part", "rows", *(f"{label} = 1" for label in labels)), rows, "rows of the data")
+
+
 def profile_table(columns: Sequence[ColumnProfile]) -> str:
-    """Return the columns of the data: kind, values, missing share and the reason for the kind."""
+    """Return the columns of the data: kind, values, missing and unseen shares and the reason for the kind."""
+    parts = list(dict.fromkeys(part for c in columns for part in c.unseen))
     rows = [
         [
             Cell(c.name, markup=f"<b>{escape(c.name)}</b>"),
             Cell(c.kind, markup=f'<span class="kind">{escape(c.kind)}</span>'),
             Cell("", -1.0) if c.unique is None else Cell(f"{c.unique:,}", c.unique),
-            _missing(c.missing),
+            *(_share(share) for share in (c.missing, *(c.unseen.get(part) for part in parts))),
             c.example,
             c.reason,
         ]
         for c in columns
     ]
-    return table(("column", "kind", "values", "missing", "example", "why"), rows, "columns of the data", "text")
+    head = ("column", "kind", "values", "missing", *(f"unseen in {part}" for part in parts), "example", "why")
+    return table(head, rows, "columns of the data", "text")
 
 
 def settings_table(settings: Mapping[str, Any], label: str) -> str:
@@ -126,7 +138,11 @@ def estimate_cell(estimate: Estimate | None) -> Cell:
     return Cell("", estimate.value, f"<b>{estimate.value:.4f}</b>{low}")
 
 
-def _missing(share: float | None) -> Cell:
+def _ones(ones: int, rows: int) -> Cell:
+    return Cell(f"{ones:,} ({percent(ones / max(1, rows))})", ones / max(1, rows))
+
+
+def _share(share: float | None) -> Cell:
     if share is None:
         return Cell("", -1.0)
     bar = f'<span class="meter" aria-hidden="true"><i style="width:{share * 100:.1f}%"></i></span>'
