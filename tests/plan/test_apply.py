@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -387,10 +388,18 @@ def drop(*names: str) -> KeptFields:
 
 def test_a_dropped_field_leaves_schema_and_layout(encoder):
     schema = schema_under(Plan(parts=(drop("user", "tags"),)), SCHEMA)
-    assert schema.field_names == ("item", "price") and set(schema.ignored) == {"user", "tags"}
+    assert schema.field_names == ("item", "price") and "tags" not in schema.ignored
     under = Encoder.fit(schema, frame())
     assert under.layout.order == ("item", "price")
     assert under.encode(frame().drop("user", "tags")).ids.shape == (14, 2)
+
+
+def test_a_dropped_field_names_a_row_if_it_did_before():
+    """What stands beside scores: of the dropped fields ids of user and item, as without the Plan, and no other."""
+    fields = (Categorical("user", role="user"), *SCHEMA.fields[1:])
+    schema = msgspec.structs.replace(SCHEMA, fields=fields)
+    under = schema_under(Plan(parts=(drop("user", "tags"),)), schema)
+    assert under.keys == schema.keys == {"user"}
 
 
 def test_a_field_that_something_needs_is_not_dropped():

@@ -44,7 +44,7 @@ class Applied:
 
 
 def schema_under(plan: Plan, schema: Schema) -> Schema:
-    """Return the schema without the fields that the Plan drops.
+    """Return the schema without the fields that the Plan drops; those that name a row still do.
 
     Raises UsageError: a dropped field is unknown, or something that stays needs it (the message names both).
     """
@@ -70,7 +70,7 @@ def schema_under(plan: Plan, schema: Schema) -> Schema:
     kept = tuple(c for c in schema.fields if c.name not in dropped)
     if not kept and not schema.behaviours:
         raise UsageError("the Plan drops every field; keep at least one.")
-    ignored = tuple(dict.fromkeys((*schema.ignored, *dropped)))
+    ignored = tuple(dict.fromkeys((*schema.ignored, *(name for name in dropped if name in schema.keys))))
     try:
         return msgspec.structs.replace(schema, fields=kept, ignored=ignored)
     except SchemaError as error:

@@ -127,6 +127,13 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return tuple(c.name for c in self.fields)
 
     @property
+    def keys(self) -> frozenset[str]:
+        """The columns that name a row: ids of user and item, group, domain, time, and columns not used."""
+        found = {c.name for c in self.fields if isinstance(c, Categorical) and c.role in ("user", "item")}
+        found |= {name for name in (self.group, self.domain, *self.ignored) if name}
+        return frozenset(found | ({self.time.name} if self.time else set()))
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return digest(self)

@@ -21,7 +21,7 @@ from clicksmith.encode.source import Source, open_source
 from clicksmith.encode.store import Store
 from clicksmith.errors import DataError, UsageError
 from clicksmith.kernels.settled import settle
-from clicksmith.schema import Categorical, Schema
+from clicksmith.schema import Schema
 from clicksmith.serve import artifact as artifacts
 from clicksmith.serve.artifact import Artifact
 
@@ -123,11 +123,8 @@ class Predictor:
             start = stop
 
     def keys(self, columns: Sequence[str]) -> list[str]:
-        """Return which of the columns name a row: ids of user and item, group, domain, time, and columns not used."""
-        schema = self.schema
-        named = {c.name for c in schema.fields if isinstance(c, Categorical) and c.role in ("user", "item")}
-        named |= {name for name in (schema.group, schema.domain, *schema.ignored) if name}
-        named |= {schema.time.name} if schema.time else set()
+        """Return which of the columns name a row, see `Schema.keys`."""
+        named = self.schema.keys
         return [name for name in columns if name in named]
 
     @contextmanager
