@@ -180,6 +180,8 @@ def test_what_makes_no_sense_is_refused():
     for options, match in (
         ({"score": "outrank", "rotations": 0}, "rotations is 0"),
         ({"score": "holdout", "holdout": 1.0}, "holdout is 1"),
+        ({"rotations": 5}, "rotations is of score 'outrank', and the score is 'adjusted_mi'; leave rotations out, or"),
+        ({"score": "outrank", "holdout": 0.3}, "holdout is of score 'holdout', and the score is 'outrank'"),
         ({"pairs": -1}, "pairs is -1"),
         ({"pairs": 1}, "pairs is 1; it is how many of the best fields are looked at two by two: 2 or more"),
         ({"label": "buy"}, "no label 'buy'"),

@@ -124,7 +124,25 @@ def test_the_command_leaves_a_list_best_first_and_a_page_and_needs_no_torch(log,
 def test_a_file_without_header_is_ranked_with_the_names_given(log, tmp_path, capsys):
     log.select("click", "ad", "place").write_csv(tmp_path / "bare.csv", include_header=False)
     assert main(["rank", str(tmp_path / "bare.csv"), "--label", "C0", "--columns", "C0..C2", "--json"]) == 0
-    assert [entry["field"] for entry in json.loads(capsys.readouterr().out)] == ["C1", "C2"]
+    assert [entry["field"] for entry in json.loads(capsys.readouterr().out)["fields"]] == ["C1", "C2"]
+
+
+def test_pairs_and_notes_are_told_in_the_table_and_as_json(log, tmp_path, capsys):
+    """Also where no pair is sure: silence would be taken for pairs that were not looked at."""
+    random = np.random.default_rng(0)
+    bits = random.integers(0, 2, (900, 2))
+    rows = pl.DataFrame({"one": bits[:, 0], "two": bits[:, 1], "noise": random.integers(0, 5, 900)})
+    rows.with_columns(click=pl.Series(bits.sum(1) % 2)).write_csv(tmp_path / "both.csv")
+    rows.with_columns(click=pl.Series(random.integers(0, 2, 900))).write_csv(tmp_path / "none.csv")
+    for name, sure in (("both", 1), ("none", 0)):
+        words = ["rank", str(tmp_path / f"{name}.csv"), "--label", "click", "--pairs", "3"]
+        assert main(words) == 0
+        told = capsys.readouterr().out
+        assert f"pairs: {sure} of 3 surely say more together than apart" in told
+        assert ("pair: one and two say more together" in told or "pair: two and one" in told) == bool(sure)
+        assert main([*words, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert len(found["fields"]) == len(found["pairs"]) == 3 and "900 rows are few" in found["notes"][0]
 
 
 def test_a_schema_says_what_is_ranked_and_how(log, tmp_path):

@@ -62,7 +62,10 @@ def test_fields_that_others_need_are_kept_whatever_their_rank(ranked):
     assert dropped(plan) == {"noise", "other"}  # not ad (target), user (group), lent (vocabulary)
     (part,) = plan.parts
     assert part.drop["noise"].startswith("rank ") and "z " in part.drop["noise"]
-    assert part.found_by.method == "outrank" and part.found_by.settings == {"score": "adjusted_mi", "top": 2}
+    assert part.found_by.method == "rank, score adjusted_mi" and part.found_by.settings == {
+        "score": "adjusted_mi",
+        "top": 2,
+    }
     assert set(part.found_by.scores) == {f.name for f in FIELDS} | {"other"} and part.found_by.data["train"]
 
 
@@ -145,6 +148,7 @@ def test_the_command_writes_a_plan_for_the_schema_that_fit_proposes(tmp_path, ca
     words = ["rank", str(tmp_path / "log.csv"), "--label", "click", "--plan", str(tmp_path / "plan.json"), "--top", "5"]
     assert main(words) == 0
     assert "clicksmith fit" in (told := capsys.readouterr().err) and "--plan" in told
+    assert "it drops 15 of 20 fields\n" in told
     plan = Plan.load(tmp_path / "plan.json")
     assert (
         len(dropped(plan)) == 15 and not dropped(plan) & {f"f{i}" for i in relevant} and "always" not in dropped(plan)

@@ -25,6 +25,8 @@ examples:
 
 SHOWN = 25
 """Fields that are printed; the files hold all."""
+PAIRS = 10
+"""Pairs that are printed."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def rank(
     from clicksmith.cli.progress import ShownProgress
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import json_out, note
+    from clicksmith.plan.parts import KeptFields
     from clicksmith.rank import rank as ranked
     from clicksmith.rank.ranking import checked_rule
 
@@ -111,7 +114,7 @@ def rank(
             noted=progress.noted,
         )
     if json:
-        json_out(found.fields)
+        json_out({"fields": found.fields, "pairs": found.pairs, "notes": found.notes})
     else:
         _print(found, source.name)
     if out is not None:
@@ -121,6 +124,10 @@ def rank(
         plan = found.plan(**rules)
         plan.save(kept.plan)
         note(f"plan: {kept.plan}")
+        histories = ", ".join(behaviour.name for behaviour in found.schema.behaviours)
+        stay = f"; histories are not counted, and stay: {histories}" if histories else ""
+        dropped = sum(len(part.drop) for part in plan.parts if isinstance(part, KeptFields))
+        note(f"it drops {dropped:,} of {len(found.schema.fields):,} fields{stay}")
         words = flags(
             label=found.label, schema=data.schema, valid=data.valid, columns=data.columns, delimiter=data.delimiter,
             plan=kept.plan,
@@ -154,8 +161,12 @@ def _print(found: "Ranking", name: str) -> None:
     table(["", "field", "score", "information", "z", "q", "values", "read as"], rows, numbers=(0, 2, 3, 4, 5, 6))
     if len(found.fields) > SHOWN:
         print(f"... and {len(found.fields) - SHOWN:,} more")
-    for pair in found.candidates(10):
+    sure = found.candidates(len(found.pairs))
+    for pair in sure[:PAIRS]:
         print(f"pair: {pair[0]} and {pair[1]} say more together than apart")
+    if found.pairs:
+        shown = f"; the first {PAIRS} are shown" if len(sure) > PAIRS else ""
+        print(f"pairs: {len(sure):,} of {len(found.pairs):,} surely say more together than apart{shown}")
     for f in found.fields:
         for flag_ in f.flags:
             print(f"odd: '{f.field}': {flag_}")

@@ -220,6 +220,11 @@ def rank_store(
 
 def _check(score: str, pairs: int, rotations: int, holdout: float, seed: int) -> None:
     lookup(METHODS, score, "score")
+    for name, given, default, of in (("rotations", rotations, 1, "outrank"), ("holdout", holdout, 0.2, "holdout")):
+        if given != default and score != of:
+            raise UsageError(
+                f"{name} is of score '{of}', and the score is '{score}'; leave {name} out, or score by '{of}'."
+            )
     if rotations < 1:
         raise UsageError(f"rotations is {rotations}; the rule needs at least one control.")
     if not 0 < holdout < 1:

@@ -217,7 +217,11 @@ class Ranking:
         scores = {f.field: f.score for f in self.fields if f.field in kept or f.field in drop}
         data = {} if self.source is None else {"train": self.source.fingerprint()}
         found_by = FoundBy(
-            method="outrank", seed=self.seed, settings={"score": self.method, **rule}, data=data, scores=scores
+            method=f"rank, score {self.method}",
+            seed=self.seed,
+            settings={"score": self.method, **rule},
+            data=data,
+            scores=scores,
         )
         return Plan(parts=(KeptFields(drop=drop, found_by=found_by),))
 
