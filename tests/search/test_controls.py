@@ -81,7 +81,7 @@ def values_of(plan: Plan) -> int:
          ["columns_size", "columns_random", "warm"], ["--search.epochs=3", "--model.dim=2"]),  # one plain and two
         ("optinter", "--search.candidates 1 --search.epochs 3 --search.alpha-rate 1 --search.dim 3",
          ["optinter"], ["--search.mode=random", "--search.dim=3"]),
-        ("graphhash", "--search.left user --search.rows 12", ["graphhash", "graphhash", "graphhash"],
+        ("graphhash", "--search.left user --search.rows 12 --search.edges all", ["graphhash", "graphhash", "graphhash"],
          ["--search.kind=random", "--search.kind=frequency", "--search.kind=rate"]),
     ],
 )  # fmt: skip

@@ -78,6 +78,16 @@ def test_rows_that_do_not_train_change_nothing(tmp_path):
         ({"left": "user", "right": "user"}, "are the same ids"),
         ({"left": "price", "right": "user"}, "'price' is numeric"),
         ({**LEFT_RIGHT, "rows": 0.5, "lefts": 1}, "no option of graphhash named 'lefts'"),
+        (
+            {"left": "user", "kind": "random", "resolution": 2.0},
+            "resolution does nothing with kind 'random': it is of gr",
+        ),
+        (
+            {"left": "user", "kind": "rate", "edges": "all"},
+            "edges does nothing with kind 'rate': it is of .*, lsh; leave",
+        ),
+        ({"left": "user", "kind": "lsh", "library": "networkit"}, "library does nothing with kind 'lsh'"),
+        ({"left": "user", "smoothing": 3.0}, "smoothing does nothing with kind 'graph': it is of rate, graph_rate"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, options, message):

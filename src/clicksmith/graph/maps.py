@@ -32,6 +32,13 @@ Kind = Literal[
 CLUSTERED: tuple[Kind, ...] = ("graph", "double_graph", "hybrid", "graph_rate")
 DOUBLED: tuple[Kind, ...] = ("double_graph", "double", "double_frequency", "quotient")
 """Kinds whose vectors are sums of two rows."""
+MEETING: tuple[Kind, ...] = (*CLUSTERED, "lsh")
+"""Kinds that read who met whom."""
+OF_KINDS: dict[str, tuple[Kind, ...]] = {
+    "resolution": CLUSTERED, "library": CLUSTERED, "edges": MEETING, "weighted": MEETING,
+    "smoothing": ("rate", "graph_rate"),
+}  # fmt: skip
+"""The kinds that an option is of, where it is not of all."""
 
 
 class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +84,12 @@ class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise UsageError("maps is 'right', and no right field is named; name it.")
         if not 0 < self.smoothing < inf:
             raise UsageError(f"smoothing is {self.smoothing}; it must be above 0.")
+        for name, kinds in OF_KINDS.items():
+            default = next(field.default for field in msgspec.structs.fields(self) if field.name == name)
+            if self.kind not in kinds and getattr(self, name) != default:
+                raise UsageError(
+                    f"{name} does nothing with kind '{self.kind}': it is of {', '.join(kinds)}; leave it out."
+                )
 
     @property
     def mapped(self) -> list[tuple[int, str]]:
@@ -112,7 +125,7 @@ def shared_rows(
     """
     if options.kind in CLUSTERED:
         needs(options.library)
-    meeting = options.kind in (*CLUSTERED, "lsh")
+    meeting = options.kind in MEETING
     graph = graph_of(
         store, options.left, options.right, clicks=options.edges == "clicks", empty=empty, meeting=meeting
     )  # fmt: skip

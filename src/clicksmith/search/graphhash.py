@@ -1,9 +1,11 @@
 """`clicksmith search graphhash`: `clicksmith.graph` as a search method. No backbone is trained."""
 
+from typing import Any
+
 from clicksmith.encode.unseen import unmapped_notes
 from clicksmith.errors import UsageError
 from clicksmith.graph.edges import slot_of_field
-from clicksmith.graph.maps import CLUSTERED, DOUBLED, GraphHash, graph_hash
+from clicksmith.graph.maps import CLUSTERED, DOUBLED, OF_KINDS, GraphHash, Kind, graph_hash
 from clicksmith.plan import Plan
 from clicksmith.plan.parts import AnyPart, Columns, IdMaps, Ranks
 from clicksmith.search.method import Asked, Controls, Method, Options, changed
@@ -46,9 +48,13 @@ def controls(options: GraphHashOptions, _: Plan) -> Controls:
     """Return maps of the same size without a graph: by chance, for the rare ids alone, and by click rate."""
     if options.kind not in CLUSTERED or options.rows is None:
         return {}
-    given = changed(options)
-    kinds = {"hash": "random", "frequency": "frequency", "rate": "rate"}
-    return {name: ("graphhash", given | {"kind": kind}) for name, kind in kinds.items()}
+    kinds: dict[str, Kind] = {"hash": "random", "frequency": "frequency", "rate": "rate"}
+    return {name: ("graphhash", {**_of_kind(changed(options), kind), "kind": kind}) for name, kind in kinds.items()}
+
+
+def _of_kind(given: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """Return the options that a kind has."""
+    return {name: value for name, value in given.items() if kind in OF_KINDS.get(name, (kind,))}
 
 
 METHOD = Method(
