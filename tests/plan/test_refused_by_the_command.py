@@ -106,6 +106,12 @@ def test_a_map_whose_file_is_missing(home, refused):
     refused("has no content. Copy the Plan's folder of arrays together with it", "bad.json")
 
 
+def test_a_name_that_is_there_twice(home, refused):
+    text = (home / "maps.json").read_text()
+    (home / "bad.json").write_text(text.replace('"rows": 5', '"rows": 5, "rows": 6'))
+    refused("the Plan 'bad.json' says 'rows' twice in one place; leave one of the two.", "bad.json")
+
+
 def test_two_plans_that_contradict_each_other_are_named_by_file(home, refused, capsys):
     message = "'maps.json' and 'other.json': the Plan's part 'maps' (found by graphhash) and "
     refused(message, "maps.json", "other.json")

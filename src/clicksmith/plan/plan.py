@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """
         path = _file_of(Path(path))
         try:
-            plain: Any = msgspec.json.decode(path.read_bytes())
+            plain: Any = msgspec.json.decode(content := path.read_bytes())
+            twice = _said_twice(content)
         except OSError as error:
             raise ArtifactError(f"cannot read the Plan '{path}': {error.strerror}.") from error
         except (msgspec.DecodeError, RecursionError) as error:
             raise ArtifactError(f"the Plan '{path}' is damaged: {error}. Write it again.") from error
+        if twice:
+            raise ArtifactError(f"the Plan '{path}' says '{twice}' twice in one place; leave one of the two.")
         if not isinstance(plain, dict) or "parts" not in plain:
             raise ArtifactError(f"'{path}' is no Plan: it has no parts. `clicksmith search` and `rank` write Plans.")
         if plain.get("version", VERSION) != VERSION:
@@ -94,6 +99,17 @@ def _file_of(path: Path) -> Path:
     raise ArtifactError(
         f"the folder '{path}' holds no Plan: name the JSON file of one, or a run that was made under one."
     )
+
+
+def _said_twice(content: bytes) -> str:
+    """Return the first name that some object of the JSON has twice, of which a reader would take the last."""
+    found: list[str] = []
+
+    def seen(pairs: list[tuple[str, Any]]) -> None:
+        found.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+
+    json.loads(content, object_pairs_hook=seen)
+    return found[0] if found else ""
 
 
 def _damaged(plain: Any, folder: Path | None) -> str:
