@@ -12,8 +12,11 @@ from clicks import clicks
 from clicksmith.cli.main import main
 from clicksmith.encode.encoder import Encoder
 from clicksmith.errors import ArtifactError, UsageError
+from clicksmith.fitting.asked import AskedSchema
+from clicksmith.fitting.encoded import encoded
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.split import parts_of
+from clicksmith.fitting.told import Quiet
 from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, Plan, Ranks
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
@@ -89,6 +92,22 @@ def test_the_model_is_small_and_scores_raw_rows(plan, encoder, tmp_path):
     assert run.metrics["test"]["rows"] == whole.metrics["test"]["rows"]
     again = fit(ROWS, plan=plan, out=tmp_path / "again", **QUICK)
     np.testing.assert_array_equal(load(again.path).predict(rows), scores)
+
+
+def test_what_holds_on_other_rows_since_it_is_hashed_is_told(tmp_path):
+    schema = Schema(fields=(Categorical("user", buckets=16), Categorical("ad")), label=Label("click"))
+    parts = parts_of(ROWS, None, None, schema=schema, how="auto", seed=0)
+    at = numbering(Encoder.fit(schema, parts.train))
+    half = Array(np.arange(18) < 10)
+
+    def notes(rows: dict[str, str]) -> tuple[str, ...]:
+        by = FoundBy(method="test", data=rows)
+        plan = Plan(parts=(KeptFeatures(slots={"user": half}, numbering={"user": at["user"]}, found_by=by),))
+        return encoded(AskedSchema(schema), parts, plan, tmp_path, Quiet())[0].notes
+
+    assert notes({}) == notes(parts.fingerprints()) == ()
+    (told,) = notes({"train": "of other rows"})
+    assert "(found by test) was found on other rows, and holds here: the numbers of user are hashes" in told
 
 
 def test_ranks_join_the_other_parts_and_hold_on_other_rows(plan, tmp_path):

@@ -1,5 +1,6 @@
 """The rows of each part, encoded under a Plan."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from clicksmith.fitting.asked import AskedSchema
 from clicksmith.fitting.split import Parts
 from clicksmith.fitting.told import FitProgress
 from clicksmith.plan import Plan
-from clicksmith.plan.apply import Applied, apply_plan
+from clicksmith.plan.apply import Applied, apply_plan, found_elsewhere
 from clicksmith.plan.crossing import with_crosses
 
 
@@ -26,6 +27,8 @@ def encoded(
     told = partial(progress.encoding, "train")
     fitted = cached_fit_encode(asked.schema, parts.train, home, root=asked.root, progress=told, noted=progress.noted)
     applied = apply_plan(plan, fitted.encoder)
+    elsewhere = found_elsewhere(plan, fitted.encoder, {parts.train.fingerprint(), fitted.store.digest})
+    applied = replace(applied, notes=(*applied.notes, *elsewhere))
     stores = {"train": fitted.store}
     if applied.encoder is not fitted.encoder:
         stores["train"] = encode(applied.encoder, parts.train, "train")

@@ -7,6 +7,7 @@ one numbering; what was found on other training rows is refused before anything 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -111,6 +112,22 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
     pairs = tuple(part for part in plan.parts if isinstance(part, Pairs))
     doubles = {name: found for name, one in slots.items() if (found := one.moved_double()) is not None}
     return Applied(_edited(encoder, slots), moved, ranks, pairs, doubles, tuple(notes))
+
+
+def found_elsewhere(plan: Plan, encoder: Encoder, rows: Collection[str]) -> tuple[str, ...]:
+    """Return what to say of parts that were found on other rows and hold here, since they speak of hashes.
+
+    rows: the checksums that these rows go by
+    """
+    notes: list[str] = []
+    for part in plan.parts:
+        hashed = [name for name in part.slots_named if encoder.fitted.vocabularies[name].keep.buckets is not None]
+        if hashed and part.found_by.data.get("train") not in {None, *rows}:
+            notes.append(
+                f"{part.name} was found on other rows, and holds here: the numbers of {', '.join(hashed)} are hashes, "
+                "the same on all rows. Of values that were not met there it knows nothing"
+            )
+    return tuple(notes)
 
 
 def numbering(encoder: Encoder) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from clicksmith.encode.unseen import unmapped_notes
 from clicksmith.errors import UsageError
 from clicksmith.graph.edges import slot_of_field
@@ -20,6 +22,7 @@ def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
     for _, field in options.mapped:
         _check_free(slot_of_field(asked.layout, field), asked.before, doubled=options.kind in DOUBLED)
     part = graph_hash(asked.encoder, asked.train, options, seed=asked.seed)
+    part = msgspec.structs.replace(part, found_by=msgspec.structs.replace(part.found_by, data=asked.data))
     for slot, one in part.slots.items():
         size = 4 * len(one.ids) * (1 if one.second is None else 2)
         asked.progress.said(f"{len(one.ids):,} ids of '{slot}' share {one.rows:,} rows; the map takes {size:,} bytes")
