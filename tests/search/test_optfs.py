@@ -1,6 +1,7 @@
 """OptFS: gates by loops, the schedule, degenerate settings, planted features, and what is refused."""
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ from clicksmith.plan.overlap import overlap
 from clicksmith.plan.parts import FoundBy
 from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates, lowered
 from clicksmith.search.job import search
-from clicksmith.search.optfs import GateHook, OptFS, gated_spec, temperature_at
+from clicksmith.search.optfs import STRIDE, GateHook, OptFS, gated_spec, stuck, temperature_at
 from clicksmith.serve.predictor import load
 from clicksmith.testing.subject import Subject
 from clicksmith.train.checkpoint import weights_of
@@ -392,8 +393,13 @@ def test_the_mended_command_is_no_other_search_where_the_first_failed(tmp_path):
     with pytest.raises(UsageError, match=r"no feature is kept at penalty 10; use a smaller --search\.penalty"):
         search("optfs", planted(600), **given, options={"epochs": 3, "penalty": 10.0}, out=tmp_path / "plan.json")
     search("optfs", planted(600), **given, options={"epochs": 3, "penalty": 1e-4}, out=tmp_path / "plan.json")
-    with pytest.raises(UsageError, match="holds another search"):
+    with pytest.raises(
+        UsageError, match=r"holds another search; .* Choose another --out, or remove '.+search' and what i"
+    ):
         search("optfs", planted(600), **given, options={"epochs": 3, "penalty": 1e-3}, out=tmp_path / "plan.json")
+    shutil.rmtree(tmp_path / "plan.json.search")
+    (tmp_path / "plan.json").unlink()
+    search("optfs", planted(600), **given, options={"epochs": 3, "penalty": 1e-3}, out=tmp_path / "plan.json")
 
 
 def test_epochs_that_no_one_reads_are_refused_and_notes_are_told_when_quiet(tmp_path, capsys):
@@ -405,6 +411,43 @@ def test_epochs_that_no_one_reads_are_refused_and_notes_are_told_when_quiet(tmp_
     assert main([*words, "--search.epochs", "1"]) == 0
     err = capsys.readouterr().err
     assert "note: " in err and "features are kept" in err and "train:" not in err
+
+
+def test_a_gate_that_is_not_finite_stops_the_search_and_names_its_rate(monkeypatch):
+    monkeypatch.setattr(DenseGates, "step", lambda self, _: self.gate.gates.data.fill_(float("inf")))
+    model = new_model(gated_spec(model_spec("fm", dim=4), 0.5), LAYOUT, 0)
+    hook = GateHook(OptFS(gate_rate=0.3), model.embedder.gate, Path("never"))
+    with pytest.raises(
+        DivergedError, match=r"a gate is not finite at step 10 \(gate_rate 0\.3\); give a lower --search"
+    ):
+        train(model, clicks(300), None, TrainSettings(epochs=9, batch_size=32), hook=hook)
+
+
+def test_no_step_of_adam_is_longer_than_is_told_before_training():
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    adam, longest = DenseOptimizer("adam", [weight]), 0.0
+    for step in range(3000):  # the worst for Adam: after a long rest gradients that grow by .999 / .9
+        weight.grad = torch.full_like(weight, 1e9 * (0.999 / 0.9) ** (step - 2999))
+        before = float(weight.detach())
+        adam.step(0.01)
+        longest = max(longest, abs(float(weight.detach()) - before) / 0.01)
+    assert 0.9 * STRIDE < longest < STRIDE
+
+
+def test_gates_that_cannot_close_are_told_by_what_their_steps_can_do_at_most():
+    assert stuck(OptFS(epochs=5), 13, 1e-3)  # 65 steps of .0073 at most
+    assert not stuck(OptFS(epochs=5), 14, 1e-3) and not stuck(OptFS(penalty=0.0), 1, 1e-9)
+    options = OptFS(epochs=3, penalty=1e-4, temperature=9.0, gate_update="lazy")
+    (note,) = stuck(options, 10, 20.0)
+    gate = FeatureGateModule((("a", 3),), options.start)
+    mover = LazyGates(gate, options.penalty)
+    for epoch in range(3):
+        gate.temperature.fill_(temperature_at(epoch, options))
+        for _ in range(10):
+            mover.step(20.0)
+        mover.settle()
+    assert f"30 steps of 20 leave it at {float(gate.gates.detach()[2]):.3g} where it begins" in note
+    assert not stuck(options, 10, 2000.0)
 
 
 def test_a_learning_rate_that_is_too_high_stops_with_epoch_and_temperature(tmp_path):

@@ -17,6 +17,7 @@ from clicksmith.models import MODELS
 from clicksmith.plan import FoundBy, KeptFeatures, KeptFields, Plan
 from clicksmith.plan.apply import apply_plan, numbering
 from clicksmith.plan.arrays import Array
+from clicksmith.plan.parts import FIRST
 from clicksmith.schema import Categorical, Label, Numeric, Schema
 from clicksmith.schema.columns import Bag, Behaviour
 from clicksmith.schema.schema import SideTable
@@ -129,6 +130,21 @@ def test_fields_of_noise_leave_the_model_and_raw_rows_need_them_no_more(tmp_path
     assert found["small"] > found["plain"] - 0.005
     assert load_artifact(run.path).encoder.layout.order == ("user", "price")
     assert np.isfinite(load(run.path).predict(rows(5, 2).select("user", "price"))).all()
+
+
+def test_fields_too_few_for_the_backbone_are_refused_before_anything_is_written(tmp_path, monkeypatch):
+    def only_users(gate):
+        return {slot: np.arange(count) < (FIRST if slot == "noise" else count) for slot, count in gate.slots}
+
+    monkeypatch.setattr(FeatureGateModule, "kept", only_users)
+    two = Schema(fields=(Categorical("user"), Categorical("noise")), label=Label("click"))
+    asked = {"valid": rows(100, 1), "schema": two, "options": {"epochs": 1, "drop_empty_fields": True}}
+    told = r"of the fields noise nothing is kept, .* multiplies pairs .*smaller --search\.penalty, or leave --sea"
+    with pytest.raises(UsageError, match=told):
+        search("optfs", rows(300), backbone="fm", out=tmp_path / "plan.json", **asked)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json.search"]
+    plan = search("optfs", rows(300), backbone="lr", out=tmp_path / "one.json", **asked)
+    assert isinstance(plan.parts[0], KeptFields) and list(plan.parts[0].drop) == ["noise"]
 
 
 def test_a_field_that_something_needs_stays_and_says_for_whom():

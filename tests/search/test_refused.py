@@ -39,6 +39,7 @@ def test_gates_that_cannot_reach_zero_are_told_apart_from_a_small_penalty(run):
     base = BASE.replace(" --quiet", "")
     status, told = run(f"search optfs {base} --out p.json --search.epochs 1 --search.penalty 10")
     assert status == 0 and "a gate falls by about its rate in a step at most, 8 steps of" in told
+    assert told.index("note: no gate can close: 8 steps of") < told.index("train: ")
     assert "try --search.gate-rate" in told and "control:" not in told  # as many features would be all
     status, told = run(f"search optfs {base} --out q.json --search.epochs 1 --search.penalty 0 --search.gate-rate .1")
     assert status == 0 and "the penalty 0 is too small for this optimiser; try --search.penalty" in told
@@ -77,7 +78,8 @@ def test_a_model_without_vectors_can_memorise_pairs_and_nothing_else(run):
         ("optfs", "rewind 5", "--search.rewind 5: rewind is 5; it must be from 0 to 4, the last epoch."),
         ("optfs", "rewind -1", "--search.rewind -1: rewind is -1; it must be from 0 to 4, the last epoch."),
         ("optfs", "start 0", "--search.start 0: start is 0.0; it must be above 0 (a gate at 0 is dropped already"),
-        ("optfs", "gate_rate 1e39", "epoch 1, temperature 1: a gate is not finite at step 8 (gate_rate 1e+39); give a"),
+        ("optfs", "gate_rate 1e39", "--search.gate-rate 1e39: gate_rate is 1e+39; it must be above 0, and at most"),
+        ("optfs", "penalty 1e300", "--search.penalty 1e300: penalty is 1e+300; give at most 1e+09."),
         ("optfs", "epochs 3 --train.learning-rate .1 --search.penalty 10", "no feature is kept at penalty 10; use a s"),
         ("optembed", "alpha -1", "--search.alpha -1: alpha is -1.0; it must be at least 0, and finite."),
         ("optembed", "threshold-rate -1", "--search.threshold-rate -1: threshold_rate is -1.0; it must be at least 0"),
@@ -95,6 +97,7 @@ def test_a_model_without_vectors_can_memorise_pairs_and_nothing_else(run):
         ("optembed", "max-ratio .01", "--search.max-ratio .01: max_ratio is 0.01, 30 parameters, and the smallest can"),
         ("optembed", "max-ratio .01 --backbone lr", "--search.max-ratio .01: max_ratio is 0.01, 6 parameters, and the"),
         ("optembed", "alpha 1e8 --search.threshold-rate 1", "OptEmbed would prune every one of 600 ids (thresholds 1e"),
+        ("optembed", "alpha 1e300", "--search.alpha 1e300: alpha is 1e+300; give at most 1e+09."),
         ("optembed", "threshold-rate 1e38", "a threshold of OptEmbed is not finite after 8 steps; lower the rate of t"),
         ("dnis", "blocks .5,.2", "--search.blocks .5,.2: the shares of the blocks (0.5, 0.2) sum to 0.7, not to 1 ("),
         ("dnis", "blocks .5,.8", "--search.blocks .5,.8: the shares of the blocks (0.5, 0.8) sum to 1.3, not to 1 ("),
@@ -104,6 +107,9 @@ def test_a_model_without_vectors_can_memorise_pairs_and_nothing_else(run):
         ("dnis", "share 1", "--search.share 1: share is 1.0; it must be at least 0 and below 1."),
         ("dnis", "share -.1", "--search.share -.1: share is -0.1; it must be at least 0 and below 1."),
         ("dnis", "share .999", "--search.share .999: share=0.999 leaves room for 2 of 2,400 values, and a column "),
+        ("dnis", "rate 1e300", "--search.rate 1e300: rate is 1e+300; give at most 1."),
+        ("dnis", "l1 1e300", "--search.l1 1e300: l1 is 1e+300; give at most 1e+09."),
+        ("dnis", "l1 1e9", "--search.l1 1e9: l1 is 1e+09 and pulled every alpha to 0, at rate 0.01; give a sma"),
         ("dnis", "knob-share 1", "--search.knob-share 1: knob_share is 1.0; it must be above 0 and below 1."),
         ("dnis", "warm-epochs 0", "--search.warm-epochs 0: warm_epochs is 0; it must be at least 1, and finite."),
         ("dnis", "epochs 1 --backbone lr", "dnis gives vectors their columns, and this backbone reads none from a ta"),
@@ -170,12 +176,18 @@ def test_what_a_search_did_not_do_is_noted_with_its_figures(run):
     status, error = run(f"search optembed {base} --search.threshold-rate 1e-9 --search.generations 1 --out dims.json")
     assert status == 0
     note = next(line for line in error.splitlines() if line.startswith("note: nothing was pruned"))
+    assert note.endswith(
+        "give a larger --train.table-l2 with --train.l2-mode dense, or a larger --search.alpha (0.0005)"
+    )
     thresholds, sizes = note.split("; ")[:2]
     assert thresholds.startswith("note: nothing was pruned (thresholds ") and sizes.startswith("smallest sizes f")
     found = {word.split()[0]: float(word.split()[1]) for word in sizes.removeprefix("smallest sizes ").split(", ")}
     assert len(found) == 5
     assert all(size > float(thresholds.split()[-1]) for size in found.values())
     assert list(found.values()) == sorted(found.values())
+    wide = "--search.threshold-rate 1e-9 --train.l2-mode dense"
+    status, error = run(f"search optembed {base.replace('fm --model.dim 4', 'lr')} {wide} --out all.json")
+    assert status == 0 and "give a larger --train.table-l2, or a larger --search.alpha" in error
     status, error = run(f"search optembed {base.replace('fm --model.dim 4', 'lr')} --out ids.json")
     assert status == 0
     assert "note: no widths are chosen: the backbone has no main table of vectors" in error

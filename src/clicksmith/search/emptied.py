@@ -2,8 +2,14 @@
 
 from collections.abc import Collection
 
+import msgspec
+
+from clicksmith.embed.table import Plain
 from clicksmith.encode.layout import Layout
 from clicksmith.encode.recipe import keeps
+from clicksmith.errors import CompositionError, UsageError
+from clicksmith.fitting.asked import check_model
+from clicksmith.models.spec import ModelSpec
 from clicksmith.plan import FoundBy, KeptFields, Plan
 from clicksmith.plan.apply import schema_under, users_of_fields
 from clicksmith.schema.schema import Schema
@@ -33,6 +39,19 @@ def emptied(
             notes.append(f"'{name}' stays, though {reasons.pop(name)}: '{user}' needs it")
 
 
-def slots_left(schema: Schema, drop: dict[str, str], found_by: FoundBy) -> Collection[str]:
-    """Return the vocabularies that there are without these fields."""
-    return keeps(schema_under(Plan(parts=(KeptFields(drop=drop, found_by=found_by),)), schema))
+def left_without(schema: Schema, spec: ModelSpec, drop: dict[str, str], found_by: FoundBy) -> Collection[str]:
+    """Return the vocabularies that there are without these fields.
+
+    Raises UsageError: the backbone cannot be built on the fields that are left.
+    """
+    left = schema_under(Plan(parts=(KeptFields(drop=drop, found_by=found_by),)), schema)
+    if drop:
+        embed = msgspec.structs.replace(spec.embed, table=Plain(), view_table=Plain())  # of any vocabularies
+        try:
+            check_model(msgspec.structs.replace(spec, embed=embed), left)
+        except CompositionError as error:
+            raise UsageError(
+                f"of the fields {', '.join(drop)} nothing is kept, and without them the backbone cannot be built: "
+                f"{error} Use a smaller --search.penalty, or leave --search.drop-empty-fields out."
+            ) from error
+    return keeps(left)

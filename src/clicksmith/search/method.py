@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from clicksmith.train.settings import TrainSettings
 
 
+LARGEST = 1e9
+"""Of options that multiply: beyond it what they make is soon no number in single precision."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of a method's options; `__post_init__` checks them."""
 
@@ -33,6 +37,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             value = getattr(self, name)
             if value is not None and not bound <= value < float("inf"):
                 raise UsageError(f"{name} is {value}; it must be at least {bound:g}, and finite.")
+
+    def at_most(self, **most: float) -> None:
+        """Raise UsageError naming the option that is above its bound."""
+        for name, bound in most.items():
+            value = getattr(self, name)
+            if value is not None and value > bound:
+                raise UsageError(f"{name} is {value:g}; give at most {bound:g}.")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ loss has `penalty * sum_i sigmoid(T c_i)` besides, over the whole vocabulary: a 
 from 1 to `temperature` over the epochs; at the end a feature is kept if c_i > 0.
 """
 
-import math
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from clicksmith.batch.loader import Loader
 from clicksmith.embed.table import Plain
 from clicksmith.errors import CompositionError, DivergedError, UsageError
 from clicksmith.files import atomic_file, save_tensors
@@ -24,9 +24,9 @@ from clicksmith.plan import Plan
 from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.parts import FIRST, AnyPart, KeptFeatures, KeptFields
-from clicksmith.search.emptied import emptied, slots_left
-from clicksmith.search.gates import DenseGates, FeatureGate, FeatureGateModule, LazyGates
-from clicksmith.search.method import Asked, Controls, Method, Options, changed, require_values
+from clicksmith.search.emptied import emptied, left_without
+from clicksmith.search.gates import FROZEN, DenseGates, FeatureGate, FeatureGateModule, LazyGates, lowered
+from clicksmith.search.method import LARGEST, Asked, Controls, Method, Options, changed, require_values
 from clicksmith.search.rewound import rewound
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
@@ -34,10 +34,10 @@ from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
 
 GATE = "embedder.gate."
-LARGEST = 1e9
-"""Beyond it a gate is 0 or 1 at every step, and soon no number at all."""
 ALL = 0.999
 """A share of features above this is as good as all."""
+STRIDE = 7.3
+"""Learning rates by which a step of Adam moves a number at most: Cauchy's inequality for its means, of .9 and .999."""
 
 
 class OptFS(Options, frozen=True):
@@ -69,14 +69,13 @@ class OptFS(Options, frozen=True):
     def __post_init__(self) -> None:
         """Check every option."""
         self.at_least(epochs=1, penalty=0, temperature=1)
-        if self.temperature > LARGEST:
-            raise UsageError(f"temperature is {self.temperature:g}; give at most {LARGEST:g}, as in 1000.")
+        self.at_most(penalty=LARGEST, temperature=LARGEST)
         if not 0 < self.start <= LARGEST:
             raise UsageError(
                 f"start is {self.start}; it must be above 0 (a gate at 0 is dropped already) and at most {LARGEST:g}."
             )
-        if self.gate_rate is not None and not 0 < self.gate_rate < math.inf:
-            raise UsageError(f"gate_rate is {self.gate_rate}; it must be above 0, and finite.")
+        if self.gate_rate is not None and not 0 < self.gate_rate <= LARGEST:
+            raise UsageError(f"gate_rate is {self.gate_rate}; it must be above 0, and at most {LARGEST:g}.")
         if self.rewind is not None and not 0 <= self.rewind < self.epochs:
             raise UsageError(f"rewind is {self.rewind}; it must be from 0 to {self.epochs - 1}, the last epoch.")
         if self.drop_from_history and self.dropped_to == "unseen":
@@ -192,7 +191,8 @@ def gated(asked: Asked, options: OptFS) -> tuple[CTRModel, FeatureGateModule]:
 def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     """Search, and keep the features whose gate is open at the end. Paper: optfs.
 
-    Raises UsageError: no feature is kept. DivergedError: the loss or a gate is not finite.
+    Raises UsageError: no feature is kept, or too few fields for the backbone. DivergedError: the loss or a gate is not
+    finite.
     """
     model, gate = gated(asked, options)
     for table in (asked.spec.embed.table, asked.spec.embed.view_table):
@@ -203,6 +203,10 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     settings = msgspec.structs.replace(
         asked.settings, epochs=options.epochs, steps=None, patience=None, plateau_factor=1.0, restore_best=False
     )
+    each = Loader(asked.train, settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate).steps
+    rate = settings.learning_rate if options.gate_rate is None else options.gate_rate
+    for note in stuck(options, each, rate):
+        asked.progress.noted(note)
     hook = GateHook(options, gate, asked.folder / "rewind.safetensors")
     try:
         result = train(
@@ -220,16 +224,14 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
         raise UsageError(f"no feature is kept at penalty {options.penalty:g}; use a smaller --search.penalty.")
     asked.progress.said(f"kept after each epoch: {shares}")
     if stay > ALL * total:
-        steps = result.history[-1]["step"] if result.history else 0
-        rate = settings.learning_rate if options.gate_rate is None else options.gate_rate
+        steps = each * options.epochs
         why = f"the penalty {options.penalty:g} is too small for this optimiser; try --search.penalty "
         why += f"{10 * options.penalty or 1e-6:g}"
         if options.penalty and options.gate_update == "dense" and steps * rate < gate.start:
             why = f"a gate falls by about its rate in a step at most, {steps} steps of {rate:g}, and begins at "
-            why += f"{gate.start:g}; try --search.gate-rate {min(10 * rate, 0.1):g}, or more --search.epochs"
+            why += f"{gate.start:g}; try {_faster(options, steps, rate)}"
         elif options.penalty and options.gate_update == "lazy":
-            why = f"lazy gates move by SGD, here at {rate:g}; try --search.gate-rate {max(10.0, 10 * rate):g}, and a "
-            why += f"larger --search.penalty than {options.penalty:g} after that"
+            why = f"lazy gates move by SGD, here at {rate:g}; try {_faster(options, steps, rate)}"
         asked.progress.noted(f"{stay:,} of {total:,} features are kept (after each epoch: {shares}): {why}")
     empty = [slot for slot, (some, of) in counts.items() if of and not some]
     for slot in empty:
@@ -239,6 +241,40 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     if options.rewind is not None:
         asked.leave(rewound(asked.compact(parts), load_file(hook.rewind), kept, gate.scale), parts)
     return parts
+
+
+def stuck(options: OptFS, each: int, rate: float) -> list[str]:
+    """Return a note if it is known before training that gates cannot close, in `each` steps an epoch.
+
+    Dense gates move by at most `STRIDE` rates in a step. Lazy ones owe the penalty in closed form: what it leaves of a
+    gate that the loss does not move, as that of a feature that never occurs, is known.
+    """
+    steps = each * options.epochs
+    if options.gate_update == "dense":
+        left = options.start - STRIDE * rate * steps
+        told = (
+            f"no gate can close: {steps:,} steps of {rate:g} lower one by {STRIDE * rate * steps:.2g} at most, and it "
+        )
+        told += f"begins at {options.start:g}"
+    else:
+        left = options.start
+        for heat in (temperature_at(epoch, options) for epoch in range(options.epochs)):
+            if heat * left < FROZEN:
+                u, owed = (
+                    torch.tensor(x, dtype=torch.float64) for x in (heat * left, each * rate * options.penalty * heat**2)
+                )
+                left = float(lowered(u, owed)) / heat
+        told = f"the penalty {options.penalty:g} cannot close a gate: lazy gates move by SGD, and {steps:,} steps of "
+        told += f"{rate:g} leave it at {left:.3g} where it begins at {options.start:g}"
+    return [f"{told}; give {_faster(options, steps, rate)}"] if options.penalty and left > 0 else []
+
+
+def _faster(options: OptFS, steps: int, rate: float) -> str:
+    """Return what closes more gates: a rate at which a gate could fall to 0 twice."""
+    if options.gate_update == "dense":
+        return f"--search.gate-rate {max(10 * rate, 2 * options.start / steps):.1g}, or more --search.epochs"
+    larger = f"a larger --search.penalty than {options.penalty:g}"
+    return f"--search.gate-rate {max(10.0, 10 * rate):g}, and {larger} after that"
 
 
 def _parts(
@@ -254,7 +290,7 @@ def _parts(
     drop, notes = emptied(schema, asked.layout, empty, shut)
     for note in notes:
         asked.progress.noted(note)
-    left = slots_left(schema, drop, by)
+    left = left_without(schema, asked.spec, drop, by)
     masks = {slot: Array(mask) for slot, mask in kept.items() if slot in left}
     features = KeptFeatures(
         slots=masks,

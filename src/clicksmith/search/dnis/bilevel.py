@@ -116,6 +116,8 @@ def move(alpha: Tensor, grad: Tensor, *, rate: float, l1: float) -> None:
     """Step on alpha: by `rate` on average in each block of the batch, whatever the scale of the loss; then into [0, 1].
 
     Blocks without a gradient stay: there L1 alone, normalised, would pull them to 0 (the released code's collapse).
+    Differs from the released code: it adds 1e-8 to the mean size that a block's gradient is divided by, so that blocks
+    of far smaller gradients (rare features in a large batch) hardly move; here every other block takes a whole step.
 
     Paper: dnis, section 4.2. Raises DivergedError: the gradient is not finite; alpha is left as it was.
     """

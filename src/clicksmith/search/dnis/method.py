@@ -21,7 +21,7 @@ from clicksmith.search.dnis.controls import Cut, columns_part, inherit, warm_set
 from clicksmith.search.dnis.layer import Soft, SoftBlock, SoftTable
 from clicksmith.search.dnis.prune import check_share, column_sizes, kept_columns, kept_values
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
-from clicksmith.search.method import Asked, Controls, Method, Options, changed
+from clicksmith.search.method import LARGEST, Asked, Controls, Method, Options, changed
 from clicksmith.train.hook import Hook
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
@@ -44,7 +44,7 @@ class DNIS(Options, frozen=True):
     epochs: int = 2
     """Epochs that move alpha, after the warm start."""
     rate: float = 0.01
-    """How far a step moves the alpha of a block, on average."""
+    """How far a step moves the alpha of a block, on average; 1 is all of its range."""
     l1: float = 1e-5
     """Pull of every alpha towards 0, beside a gradient of mean size 1."""
     order: Literal["first", "second"] = "first"
@@ -59,6 +59,7 @@ class DNIS(Options, frozen=True):
     def __post_init__(self) -> None:
         """Check every option."""
         self.at_least(warm_epochs=1, epochs=1, rate=0, l1=0)
+        self.at_most(rate=1, l1=LARGEST)
         check_blocks(self.blocks, rest=self.rest)
         if not 0 <= self.share < 1:
             raise UsageError(f"share is {self.share}; it must be at least 0 and below 1.")
@@ -146,6 +147,10 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     model, table = softened(asked, bands)
     bands = [band for band in bands if band.slot in table.inner.store.starts]  # a part may keep a table of its own
     metrics, epochs = _train(asked, options, model, table)
+    if not bool(table.alpha.detach().any()):
+        raise UsageError(
+            f"l1 is {options.l1:g} and pulled every alpha to 0, at rate {options.rate:g}; give a smaller one."
+        )
     weight, starts = table.inner.store.weight.detach(), table.inner.store.starts
     slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
     for slot, blocks in slots.items():

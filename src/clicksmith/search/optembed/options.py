@@ -3,7 +3,7 @@
 from typing import Literal
 
 from clicksmith.errors import UsageError
-from clicksmith.search.method import Options
+from clicksmith.search.method import LARGEST, Options
 
 
 class OptEmbed(Options, frozen=True):
@@ -62,6 +62,7 @@ class OptEmbed(Options, frozen=True):
             threshold_rate=0, alpha=0, warm_epochs=0, evidence=0, slack=0, generations=1, mutations=0, crossovers=0,
             parents=1, patience=1, score_rows=1, norm_rows=2, max_parameters=1,
         )  # fmt: skip
+        self.at_most(alpha=LARGEST, evidence=LARGEST)
         if self.mutations + self.crossovers < 1:
             raise UsageError("mutations and crossovers are both 0; a generation needs a child.")
         if not 0 < self.mutate <= 1:
