@@ -261,7 +261,8 @@ def entered(path: Path, record: msgspec.Struct) -> bool:
     other = [_difference(name, held[name], asked[name]) for name in asked if asked[name] != held[name]]
     if other:
         raise UsageError(
-            f"'{path.parent}' holds another search; it differs in {'; '.join(other)}. Choose another --out."
+            f"'{path.parent}' holds another search; it differs in {'; '.join(other)}. Choose another --out, or remove "
+            f"'{path.parent}' and what it found to search anew."
         )
     return True
 

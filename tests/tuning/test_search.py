@@ -143,7 +143,8 @@ def test_again_goes_on_and_ends_at_once_when_there_are_enough(tmp_path):
 def test_another_search_in_the_folder_is_refused_and_the_difference_named(tmp_path, change, named):
     arguments = {**QUICK, "train": clicks(300), "out": tmp_path / "s", "trials": 1}
     clicksmith.tune(**arguments)
-    with pytest.raises(UsageError, match=rf"holds another search; it differs in {named}\. Choose another --out\.$"):
+    out = rf"Choose another --out, or remove '{tmp_path / 's'}' and what it found to search anew\."
+    with pytest.raises(UsageError, match=rf"holds another search; it differs in {named}\. {out}$"):
         clicksmith.tune(**{**arguments, **change})
 
 
