@@ -110,6 +110,35 @@ def test_a_file_without_a_model_says_what_to_do(tmp_path, text, message):
     assert str(error.value).startswith(f"'{tmp_path / 'my_model.py'}{message}")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def mine(dim) -> ModelSpec: ...", "the option dim of mine has no default; give it one."),
+        ("def mine(*, dim: Wide = 3) -> ModelSpec: ...",
+         "the types of the options of mine cannot be read: name 'Wide' is not defined."),
+        ("def mine(*, dim: int = 3) -> ModelSpec: ...", "mine returns None; it must return a ModelSpec."),
+    ],
+)  # fmt: skip
+def test_a_function_that_cannot_be_a_model_is_told_with_its_file(tmp_path, text, message):
+    lines = f"from __future__ import annotations\nfrom clicksmith.models.spec import ModelSpec\n{text}\n"
+    with pytest.raises(UsageError) as error:
+        load_user_models(write(tmp_path, lines))["mine"](dim=3)
+    assert str(error.value) == f"'{tmp_path / 'my_model.py'}': {message}"
+
+
+def test_errors_that_arise_in_a_users_part_have_its_place(tmp_path):
+    value = "self.linear(fields.flat()).cut()"
+    model = load_user_models(write(tmp_path, MODEL.format(suffix="Six", value=value)))["mine"]
+    message = next(r.message for r in run_checks(model) if not r.passed)
+    line = next(n for n, text in enumerate(MODEL.splitlines(), 1) if "{value}" in text)
+    assert message == f"'{tmp_path}/my_model.py', line {line}: AttributeError: 'Tensor' object has no attribute 'cut'"
+
+
+def test_a_file_that_ends_the_program_is_told(tmp_path):
+    with pytest.raises(UsageError, match=r"my_model.py', line 2 does not run: SystemExit: 3\.$"):
+        load_user_models(write(tmp_path, "import sys\nsys.exit(3)\n"))
+
+
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(UsageError) as error:
         load_user_models(tmp_path / "none.py")

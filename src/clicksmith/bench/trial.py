@@ -35,7 +35,7 @@ from clicksmith.errors import ClicksmithError, DataError, DivergedError, Storage
 from clicksmith.evaluate.evaluation import evaluate_scored
 from clicksmith.evaluate.gauc import gauc_of
 from clicksmith.evaluate.scored import Scored, scored
-from clicksmith.models.register import load_user_models
+from clicksmith.models.register import load_user_models, with_place
 from clicksmith.parts import from_plain
 from clicksmith.train.progress import Plan, Progress, Silent, StepState
 from clicksmith.trees.spec import Trees
@@ -165,7 +165,7 @@ def failure_of(error: BaseException, test_evaluations: int) -> Failure:
     elif isinstance(error, ClicksmithError):
         kind = "refused"
     else:
-        kind, text = "crashed", f"{type(error).__name__}: {text}"
+        kind, text = "crashed", with_place(error)[:2000]
     return Failure(kind=kind, message=text, test_evaluations=test_evaluations)
 
 

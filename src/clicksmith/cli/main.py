@@ -1,7 +1,7 @@
 """`clicksmith <verb>`: the list of verbs, and what happens to errors.
 
-Exit status: 0 done, 2 an error the user can mend (one line on stderr), 70 a mistake of this program (one line too;
-CLICKSMITH_TRACEBACK=1 shows where), 130 interrupted.
+Exit status: 0 done, 2 an error the user can mend, also in a file of their own models (one line on stderr), 70 a mistake
+of this program (one line too; CLICKSMITH_TRACEBACK=1 shows where), 130 interrupted.
 """
 
 import contextlib
@@ -69,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(_system_error(error))
     except Exception as error:
-        return _fail(_no_memory(error)) if _memory_is_short(error) else _mistake(error)
+        return _fail(_no_memory(error)) if _memory_is_short(error) else _mistake(error, arguments)
     except BaseException as error:
         if type(error).__name__ == "PanicException":  # a Rust library's, and no Exception
-            return _mistake(error)
+            return _mistake(error, arguments)
         raise
 
 
@@ -113,12 +113,19 @@ def _no_memory(error: Exception) -> str:
     return f"not enough memory{why}; use a smaller --train.batch-size or --model.dim."
 
 
-def _mistake(error: BaseException) -> int:
+def _mistake(error: BaseException, arguments: Sequence[str]) -> int:
     if os.environ.get("CLICKSMITH_TRACEBACK"):
         raise error
-    text = " ".join(str(error).split())
+    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    register = sys.modules.get("clicksmith.models.register")  # loads files of the user's own models
+    if register is not None and register.own_place(error):
+        return _fail(
+            f"{register.with_place(error)} (in your own model; CLICKSMITH_TRACEBACK=1 shows how it was called)"
+        )
+    own = any(word.partition("=")[0] == "--models" for word in arguments)
+    unless = ", unless `clicksmith check FILE` finds one in your own models" if own else ""
     print(
-        f"unexpected: {type(error).__name__}: {text} — this is a mistake of clicksmith, please report it; "
+        f"unexpected: {told} — this is a mistake of clicksmith, please report it{unless}; "
         "CLICKSMITH_TRACEBACK=1 shows where.",
         file=sys.stderr,
     )

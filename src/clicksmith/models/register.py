@@ -4,20 +4,25 @@ The file is Python and runs when it is loaded, so it is loaded only where the us
 artefact.
 """
 
+import functools
 import hashlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from clicksmith.errors import ClicksmithError, UsageError
 from clicksmith.models.spec import ModelSpec
 
 ModelFunction = Callable[..., ModelSpec]
 """Keyword options in, a spec out."""
+
+OWN = "clicksmith_user_"
+"""How the modules of users' files begin their names."""
 
 
 def load_user_models(path: str | Path) -> dict[str, ModelFunction]:
@@ -26,7 +31,8 @@ def load_user_models(path: str | Path) -> dict[str, ModelFunction]:
     They are the entries of its `MODELS` if it has one, else its public functions annotated `-> ModelSpec`.
 
     Raises:
-        UsageError: the file is missing, does not run, or holds no model.
+        UsageError: the file is missing, does not run, or holds no model that could be called without options. So does a
+            model, when it is called, that returns no spec.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,11 +50,45 @@ def load_user_models(path: str | Path) -> dict[str, ModelFunction]:
             raise UsageError(
                 f"'{path}': MODELS['{name}'] is {function!r}; it must be a function that returns a ModelSpec."
             )
-    return dict(models)
+    return {name: _checked(path, name, function) for name, function in models.items()}
+
+
+def own_place(error: BaseException) -> str:
+    """Return file and line of the deepest frame of an error that lies in a user's file, or "" where none does."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if frame.f_globals.get("__name__", "").startswith(OWN) and file == frame.f_globals.get("__file__"):
+            place = f"'{file}', line {line}"
+    return place
+
+
+def with_place(error: BaseException) -> str:
+    """Return type and text of an error in one line, behind its place where that is in a user's file."""
+    place = own_place(error)
+    return f"{place}{': ' if place else ''}{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _checked(path: Path, name: str, function: ModelFunction) -> ModelFunction:
+    @functools.wraps(function)
+    def giving_a_spec(**options: Any) -> ModelSpec:
+        spec = function(**options)
+        if not isinstance(spec, ModelSpec):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"'{path}': {name} returns {spec!r}; it must return a ModelSpec.")
+        return spec
+
+    for option in inspect.signature(function).parameters.values():
+        if option.default is option.empty and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD):
+            raise UsageError(f"'{path}': the option {option.name} of {name} has no default; give it one.")
+    try:
+        get_type_hints(giving_a_spec)
+    except Exception as error:  # an annotation is evaluated, and may raise anything
+        raise UsageError(f"'{path}': the types of the options of {name} cannot be read: {error}.") from error
+    return giving_a_spec
 
 
 def _run(path: Path) -> ModuleType:
-    name = f"clicksmith_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"{OWN}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"'{path}' is not a Python file; its name must end in .py.")
@@ -59,22 +99,16 @@ def _run(path: Path) -> ModuleType:
     except ClicksmithError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UsageError(f"'{path}'{_line(error, path)} does not run: {type(error).__name__}: {error}.") from error
+        raise UsageError(f"{_place(error, path)} does not run: {type(error).__name__}: {error}.") from error
     return module
 
 
-def _line(error: BaseException, path: Path) -> str:
-    """Return ", line n" of the deepest frame inside the file, or of the syntax error."""
+def _place(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.lineno:
-        return f", line {error.lineno}"
-    trace, line = error.__traceback__, None
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == path:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return f", line {line}" if line else ""
+        return f"'{path}', line {error.lineno}"
+    return own_place(error) or f"'{path}'"
 
 
 def _functions(module: ModuleType) -> dict[str, ModelFunction]:

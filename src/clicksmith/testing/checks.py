@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from clicksmith.errors import ClicksmithError
+from clicksmith.models.register import with_place
 from clicksmith.models.spec import ModelSpec
 from clicksmith.testing import exporting, learning, planned, scoring, values
 from clicksmith.testing.subject import Subject, require
@@ -88,5 +89,5 @@ def _timed(name: str, run: Callable[[], None]) -> CheckResult:
     except (AssertionError, ClicksmithError) as error:
         message = str(error) or type(error).__name__
     except Exception as error:  # the user's code may raise anything, and each is a finding
-        message = f"{type(error).__name__}: {error}"
+        message = with_place(error)
     return CheckResult(name, not message, message, time.perf_counter() - start)

@@ -13,6 +13,7 @@ from clicksmith.encode.store import Store
 from clicksmith.errors import ClicksmithError, StorageError
 from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.told import Quiet
+from clicksmith.models.register import own_place, with_place
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import from_plain
 from clicksmith.train.monitor import score_of
@@ -84,7 +85,8 @@ def _trained(task: Task, rows: Store, judges: Store, stop: Stop) -> TrainResult 
 def run_trial(task: Task, prune: Prune) -> Outcome:
     """Train and judge; go on from a checkpoint if a killed trial left one.
 
-    What a configuration can cause (it diverges, its parts do not fit, memory runs out) is an outcome, not an error.
+    What a configuration can cause (it diverges, its parts do not fit, own parts raise, memory runs out) is an
+    outcome, not an error.
     """
     monitor = task.settings.monitor
 
@@ -97,9 +99,10 @@ def run_trial(task: Task, prune: Prune) -> Outcome:
         result = _trained(task, rows, judges, stop)
     except StorageError:
         raise  # a full disk is no fault of the configuration
-    except (ClicksmithError, MemoryError, RuntimeError) as error:
-        text = " ".join(str(error).split())[:500]
-        outcome = Outcome(state="failed", error=f"{type(error).__name__}: {text}", seconds=time.monotonic() - began)
+    except Exception as error:
+        if not isinstance(error, (ClicksmithError, MemoryError, RuntimeError)) and not own_place(error):
+            raise
+        outcome = Outcome(state="failed", error=with_place(error)[:500], seconds=time.monotonic() - began)
     else:
         scores = tuple(score_of(entry["valid"], monitor) for entry in result.history)
         best = _left(task, result, scores)
