@@ -59,6 +59,30 @@ def test_values_of_an_option_given_twice_are_not_lost(capsys):
     assert "--models is given 2 times; give all its values after one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fit a.csv --plan",
+        "fit a.csv --plan --label click",
+        "fit --models --label click a.csv",
+        "fit a.csv --label",
+        "evaluate run a.csv --by",
+        "rank a.csv --min_z --quiet",
+        "bench run a.toml --models --quiet",
+        "plan merge a.json --out",
+    ],
+)
+def test_an_option_without_its_value_is_refused(words, capsys):
+    assert main(words.split()) == 2
+    flag = re.search("--plan|--models|--by|--min_z|--out|--label", words)[0].replace("_", "-")
+    assert capsys.readouterr().err.startswith(f"error: {flag} stands without a value; give {flag} ")
+
+
+def test_negative_numbers_are_values(capsys):
+    assert main(["rank", "a.csv", "--min-z", "-1"]) == 2
+    assert "--min-z says what a plan keeps" in capsys.readouterr().err
+
+
 def test_an_unknown_option_names_the_nearest(capsys):
     assert main(["fit", "a.csv", "--lable", "click"]) == 2
     message = (
@@ -72,6 +96,22 @@ def test_a_value_of_another_type_is_told_in_one_line(capsys):
     assert capsys.readouterr().err == (
         "error: --epochs got 'many', which is not a whole number; see `clicksmith fit --help`.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("rank a.csv --holdout x", "--holdout got 'x', which is not a number; see `clicksmith rank --help`."),
+        ("rank a.csv --pairs 1.5", "--pairs got '1.5', which is not a whole number; see `clicksmith rank --help`."),
+        ("tune a.csv --timeout x", "--timeout got 'x', which is not a number; see `clicksmith tune --help`."),
+        ("tune a.csv --pruner x", "--pruner got 'x', which is not asha|hyperband|none. See `clicksmith tune --help`."),
+        ("datasets lits", "action got 'lits', which is not list|fetch|verify|synthetic. Did you mean 'list'? See "
+                          "`clicksmith datasets --help`."),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_told_in_plain_words(words, message, capsys):
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
 
 
 @pytest.mark.parametrize("frame", ["utf-8", "ascii"])
@@ -160,8 +200,54 @@ def test_what_nobody_foresaw_is_one_line_and_its_place_on_demand(monkeypatch, ca
         main(["fit"])
 
 
-def test_an_option_of_a_model_without_options_is_told(capsys):
-    assert main(["fit", f"{folder()}/train.csv", "--model", "lr", "--model.dim", "0"]) == 2
+OWN = """from clicksmith.models.fm import fm
+from clicksmith.models.spec import ModelSpec
+def mine(*, dim: int = 4, wings: int = 2) -> ModelSpec:
+    \"\"\"Flies.\"\"\"
+    return fm(dim={4: dim}[wings * 2])
+"""
+
+
+def test_an_error_in_a_model_of_ones_own_names_its_place(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("CLICKSMITH_TRACEBACK", raising=False)
+    (tmp_path / "own.py").write_text(OWN)
+    own = ["--models", f"{tmp_path}/own.py", "--model.wings", "3", "--out", f"{tmp_path}/out"]
+    for verb in (["fit"], ["search", "optfs", "--backbone", "mine"], ["tune", "--model", "mine"]):
+        assert main([*verb, f"{folder()}/train.csv", "--label", "click", *own]) == 2
+        assert capsys.readouterr().err == (
+            f"error: '{tmp_path}/own.py', line 5: KeyError: 6 (in your own model; CLICKSMITH_TRACEBACK=1 shows how it "
+            "was called)\n"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_beside_a_model_of_ones_own_a_mistake_may_be_its(capsys, monkeypatch):
+    def broken(_):
+        raise AttributeError("'int' object has no attribute 'logit'")
+
+    monkeypatch.setattr(cli, "run_verb", broken)
+    monkeypatch.delenv("CLICKSMITH_TRACEBACK", raising=False)
+    assert main(["fit", "a.csv", "--models", "own.py"]) == 70
+    assert "please report it, unless `clicksmith check FILE` finds one in your own models;" in capsys.readouterr().err
+
+
+def test_help_shows_the_options_of_a_model_of_ones_own_and_the_nearest_of_a_misspelled_one(tmp_path, capsys):
+    (tmp_path / "own.py").write_text(OWN)
+    named = {"fit": [], "tune": ["--model", "mine"], "search": ["optfs", "--backbone=mine"]}  # `fit` takes the only one
+    for verb, words in named.items():
+        with pytest.raises(SystemExit) as stop:
+            main([verb, *words, "--models", f"{tmp_path}/own.py", "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert not stop.value.code and "options of mine: Flies. --model.dim INT (default: 4) --model.wings INT" in text
+        assert "options of training: --train.epochs INT (by data size)" in text
+    for words in (["fit", "--model", "dcnv"], ["tune", "--model", "dcnv"], ["search", "optfs", "--backbone", "dcnv"]):
+        assert main([*words, "--help"]) == 2
+        assert capsys.readouterr().err == "error: no model named 'dcnv'. Did you mean 'dcnv2'?\n"
+
+
+@pytest.mark.parametrize("verb", ["fit --model", "tune --out x --model", "search optfs --out x --backbone"])
+def test_an_option_of_a_model_without_options_is_told(verb, capsys):
+    assert main([*verb.split(), "lr", f"{folder()}/train.csv", "--model.dim", "0"]) == 2
     assert capsys.readouterr().err == "error: --model.dim: the model lr has no options; leave it out.\n"
 
 

@@ -15,6 +15,7 @@ from clicksmith.cli.options import (
     options_of,
     take_dotted,
     take_sets,
+    training_options,
     type_name,
     typed,
 )
@@ -103,6 +104,11 @@ TUNE, BENCH = "tune TRAIN --model fm --out tuned", "bench run TRAIN"
         (HASH, "--search.rows -1", "left is missing: name the id field whose ids are to share"),
         (TUNE, "--train.lr-floor -1", "--train.lr-floor -1: lr_floor is -1.0;"),
         (BENCH, "--train.epochs 0", "--train.epochs 0: epochs is 0;"),
+        (FIT, "--epochs 5 --train.epochs 3", "--epochs 5 and --train.epochs 3 are one setting; leave one out."),
+        (FIT, "--seed 5 --train.seed=3", "--seed 5 and --train.seed 3 are one setting; leave one out."),
+        (SEARCH, "--seed 5 --train.seed 3", "--seed 5 and --train.seed 3 are one setting; leave one out."),
+        (TUNE, "--seed 5 --train.seed 3", "--seed 5 and --train.seed 3 are one setting; leave one out."),
+        (FIT, "--model fm --model.dim 4 --set dim=8", "--model.dim 4 and --set dim=8 are one option; leave one out."),
     ],
 )
 def test_a_value_that_is_refused_is_told_with_its_flag(verb, options, message, tmp_path, monkeypatch, capsys):
@@ -133,6 +139,10 @@ def test_a_setting_that_the_data_or_the_machine_refuse_is_told_with_its_flag(
     (tmp_path / "t.csv").write_text("x,y,click\n" + "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(200)))
     assert main([*f"{verb} {options}".replace("TRAIN", "t.csv").split(), "--label", "click", "--quiet"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].removeprefix("error: ").startswith(message)
+
+
+def test_one_setting_may_be_given_in_two_ways_with_one_value():
+    assert training_options({"epochs": "3", "seed": "1"}, epochs=3, seed=None) == {"epochs": 3, "seed": 1}
 
 
 def test_what_options_are_refused_for_is_found_by_leaving_them_out():

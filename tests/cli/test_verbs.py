@@ -223,7 +223,7 @@ def test_check_passes_a_good_model_and_fails_a_bad_one(tmp_path, capsys):
     (tmp_path / "bad.py").write_text(good.replace("MODELS = {'mine': fm}\n", bad))
     assert main(["check", str(tmp_path / "bad.py")]) == 1
     told = capsys.readouterr()
-    assert "FAILED  gives a spec" in told.out and "the function returns int" in told.out
+    assert "FAILED  gives a spec" in told.out and "bad returns 3; it must return a ModelSpec" in told.out
     assert told.out.endswith("1 check(s) failed.\n")
     assert "--model mine" in told.err and "--model bad" not in told.err
 
@@ -266,8 +266,37 @@ def test_fit_takes_a_data_set_declared_in_one_file(tmp_path, capsys):
     for word, value in (("--valid", f"{at}/valid.csv"), ("--delimiter", ";")):
         assert main([*argv, word, value]) == 2
         assert capsys.readouterr().err == (
-            f"error: '{tmp_path}/shop.toml' declares schema, files and how they are written itself; leave other files "
-            "and options out.\n"
+            f"error: '{tmp_path}/shop.toml' declares schema, files and how they are written itself; leave out {word}.\n"
+        )
+
+
+def test_every_verb_that_trains_takes_a_data_set_declared_in_one_file(tmp_path, capsys, monkeypatch):
+    (tmp_path / "data").mkdir()
+    frame = pl.read_csv(folder() / "train.csv").select("user", "ad", "click")
+    frame.write_csv(tmp_path / "data" / "rows.csv")
+    frame.head(200).write_csv(tmp_path / "data" / "valid.csv")
+    pl.DataFrame({"ad": [f"a{i}" for i in range(25)], "brand": [f"b{i % 4}" for i in range(25)]}).write_csv(
+        tmp_path / "data" / "ads.csv"
+    )
+    schema = Schema(
+        fields=(Categorical("user"), Categorical("brand")),
+        label=Label("click"),
+        tables=(SideTable("ads", "ads.csv", key="ad"),),
+    )
+    schema.save(tmp_path / "data" / "schema.toml")
+    (tmp_path / "data" / "shop.toml").write_text('train = "rows.csv"\nvalid = "valid.csv"\nschema = "schema.toml"\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(["rank", "data/shop.toml", "--quiet"]) == 0
+    assert "2 fields, 1,500 rows" in capsys.readouterr().out
+    assert main(["tune", "data/shop.toml", "--model", "fm", "--print-space"]) == 0
+    shared = ["--backbone", "fm", "--train.epochs", "1", "--quiet", "--out", "plan.json", "--search.share", "0.5"]
+    assert main(["search", "frequent", "data/shop.toml", *shared]) == 0
+    told = capsys.readouterr()
+    assert "brand: " in told.out and "clicksmith fit data/shop.toml --model fm" in told.err
+    for argv in (["describe", "data/shop.toml"], ["fit", "data/rows.csv", "--valid", "data/shop.toml"]):
+        assert main(argv) == 2
+        assert "'data/shop.toml' is no file of rows. A data set that it declares is the one TRAIN of fit" in (
+            capsys.readouterr().err
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional
 
 from clicksmith.cli.options import option_lines, options_of, take_dotted
-from clicksmith.cli.parse import call, flag, option
+from clicksmith.cli.parse import call, flag, helping, option
 from clicksmith.errors import UsageError
 from clicksmith.names import lookup
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     if argv[0] != "run":
         return call(function, argv[1:], verb=f"bench {argv[0]}", about=about)
     rest, train = take_dotted(argv[1:], "train")
-    more = _training_help() if {"-h", "--help"} & set(rest) else ""
+    more = _training_help() if helping(rest) else ""
     return call(run, rest, verb="bench run", about=about, more=more, given={"train": train})
 
 

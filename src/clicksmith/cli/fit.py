@@ -8,24 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
+from clicksmith.cli.more_help import model_lines, training_lines
 from clicksmith.cli.options import (
-    about_lines,
     blaming,
     flags,
     literal,
+    model_options,
     option_hints,
-    option_lines,
-    options_of,
     take_dotted,
     take_sets,
     training_options,
 )
-from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, helping, option
 from clicksmith.errors import UsageError
 
 if TYPE_CHECKING:
-    from clicksmith.datasets.dataset import Dataset
-    from clicksmith.encode.source import Source
     from clicksmith.models.register import ModelFunction
     from clicksmith.models.spec import ModelSpec
     from clicksmith.run import Run
@@ -89,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     rest, model = take_dotted(argv, "model")
     rest, train = take_dotted(rest, "train")
     rest, sets = take_sets(rest)
-    more = _more_help(rest) if {"-h", "--help"} & set(rest) else ""
+    more = "\n".join([*model_lines(rest, "--model"), "", *training_lines()]) if helping(rest) else ""
     return call(fit, rest, verb="fit", about=ABOUT, more=more, given={"dotted": Dotted(model, train, sets)})
 
 
@@ -113,30 +110,23 @@ def fit(
     """Train, save, and say where everything is."""
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.progress import ShownProgress
-    from clicksmith.cli.rows import opened
+    from clicksmith.cli.rows import given_rows
     from clicksmith.cli.show import note
-    from clicksmith.fitting.asked import DEFAULT_MODEL, AskedSchema
+    from clicksmith.fitting.asked import DEFAULT_MODEL
     from clicksmith.fitting.job import fit
 
     if not train:
         raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
-    given = (
-        _declared(train, data.schema, valid, test, data.columns, data.delimiter) if train[0].endswith(".toml") else None
-    )
-    if given is not None:
-        parts = given.train, given.valid, given.test
-    else:
-        rows = opened(train, data.columns, data.delimiter)
-        parts = rows, _opened(valid, data, rows), _opened(test, data, rows)
+    rows = given_rows(train, schema=data.schema, valid=valid, test=test, columns=data.columns, delimiter=data.delimiter)
     own = load_models(run.models)
     name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
     with ShownProgress(quiet=run.quiet) as progress, blaming(dotted.model, dotted.sets, dotted.train):
         done = fit(
-            parts[0],
+            rows.train,
             label=label,
-            schema=data.schema if given is None else AskedSchema(given.schema, given.root),
-            valid=parts[1],
-            test=parts[2],
+            schema=rows.asked,
+            valid=rows.valid,
+            test=rows.test,
             split=data.split,
             model=_spec(name, dotted, own),
             name=name,
@@ -159,23 +149,6 @@ def fit(
     return 0
 
 
-def _opened(path: str | None, data: DataOptions, train: "Source") -> "Source | None":
-    from clicksmith.cli.rows import opened
-
-    return None if path is None else opened([path], data.columns, data.delimiter, like=train)
-
-
-def _declared(train: Sequence[str], *others: str | None) -> "Dataset":
-    """Return the data set declared in a TOML file, which says all that these options of data and files would."""
-    from clicksmith.datasets.dataset import Dataset
-
-    if len(train) > 1 or any(other is not None for other in others):
-        raise UsageError(
-            f"'{train[0]}' declares schema, files and how they are written itself; leave other files and options out."
-        )
-    return Dataset.from_toml(train[0])
-
-
 def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelSpec":
     from clicksmith.fitting.asked import learn_unseen
     from clicksmith.models import MODELS
@@ -184,10 +157,13 @@ def _spec(name: str, dotted: Dotted, own: "dict[str, ModelFunction]") -> "ModelS
 
     function = lookup({**MODELS, **own}, name, "model")
     flat = {key: text for key, text in dotted.sets.items() if "." not in key and key in option_hints(function)}
-    if dotted.model and not option_hints(function):
-        given = next(iter(dotted.model)).replace("_", "-")
-        raise UsageError(f"--model.{given}: the model {name} has no options; leave it out.")
-    options = options_of(function, {**flat, **dotted.model}, "--model.")
+    for key in flat.keys() & dotted.model.keys():
+        if flat[key] != dotted.model[key]:
+            raise UsageError(
+                f"--model.{key.replace('_', '-')} {dotted.model[key]} and --set {key}={flat[key]} are one option; "
+                "leave one out."
+            )
+    options = model_options(name, function, {**flat, **dotted.model})
     nested = {key: text for key, text in dotted.sets.items() if key not in flat}
     spec = learn_unseen(function(**options))
     return edited(spec, {path: literal(text) for path, text in nested.items()}, "--set ")
@@ -209,40 +185,3 @@ def _close(run: "Run") -> None:
     for text in run.metrics.get("notes", []):
         print(f"note: {text}")
     sys.stdout.flush()
-
-
-def _more_help(argv: Sequence[str]) -> str:
-    from clicksmith.models import MODELS
-    from clicksmith.train.settings import TrainSettings
-
-    name = _named(argv)
-    lines = [f"models: {', '.join(MODELS)}", "(`clicksmith fit --model NAME --help` shows a model's options)"]
-    if name in MODELS:
-        lines += ["", f"options of {name}:", *about_lines(MODELS[name]), "", *option_lines(MODELS[name], "--model.")]
-    lines += ["", "options of training:", *option_lines(TrainSettings, "--train.", _chosen())]
-    return "\n".join(lines)
-
-
-def _chosen() -> dict[str, str]:
-    """Return what help says of the settings that `fit` chooses itself."""
-    from clicksmith.cli.options import shown
-    from clicksmith.train.defaults import default_settings
-    from clicksmith.train.settings import TrainSettings
-
-    whole, small, large = TrainSettings(), default_settings(1_000), default_settings(100_000_000)
-    told: dict[str, str] = {}
-    for name in TrainSettings.__struct_fields__:
-        if getattr(small, name) != getattr(large, name):
-            told[name] = "(by data size)"
-        elif getattr(small, name) != getattr(whole, name):
-            told[name] = f"(default: {shown(getattr(small, name))})"
-    return told | {"table_l2": "(by data size and kind of model)"}
-
-
-def _named(argv: Sequence[str]) -> str:
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        if word == "--model":
-            return following
-        if word.startswith("--model="):
-            return word.removeprefix("--model=")
-    return ""

@@ -99,6 +99,14 @@ def options_of(
     return values
 
 
+def model_options(name: str, function: Callable[..., Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the texts of `--model.NAME` as options of a backbone's function. Raises UsageError as `options_of`."""
+    if texts and not option_hints(function):
+        given = next(iter(texts)).replace("_", "-")
+        raise UsageError(f"--model.{given}: the model {name} has no options; leave it out.")
+    return options_of(function, texts, "--model.")
+
+
 @contextlib.contextmanager
 def blaming(
     model: Mapping[str, str],
@@ -127,11 +135,19 @@ def blaming(
 
 
 def training_options(texts: Mapping[str, str], **own: int | None) -> dict[str, Any]:
-    """Return the settings given by `--train.NAME`; those that have flags of their `own`, as --epochs, are checked."""
+    """Return the settings given by `--train.NAME`; those that have flags of their `own`, as --epochs, are checked.
+
+    Raises UsageError: a value that does not fit, or two for one setting.
+    """
     from clicksmith.train.settings import TrainSettings
 
-    options_of(TrainSettings, {name: str(value) for name, value in own.items() if value is not None}, "--")
-    return options_of(TrainSettings, texts, "--train.")
+    flagged = {name: str(value) for name, value in own.items() if value is not None}
+    options_of(TrainSettings, flagged, "--")
+    values = options_of(TrainSettings, texts, "--train.")
+    for name, text in flagged.items():
+        if name in values and values[name] != own[name]:
+            raise UsageError(f"--{name} {text} and --train.{name} {texts[name]} are one setting; leave one out.")
+    return values
 
 
 def _refusal(function: Callable[..., Any], options: Mapping[str, Any]) -> str | None:
@@ -226,6 +242,11 @@ def type_name(hint: Any) -> str:
     return names.get(hint, getattr(hint, "__name__", str(hint)).upper())
 
 
+def in_words(hint: Any) -> str:
+    """Return what a value must be, for a message."""
+    return {int: "a whole number", float: "a number"}.get(hint) or type_name(hint)
+
+
 def literal(text: str) -> Any:
     """Return a text as JSON if it is JSON (`.5` is 0.5), `64,32` as a list, else as it is."""
     number = re.sub(r"(?<![\w.\"])\.(?=\d)", "0.", text)
@@ -251,8 +272,7 @@ def _value(text: str, hint: Any, flag: str) -> Any:
             return msgspec.convert(candidate, hint)
         except (msgspec.ValidationError, TypeError):
             continue
-    wanted = {int: "a whole number", float: "a number"}.get(hint) or type_name(hint)
-    raise UsageError(f"{flag} got '{text}', which is not {wanted}.")
+    raise UsageError(f"{flag} got '{text}', which is not {in_words(hint)}.")
 
 
 def shown(value: Any) -> str:

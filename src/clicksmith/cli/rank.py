@@ -72,7 +72,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def rank(
-    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs", default="required")],
+    train: Annotated[
+        tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs, or DATASET.toml", default="required")
+    ],
     /,
     *,
     label: Annotated[str | None, option("NAME", "the column to predict", default="the schema's")] = None,
@@ -85,7 +87,7 @@ def rank(
 ) -> int:
     """Rank, print, write."""
     from clicksmith.cli.progress import ShownProgress
-    from clicksmith.cli.rows import opened
+    from clicksmith.cli.rows import given_rows
     from clicksmith.cli.show import json_out, note
     from clicksmith.plan.parts import KeptFields
     from clicksmith.rank import rank as ranked
@@ -97,13 +99,14 @@ def rank(
     if rules and kept.plan is None:
         raise UsageError(f"--{next(iter(rules)).replace('_', '-')} says what a plan keeps; add --plan FILE.")
     checked_rule(**rules)
-    source = opened(train, data.columns, data.delimiter)
+    rows = given_rows(train, schema=data.schema, valid=data.valid, columns=data.columns, delimiter=data.delimiter)
     with ShownProgress(quiet=quiet) as progress:
         found = ranked(
-            source,
+            rows.train,
             label=label,
-            schema=data.schema,
-            valid=None if data.valid is None else opened([data.valid], data.columns, data.delimiter, like=source),
+            schema=rows.schema,
+            root=rows.root,
+            valid=rows.valid,
             score=scored.score,
             pairs=scored.pairs,
             rotations=scored.rotations,
@@ -116,9 +119,9 @@ def rank(
     if json:
         json_out({"fields": found.fields, "pairs": found.pairs, "notes": found.notes})
     else:
-        _print(found, source.name)
+        _print(found, rows.train.name)
     if out is not None:
-        _write(found, Path(out), source.name)
+        _write(found, Path(out), rows.train.name)
         note(f"\nranking: {Path(out) / 'ranking.json'}   report: {Path(out) / 'report.html'}")
     if kept.plan is not None:
         plan = found.plan(**rules)

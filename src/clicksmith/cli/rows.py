@@ -3,13 +3,69 @@
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clicksmith.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from clicksmith.encode.source import Source
+    from clicksmith.fitting.asked import AskedSchema
+    from clicksmith.schema import Schema
     from clicksmith.serve.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a verb that trains was given: rows of each part, and what the columns mean where that was said.
+
+    root: the folder that side tables of the schema are relative to; None: that of the schema's file
+    """
+
+    train: "Source"
+    valid: "Source | None"
+    test: "Source | None"
+    schema: "Schema | str | None"
+    root: Path | None = None
+
+    @property
+    def asked(self) -> "AskedSchema | str | None":
+        """The schema with the folder of its side tables."""
+        from clicksmith.fitting.asked import AskedSchema
+        from clicksmith.schema import Schema
+
+        return AskedSchema(self.schema, self.root or Path()) if isinstance(self.schema, Schema) else self.schema
+
+
+def given_rows(
+    train: Sequence[str],
+    *,
+    schema: str | None,
+    valid: str | None,
+    test: str | None = None,
+    columns: str | None,
+    delimiter: str | None,
+) -> Given:
+    """Open the files of a command, or the data set declared in its one TOML file, which says all of this itself."""
+    if not train[0].endswith(".toml"):
+        rows = opened(train, columns, delimiter)
+        judged, measured = (
+            None if path is None else opened([path], columns, delimiter, like=rows) for path in (valid, test)
+        )
+        return Given(rows, judged, measured, schema)
+    from clicksmith.datasets.dataset import Dataset
+    from clicksmith.encode.source import open_source
+
+    options = {"schema": schema, "valid": valid, "test": test, "columns": columns, "delimiter": delimiter}
+    more = [*train[1:], *(f"--{name}" for name, value in options.items() if value is not None)]
+    if more:
+        raise UsageError(
+            f"'{train[0]}' declares schema, files and how they are written itself; leave out {', '.join(more)}."
+        )
+    found = Dataset.from_toml(train[0])
+    judged, measured = (None if part is None else open_source(part) for part in (found.valid, found.test))
+    return Given(open_source(found.train), judged, measured, found.schema, found.root)
 
 
 def opened(
@@ -26,6 +82,12 @@ def opened(
     """
     from clicksmith.encode.source import open_source
 
+    declared = next((path for path in paths if path.endswith(".toml")), None)
+    if declared is not None:
+        raise UsageError(
+            f"'{declared}' is no file of rows. A data set that it declares is the one TRAIN of fit, search, tune or "
+            "rank, or the DATASET of bench run; here give the files that it names."
+        )
     open_rows = open_source if predictor is None else predictor.open
     names = None if columns is None else column_names(columns)
     cut = None if delimiter is None else delimiter.replace("\\t", "\t").replace("tab", "\t")

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
+from clicksmith.cli.more_help import model_lines, training_lines
 from clicksmith.cli.options import (
     blaming,
     flags,
+    model_options,
     option_hints,
     option_lines,
     options_of,
@@ -17,7 +19,7 @@ from clicksmith.cli.options import (
     take_dotted,
     training_options,
 )
-from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, helping, option
 from clicksmith.errors import UsageError
 
 ABOUT = """Find out what a model should look at: features, columns, pairs, shared rows. The answer is a Plan, a JSON
@@ -37,13 +39,15 @@ def main(argv: Sequence[str]) -> int:
     rest, own = take_dotted(argv, "search")
     rest, model = take_dotted(rest, "model")
     rest, train = take_dotted(rest, "train")
-    more = _more_help(rest) if {"-h", "--help"} & set(rest) else ""
+    more = _more_help(rest) if helping(rest) else ""
     return call(search, rest, verb="search", about=ABOUT, more=more, given={"dotted": (own, model, train)})
 
 
 def search(
     method: Annotated[str, Positional, option("METHOD", "how to search, see below", default="required")],
-    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs", default="required")],
+    train: Annotated[
+        tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs, or DATASET.toml", default="required")
+    ],
     /,
     *,
     dotted: tuple[dict[str, str], dict[str, str], dict[str, str]],
@@ -75,7 +79,7 @@ def search(
     assert out is not None
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.progress import ShownProgress
-    from clicksmith.cli.rows import opened
+    from clicksmith.cli.rows import given_rows
     from clicksmith.cli.show import note
     from clicksmith.fitting.asked import DEFAULT_MODEL, learn_unseen
     from clicksmith.models import MODELS
@@ -93,20 +97,20 @@ def search(
     if backbone is None and chosen.trains:
         raise UsageError("--backbone NAME is missing; see `clicksmith search --help`.")
     function = lookup({**MODELS, **load_models(models)}, backbone or DEFAULT_MODEL, "model")
-    rows = opened(train, columns, delimiter)
+    rows = given_rows(train, schema=schema, valid=valid, columns=columns, delimiter=delimiter)
     own, model, settings = dotted
     given: dict[str, Any] = training_options(settings, epochs=epochs, seed=seed)
-    spec = learn_unseen(function(**options_of(function, model, "--model.")))
+    spec = learn_unseen(function(**model_options(backbone or DEFAULT_MODEL, function, model)))
     with ShownProgress(quiet=quiet) as progress, blaming(model, train=settings, search=own):
         found = run(
             method,
-            rows,
+            rows.train,
             out=out,
             backbone=spec,
             name=backbone,
             label=label,
-            schema=schema,
-            valid=None if valid is None else opened([valid], columns, delimiter, like=rows),
+            schema=rows.asked,
+            valid=rows.valid,
             split=split,
             settings={**given, **({} if epochs is None else {"epochs": epochs})},
             options=options_of(chosen.options, own, "--search."),
@@ -157,7 +161,10 @@ def _more_help(argv: Sequence[str]) -> str:
     from clicksmith.search.methods import SEARCHES
 
     lines = ["methods:", *(f"  {name:<15} {one.about}" for name, one in SEARCHES.items())]
-    for name, one in SEARCHES.items():
-        if name in argv:
-            lines += ["", f"options of {name}:", *option_lines(one.options, "--search.")]
-    return "\n".join([*lines, "", "(`clicksmith search METHOD --help` shows a method's options)"])
+    chosen = [one for name, one in SEARCHES.items() if name in argv]
+    for one in chosen:
+        lines += ["", f"options of {one.name}:", *option_lines(one.options, "--search.")]
+    lines += ["", "(`clicksmith search METHOD --help` shows a method's options)"]
+    if any(one.trains for one in chosen):
+        lines += ["", *model_lines(argv, "--backbone"), "", *training_lines()]
+    return "\n".join(lines)

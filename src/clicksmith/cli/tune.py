@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import flags, option_lines, options_of, take_dotted, training_options
-from clicksmith.cli.parse import Columns, Delimiter, call, flag, option
+from clicksmith.cli.more_help import model_lines, training_lines
+from clicksmith.cli.options import blaming, flags, model_options, take_dotted, training_options
+from clicksmith.cli.parse import Columns, Delimiter, call, flag, helping, option
 from clicksmith.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,12 +36,14 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb."""
     rest, model = take_dotted(argv, "model")
     rest, train = take_dotted(rest, "train")
-    about = ABOUT + _more_help() if {"-h", "--help"} & set(rest) else ABOUT
-    return call(tune, rest, verb="tune", about=about, given={"fixed": (model, train)})
+    more = _more_help(rest) if helping(rest) else ""
+    return call(tune, rest, verb="tune", about=ABOUT, more=more, given={"fixed": (model, train)})
 
 
 def tune(
-    train: Annotated[tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs", default="required")],
+    train: Annotated[
+        tuple[str, ...], Positional, option("TRAIN", "CSV, TSV, Parquet, globs, or DATASET.toml", default="required")
+    ],
     /,
     *,
     fixed: tuple[dict[str, str], dict[str, str]],
@@ -80,7 +83,7 @@ def tune(
         raise UsageError(f"{missing} is missing; see `clicksmith tune --help`.")
     from clicksmith.cli.own_models import load_models
     from clicksmith.cli.progress import ShownProgress
-    from clicksmith.cli.rows import opened
+    from clicksmith.cli.rows import given_rows
     from clicksmith.cli.show import note
     from clicksmith.models import MODELS
     from clicksmith.names import lookup
@@ -90,21 +93,20 @@ def tune(
     from clicksmith.tuning.space import space_text
 
     function = lookup({**MODELS, LIGHTGBM: Trees, **load_models(models)}, model, "model")
-    rows = opened(train, columns, delimiter)
+    rows = given_rows(train, schema=schema, valid=valid, columns=columns, delimiter=delimiter)
     asked: dict[str, Any] = {
-        "label": label, "schema": schema, "split": split, "model": model, "models": models, "space": space,
-        "seed": seed,
-        "valid": None if valid is None else opened([valid], columns, delimiter, like=rows),
-        "options": options_of(function, fixed[0], "--model."),
+        "label": label, "schema": rows.asked, "valid": rows.valid, "split": split, "model": model, "models": models,
+        "space": space, "seed": seed,
+        "options": model_options(model, function, fixed[0]),
         "settings": training_options(fixed[1], seed=seed),
     }  # fmt: skip
     if print_space:
-        print(space_text(asked_search(rows, **asked).space))
+        print(space_text(asked_search(rows.train, **asked).space))
         return 0
     assert out is not None
-    with ShownProgress(quiet=quiet) as progress:
+    with ShownProgress(quiet=quiet) as progress, blaming(fixed[0], train=fixed[1]):
         found = search(
-            rows, out=out, trials=trials, timeout=timeout, sampler=sampler, pruner=pruner, jobs=jobs,
+            rows.train, out=out, trials=trials, timeout=timeout, sampler=sampler, pruner=pruner, jobs=jobs,
             engine=engine, progress=progress, **asked,
         )  # fmt: skip
     _print(found)
@@ -174,9 +176,10 @@ def _print(found: "Tuned") -> None:
         table(["parameter", "importance"], shares, numbers=(1,))
 
 
-def _more_help() -> str:
-    from clicksmith.models import MODELS
-    from clicksmith.train.settings import TrainSettings
+def _more_help(argv: Sequence[str]) -> str:
+    from clicksmith.trees.spec import LIGHTGBM, Trees
 
-    lines = ["", "", f"models: {', '.join(MODELS)}", "--model.NAME fixes an option of the model (see `clicksmith fit`)"]
-    return "\n".join([*lines, "", "settings of training to fix:", *option_lines(TrainSettings, "--train.")])
+    lines = model_lines(argv, "--model", {LIGHTGBM: Trees})
+    return "\n".join(
+        [*lines, "", "Options of the model and of training that are given are fixed.", "", *training_lines()]
+    )

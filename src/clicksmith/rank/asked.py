@@ -59,7 +59,7 @@ class Asked:
         return replace(self, schema=schema, whole=self.whole - numbers, notes=(*self.notes, text))
 
 
-def asked(train: Any, label: str | None, schema: Schema | str | Path | None) -> Asked:
+def asked(train: Any, label: str | None, schema: Schema | str | Path | None, root: str | Path | None = None) -> Asked:
     """Return what is ranked: with the given schema its fields, else every column of the rows.
 
     Raises SchemaError, DataError: as `fit` does. UsageError: the schema has no such label.
@@ -67,14 +67,16 @@ def asked(train: Any, label: str | None, schema: Schema | str | Path | None) -> 
     source = open_source(train)
     if schema is None:
         return _inferred(source, label)
-    root = Path() if isinstance(schema, Schema) else Path(schema).parent
+    if root is None:
+        root = Path() if isinstance(schema, Schema) else Path(schema).parent
     given = schema if isinstance(schema, Schema) else Schema.load(schema)
     names = [column.name for column in given.labels]
     if label is not None and label not in names:
         raise UsageError(f"--label {label}: {unknown(label, names, 'label in the schema')}")
     fields = tuple(_in_bins(column) for column in given.fields if not isinstance(column, Multimodal))
     notes = _vectors(given)
-    return Asked(source, msgspec.structs.replace(given, fields=fields), label or names[0], given, root, notes=notes)
+    read = msgspec.structs.replace(given, fields=fields)
+    return Asked(source, read, label or names[0], given, Path(root), notes=notes)
 
 
 def _inferred(source: Source, label: str | None) -> Asked:

@@ -44,6 +44,7 @@ def rank(
     *,
     label: str | None = None,
     schema: Schema | str | Path | None = None,
+    root: str | Path | None = None,
     valid: Any = None,
     score: str = "adjusted_mi",
     pairs: int = 0,
@@ -61,6 +62,7 @@ def rank(
             seen test rows spoils the test.
         label: the column to predict; the schema's if there is one.
         schema: what the columns mean; without it every column is ranked, read as what it may be.
+        root: the folder that side tables of the schema are relative to; that of the schema's file if not given.
         valid: later rows, of which only the share of unseen values is taken.
         score: a name of `METHODS`.
         pairs: how many of the best fields are also looked at two by two: relation, redundancy, and their order by both.
@@ -72,7 +74,7 @@ def rank(
         DataError, SchemaError, UsageError, UnknownNameError: as their names say.
     """
     _check(score, pairs, rotations, holdout, seed)
-    wanted = asked(train, label, schema)
+    wanted = asked(train, label, schema, root)
     with tempfile.TemporaryDirectory(prefix="clicksmith-rank-") as folder:
         reading = _Reading(Path(folder), None if cache is None else Path(cache), valid, progress, noted)
         try:
