@@ -81,6 +81,16 @@ def test_explain_ranks_the_planted_field_first_and_a_noise_field_last(capsys):
     assert set(ranked) == {"user", "ad", "device", "price", "seen_ads"}
 
 
+def test_explain_names_what_its_numbers_are(capsys):
+    words = ["--metric", "logloss", "--rows", "200", "--repeats", "1"]
+    assert main(["explain", str(tiny_run()), str(folder() / "train.csv"), *words]) == 0
+    told = capsys.readouterr()
+    assert "how much worse it gets when a field's values are shuffled, with 95% intervals:" in told.err
+    head, *lines = told.out.splitlines()
+    assert head.split("  ")[0] == "field" and "logloss worse by" in head
+    assert {len(line) for line in lines} == {len(head)}  # numbers end where their head does
+
+
 def test_explain_says_what_else_works_where_a_model_has_no_attention(capsys):
     assert main(["explain", str(tiny_run()), str(folder() / "test.csv"), "--how", "attention"]) == 2
     assert capsys.readouterr().err.startswith("error: the model has no attention over fields to show; use autoint")

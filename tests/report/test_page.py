@@ -223,6 +223,16 @@ def test_extreme_numbers_make_pictures_too() -> None:
         assert "nan" not in chart.image and "inf" not in chart.image
 
 
+def test_a_chart_says_what_its_axes_and_faint_bars_are() -> None:
+    sure, unsure = Bar("a", 0.2, 0.1, 0.3), Bar("b", 0.1, -0.1, 0.3)
+    assert bar_chart(Ranking("r", (sure, unsure), "nats")).note == "nats; faint: the interval reaches 0"
+    assert bar_chart(Ranking("r", (sure,), "nats")).note == "nats"
+    axes = re.findall(
+        r'<text class="axis"[^>]*>([^<]*)<', line_chart(Curves("AUC", (Series("train", ((1, 1),)),))).image
+    )
+    assert axes == ["epoch", "AUC"]
+
+
 def test_a_long_ranking_is_whole_in_the_table_only() -> None:
     chart = bar_chart(Ranking("r", tuple(Bar(f"field {i}", 100.0 - i) for i in range(60))), most=25)
     assert chart.image.count("<rect") == 25 and len(chart.rows) == 60 and chart.note.endswith("35 more in the table")

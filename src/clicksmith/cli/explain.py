@@ -77,6 +77,7 @@ def explain(
         json_out([dict(zip(head, line, strict=True)) for line in lines])
     else:
         shown = [[f"{x:.5f}" if isinstance(x, float) else str(x) for x in line] for line in lines]
+        head = [f"{metric or 'auc'} worse by" if name == "drop" else name for name in head]
         table(head, shown, numbers=[i for i, x in enumerate(lines[0]) if isinstance(x, float)] if lines else ())
     return 0
 
@@ -93,7 +94,10 @@ def _permutation(predictor: "Predictor", store: "Store", metric: str, rows: int,
         lambda part: artifact.calibrator.apply(predictor.logits(part)),  # what is served, as `evaluate` measures it
         store, metric=metric, max_rows=rows, repeats=repeats, crosses=artifact.encoder.crosses,
     )  # fmt: skip
-    note(f"{found.metric} {found.base:.5f} on {found.rows:,} rows; the drop when a field's values are shuffled:")
+    note(
+        f"{found.metric} {found.base:.5f} on {found.rows:,} rows; how much worse it gets when a field's values are "
+        f"shuffled, with {found.level:.0%} intervals:"
+    )
     return ["field", "drop", "low", "high"], [[i.field, i.drop, i.low, i.high] for i in found.fields]
 
 

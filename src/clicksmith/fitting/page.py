@@ -10,6 +10,7 @@ import msgspec
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError
 from clicksmith.evaluate.calibrator import Calibrator
+from clicksmith.evaluate.metrics import metric_named
 from clicksmith.evaluate.predictions import Predictions
 from clicksmith.explain.permutation import Importances, permutation_importance
 from clicksmith.files import write_bytes
@@ -87,7 +88,8 @@ def _rankings(folder: RunFolder) -> tuple[Ranking, ...]:
         return ()
     found = _read(folder.importance, Importances)
     bars = tuple(Bar(i.field, i.drop, i.low, i.high) for i in found.fields)
-    return (Ranking("Importance of fields", bars, f"drop of {found.metric} when shuffled, {found.rows:,} valid rows"),)
+    unit = f"drop of {metric_named(found.metric).title} when shuffled, {found.rows:,} valid rows"
+    return (Ranking("Importance of fields", bars, f"{unit}; {found.level:.0%} intervals"),)
 
 
 def _notes(folder: RunFolder) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def line_chart(curves: Curves) -> Chart:
     y = svg.vertical(*svg.span(ys), svg.number)
     alone = len(curves.series) == 1
     tones = ["c1" if alone else TONE.get(s.name, f"c{i % TONES}") for i, s in enumerate(curves.series)]
-    parts = [svg.grid(x, y, curves.x_title)]
+    parts = [svg.grid(x, y, curves.x_title, svg.shorten(curves.title, 32))]
     for series, tone in zip(curves.series, tones, strict=True):
         pixels = [(x.at(a), y.at(b)) for a, b in series.points]
         parts.append(svg.path(pixels, f"line {tone}"))
@@ -185,7 +185,9 @@ def bar_chart(ranking: Ranking, most: int = 25) -> Chart:
         parts.append(f'<text class="tick" x="{edge + 6}" y="{y + 13.5}">{svg.number(float(f"{bar.value:.3g}"))}</text>')
     parts.append(f'<line class="base" x1="{zero}" x2="{zero}" y1="4" y2="{8 + len(bars) * pitch}"/>')
     rest = len(ranking.bars) - len(bars)
-    note = ranking.unit + (f"; {rest} more in the table" if rest else "")
+    faint = any(b.low is not None and b.low <= 0 for b in bars)
+    told = (ranking.unit, "faint: the interval reaches 0" if faint else "", f"{rest} more in the table" if rest else "")
+    note = "; ".join(part for part in told if part)
     rows = tuple(
         (b.name, svg.number(b.value), *("" if v is None else svg.number(v) for v in (b.low, b.high)))
         for b in ranking.bars
