@@ -12,7 +12,7 @@ from clicks import SCHEMA, clicks, folder, tiny_run
 from clicksmith.cli.main import main
 from clicksmith.errors import DataError
 from clicksmith.fitting.job import fit
-from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.schema import Categorical, Label, Schema, Time
 from clicksmith.serve.predictor import load
 
 HEAD = "user,ad,device,price,seen_ads,click"
@@ -252,6 +252,23 @@ def test_text_in_a_numeric_column(fails):
         "train.csv row 1 (line 2): column 'price' holds 'cheap', which is not a finite number. Clean the file, leave "
         'the cell empty if the number is missing, or declare Categorical("price").',
     )
+
+
+def test_dates_where_a_time_in_numbers_is_declared_and_the_advice_helps(tmp_path, capsys):
+    rows = clicks(200).with_columns(when=pl.lit("2024-01-02 10:00:00"))
+    rows.write_csv(tmp_path / "log.csv")
+    schema = Schema(fields=(Categorical("ad"),), label=Label("click"), time=Time("when"))
+    command = ["fit", str(tmp_path / "log.csv"), "--schema", str(tmp_path / "s.toml"), "--model", "lr", "--epochs", "1"]
+    command += ["--out", str(tmp_path / "run"), "--quiet"]
+    schema.save(tmp_path / "s.toml")
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        "error: log.csv row 1 (line 2): column 'when' holds '2024-01-02 10:00:00', which is not a finite number. It is "
+        'a date: declare Time("when", unit="text"), or leave the column out.\n'
+    )
+    text = (tmp_path / "s.toml").read_text()
+    (tmp_path / "s.toml").write_text(text.replace('unit = "s"', 'unit = "text"'))
+    assert main(command) == 0
 
 
 def test_a_folder_where_a_file_is_expected(fails, tmp_path):

@@ -184,11 +184,12 @@ def test_a_missing_column_is_named(predictor, frame):
         predictor.predict(frame.drop("device"))
 
 
-@pytest.mark.parametrize("value", [["u1", "u2"], {"id": "u1"}])
-def test_several_values_where_one_is_expected_are_refused_with_the_row(predictor, frame, value):
-    told = re.escape(
-        f"row 2: column 'user' holds {value!r}, where one value is expected. Give one value, or declare Bag"
-    )
+@pytest.mark.parametrize(
+    ("value", "cure"),
+    [(["u1", "u2"], 'Give one value, or declare Bag("user").'), ({"id": "u1"}, "Make a column of each of its parts.")],
+)
+def test_several_values_where_one_is_expected_are_refused_with_the_row(predictor, frame, value, cure):
+    told = re.escape(f"row 2: column 'user' holds {value!r}, where one value is expected. {cure}")
     rows = frame.head(3).to_dicts()
     rows[1]["user"] = value
     with pytest.raises(DataError, match=told):

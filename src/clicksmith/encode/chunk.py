@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from clicksmith.encode.texts import NO_NUMBER, Cells, Grid, NotUtf8, number_of, text_of, text_series
 from clicksmith.encode.where import Where
 from clicksmith.errors import DataError
+from clicksmith.schema.profile import is_date
 
 _SEVERAL = {list, tuple, dict, set, np.ndarray}
 _QUICK = {int, float, type(None)}
@@ -79,17 +80,20 @@ class Chunk(Protocol):
 
 def not_a_number(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
     """Return the error for a cell that should hold a number."""
+    told = f"{chunk.where.row(chunk.first + row)}: column '{column}' holds {value!r}, which is not a finite number. "
+    if is_date(str(value)):
+        return DataError(f'{told}It is a date: declare Time("{column}", unit="text"), or leave the column out.')
     return DataError(
-        f"{chunk.where.row(chunk.first + row)}: column '{column}' holds {value!r}, which is not a finite number. "
-        f'Clean the file, leave the cell empty if the number is missing, or declare Categorical("{column}").'
+        f'{told}Clean the file, leave the cell empty if the number is missing, or declare Categorical("{column}").'
     )
 
 
 def _several(chunk: Chunk, row: int, column: str, value: Any) -> DataError:
     """Return the error for a cell with several values that should hold one."""
+    bag = f'Give one value, or declare Bag("{column}").'
+    cure = "Make a column of each of its parts." if isinstance(value, dict) else bag
     return DataError(
-        f"{chunk.where.row(chunk.first + row)}: column '{column}' holds {value!r}, where one value is expected. "
-        f'Give one value, or declare Bag("{column}").'
+        f"{chunk.where.row(chunk.first + row)}: column '{column}' holds {value!r}, where one value is expected. {cure}"
     )
 
 

@@ -126,11 +126,12 @@ _ODD: dict[type, str] = {
 def no_date(cells: pl.Series) -> tuple[str, int] | None:
     """Return the first cell of a column of dates that is none, and how many there are; None if all are dates."""
     texts = cells.cast(pl.String).str.strip_chars()
-    bad = [text for text in texts.drop_nulls().unique(maintain_order=True) if text and not _is_date(text)]
+    bad = [text for text in texts.drop_nulls().unique(maintain_order=True) if text and not is_date(text)]
     return (bad[0], int(texts.is_in(bad).sum())) if bad else None
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
+    """Return whether a text is a date, with a time of day or without."""
     try:
         datetime.fromisoformat(text.removesuffix(" UTC"))
     except ValueError:
