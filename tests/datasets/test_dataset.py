@@ -60,6 +60,15 @@ def test_parts_are_taken_off_train(folder, how):
     assert declare(folder, text + SCHEMA).digests == dataset.digests
 
 
+def test_files_of_whole_numbers_and_of_fractions_are_split_together(folder):
+    columns = {"user": ["u"] * 10, "ad": ["a"] * 10, "when": list(range(10)), "click": [0, 1] * 5}
+    for name, x in (("c", 1), ("d", 0.5)):
+        pl.DataFrame(columns).with_columns(x=pl.lit(x)).write_parquet(folder / f"{name}.parquet")
+    dataset = declare(folder, 'train = "[cd].parquet"\n[split]\n' + SCHEMA)
+    assert sorted(x for part in dataset.parts for x in dataset.frame(part)["x"]) == [0.5] * 10 + [1.0] * 10
+    assert declare(folder, 'train = "[cd].parquet"\n' + SCHEMA).frame()["x"].sum() == 15
+
+
 def test_the_latest_rows_are_the_test_rows_in_whatever_order_shares_are_written(folder):
     shares = {"train": 0.5, "valid": 0.25, "test": 0.25}
     found = []

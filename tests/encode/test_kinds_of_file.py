@@ -8,8 +8,10 @@ import pytest
 import zstandard
 
 from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.frames import stacked
 from clicksmith.encode.source import open_source
 from clicksmith.errors import DataError
+from clicksmith.fitting.propose import propose
 from clicksmith.schema.columns import Bag, Categorical, Label, Numeric
 from clicksmith.schema.schema import Schema
 
@@ -38,7 +40,21 @@ def test_json_in_each_form_gives_the_ids_of_the_rows(tmp_path):
         ("a.json", b"3", "holds neither an object (a row) nor a list of objects. Give rows."),
         ("a.json", b"[]", "has no rows."),
         ("a.jsonl", b"user,ad\n1,2\n", "is not JSON with one object per line: "),
-        ("a.jsonl", b'{"a": {"b": 1}}\n', "column 'a' holds objects. Give each of their values a column of its own."),
+        (
+            "schema.json",
+            b'{"fields": [{"kind": "categorical", "name": "ad"}], "label": {"kind": "label", "name": "click"}}',
+            "schema.json' is a schema and holds no rows. Give rows, and the schema with --schema.",
+        ),
+        (
+            "plan.json",
+            b'{"parts": [{"kind": "fields"}]}',
+            "is a Plan and holds no rows. Give rows, and the Plan with --pl",
+        ),
+        (
+            "shop.toml",
+            b'train = "log.csv"\n',
+            "shop.toml' is TOML and holds no rows. Name a file of rows; a schema is g",
+        ),
         (
             "a.csv",
             "user,ad\n1,2\n".encode("utf-16"),
@@ -75,6 +91,42 @@ def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content, said):
         open_source(tmp_path / name)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_records_in_json_are_left_out_as_in_parquet(tmp_path, ending):
+    where = [{"x": 1, "y": "a"}, {"x": 2, "y": "b"}, None] * 30
+    frame = pl.DataFrame({"ad": [f"a{i % 7}" for i in range(90)], "where": where, "click": [0, 1] * 45})
+    getattr(frame, {"json": "write_json", "jsonl": "write_ndjson"}[ending])(tmp_path / f"log.{ending}")
+    proposal = propose(tmp_path / f"log.{ending}")
+    assert proposal.reasons["where"] == "ignored: a record in every cell; make a column of each of its parts"
+    Encoder.fit(proposal.schema, tmp_path / f"log.{ending}")
+    with pytest.raises(DataError, match=r"row 1: column 'where' holds \{.*\}, where one value is expected"):
+        Encoder.fit(Schema(fields=(Categorical("where"),), label=Label("click")), tmp_path / f"log.{ending}")
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "files", "parquet"])
+def test_whole_numbers_beyond_floats_stay_apart_beside_fractions(tmp_path, form):
+    ids = [2**53, 2**53 + 1, 0.5, None]
+    if form == "parquet":
+        pl.DataFrame({"id": ids[:2]}).write_parquet(tmp_path / "a.parquet")
+        pl.DataFrame({"id": ids[2:]}).write_parquet(tmp_path / "b.parquet")
+    else:
+        cells = [json.dumps({"id": one}) for one in ids]
+        texts = {
+            "lines": ["\n".join(cells)],
+            "list": [f"[{','.join(cells)}]"],
+            "files": ["\n".join(cells[:2]), "\n".join(cells[2:])],
+        }
+        for name, text in zip("ab", texts[form], strict=False):
+            (tmp_path / f"{name}.{'json' if form == 'list' else 'jsonl'}").write_text(text)
+    found = stacked(list(open_source(sorted(tmp_path.iterdir())).batches()))
+    assert found["id"].replace("", None).to_list() == [str(2**53), str(2**53 + 1), "0.5", None]
+
+
+def test_lists_of_numbers_beyond_floats_stay_apart_beside_fractions(tmp_path):
+    (tmp_path / "a.jsonl").write_text(f'{{"ids": [{2**53 + 1}]}}\n{{"ids": [0.5]}}\n')
+    assert open_source(tmp_path / "a.jsonl").sample()["ids"].to_list() == [[str(2**53 + 1)], ["0.5"]]
 
 
 def test_standard_input_is_refused():

@@ -1,6 +1,8 @@
 """Reading files and frames, and the sentence for each kind of bad input."""
 
 import gzip
+import os
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.source import open_source
 from clicksmith.encode.where import Where
 from clicksmith.errors import DataError, StorageError
+from clicksmith.fitting.chosen import Chosen
 from clicksmith.schema import Categorical, Label, Numeric, Schema
 
 SCHEMA = Schema(fields=(Categorical("ad"), Numeric("price")), label=Label("click"))
@@ -257,6 +260,40 @@ def test_a_column_in_one_file_only_is_named(tmp_path):
     file(tmp_path, GOOD, "a.csv")
     file(tmp_path, GOOD.replace("price", "cost"), "b.csv")
     assert "have different columns: cost, price is in one of them only" in sentence(str(tmp_path / "*.csv"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [([1], [[1]]), (["a|b"], [["a", "b"]]), ([[1]], [[[1]]]), ([timedelta(1)], ["1"])]
+)
+def test_a_column_of_other_kinds_in_two_files_is_named_with_both(tmp_path, one, other):
+    for name, cells in (("a", one), ("b", other)):
+        pl.DataFrame({"ad": ["x"], "odd": cells}).write_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(
+        DataError, match=r"column 'odd' is .* in '.*b\.parquet' and .* in '.*a\.parquet'\. Files read tog"
+    ):
+        open_source(str(tmp_path / "*.parquet"))
+
+
+def test_kinds_that_go_together_are_read_from_several_files(tmp_path):
+    parts = ([1], [1.5], ["x"], [None], [date(2024, 1, 1)])
+    for i, cells in enumerate(parts):
+        pl.DataFrame({"odd": cells}).write_parquet(tmp_path / f"{i}.parquet")
+    assert open_source(str(tmp_path / "*.parquet")).sample()["odd"].to_list() == ["1", "1.5", "x", None, "2024-01-01"]
+
+
+def test_a_pipe_is_refused_and_not_said_to_be_empty(tmp_path):
+    os.mkfifo(tmp_path / "rows")
+    assert sentence(tmp_path / "rows").endswith(
+        "is a pipe or a device, which cannot be read twice. Write the rows to a file first."
+    )
+
+
+def test_a_source_without_rows_is_not_encoded(tmp_path):
+    frame = pl.DataFrame({"ad": ["a", "b"], "price": [1, 2], "click": [0, 1]})
+    encoder = Encoder.fit(SCHEMA, frame)
+    with pytest.raises(DataError, match="the frame has columns but no rows"):
+        encoder.encode_to(Chosen(open_source(frame), np.zeros(0, np.int64), "none"), tmp_path / "rows")
+    assert not (tmp_path / "rows").exists()
 
 
 def test_text_in_a_number_names_file_row_and_value(kernels, tmp_path):

@@ -153,6 +153,9 @@ def fold_in(
     predictor = load(run_dir)
     artifact = predictor.artifact
     tables = side_tables(artifact.encoder.schema, {}, Path(root))
+    for name, path in tables.items():
+        if not path.is_file():
+            raise UsageError(f"there is no file '{path}' of '{name}'; name the folder of the side tables with --root.")
     rows = opened([file], columns, delimiter, predictor)
     found = fold_new_ids(artifact.encoder, artifact.plan, rows, tables=tables)
     save(out, replace(artifact, encoder=found.encoder))

@@ -70,8 +70,7 @@ def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
     """Write the pieces one after another, to stdout as CSV if there is no target; return the number of rows."""
     import sys
 
-    import polars as pl
-
+    from clicksmith.encode.frames import stacked
     from clicksmith.files import atomic_file
 
     rows = 0
@@ -81,7 +80,7 @@ def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
             rows += frame.height
         return rows
     if target.suffix == ".parquet":
-        whole = pl.concat(list(frames), how="vertical_relaxed")
+        whole = stacked(list(frames))
         with atomic_file(target) as beside:
             whole.write_parquet(beside)
         return whole.height

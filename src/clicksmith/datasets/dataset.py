@@ -10,6 +10,7 @@ import polars as pl
 
 from clicksmith.batch.split import DEFAULT_SHARES, split_by_group, split_by_time, split_random
 from clicksmith.encode.chunk import FrameChunk
+from clicksmith.encode.frames import stacked
 from clicksmith.encode.source import open_source
 from clicksmith.encode.targets import group_texts, read_time
 from clicksmith.encode.where import Where
@@ -51,7 +52,7 @@ class Dataset:
         """Return a part as one frame (cells of text files are text)."""
         if part not in self.parts:
             raise DataError(f"the data set '{self.name}' has no {part} rows; it has {', '.join(self.parts)}.")
-        return pl.concat(list(open_source(self.parts[part]).batches()))
+        return _whole(self.parts[part])
 
     @staticmethod
     def from_toml(path: str | Path) -> Dataset:
@@ -121,7 +122,7 @@ def _declared(declared: Declared, path: Path) -> Dataset:
         raise SchemaError(
             f"'{path}': [split] takes valid and test off train, but files are given for them. Keep one of both."
         )
-    rows = pl.concat(list(open_source(train).batches()))
+    rows = _whole(train)
     parts = split_rows(rows, schema, declared.split, str(path))
     return Dataset(name, schema, parts["train"], parts.get("valid"), parts.get("test"), notes, root)
 
@@ -156,6 +157,10 @@ def split_rows(rows: pl.DataFrame, schema: Schema, choice: SplitChoice, where: s
                 "or the split have changed; restore them, or declare the sum anew."
             )
     return {name: rows[part] for name, part in split.parts.items()}
+
+
+def _whole(rows: Rows) -> pl.DataFrame:
+    return stacked(list(open_source(rows).batches()))
 
 
 def _below(root: Path, paths: str | list[str]) -> str | list[str]:

@@ -34,7 +34,7 @@ from clicksmith.encode.store import Store, finish_store
 from clicksmith.encode.table import TableReader
 from clicksmith.encode.vocabulary import Keep, Vocabulary, extended, merged, of_counts
 from clicksmith.encode.where import Where
-from clicksmith.errors import ArtifactError, NotFittedError, SchemaError, UsageError
+from clicksmith.errors import ArtifactError, DataError, NotFittedError, SchemaError, UsageError
 from clicksmith.files import atomic_folder
 from clicksmith.schema.schema import Schema
 
@@ -193,7 +193,10 @@ class Encoder:
     def encode_to(
         self, source: Any, folder: str | Path, *, labels: bool = True, progress: Progress | None = None
     ) -> Store:
-        """Encode a source into a store at `folder`, which appears only when it is complete."""
+        """Encode a source into a store at `folder`, which appears only when it is complete.
+
+        Raises DataError for a source without rows, and as `encode` does.
+        """
         opened, done = open_source(source), 0
         with atomic_folder(Path(folder)) as beside, writing(beside) as writer:
             for arrays in self._encoded(opened, labels):
@@ -201,6 +204,8 @@ class Encoder:
                 done += len(arrays["ids"])
                 if progress is not None:
                     progress(done, max(done, opened.rows_hint))
+            if done == 0:
+                raise DataError(f"{opened.name} has columns but no rows.")
             self.finish(writer)
         return Store.open(folder)
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from clicksmith.encode.texts import text_of
+from clicksmith.encode.texts import text_of, text_series
 from clicksmith.errors import DataError
+
+_EXACT = 1 << 53
+"""Whole numbers up to here are floats, too."""
 
 
 def frame_of(data: Any) -> pl.DataFrame:
@@ -30,6 +33,27 @@ def frame_of(data: Any) -> pl.DataFrame:
     raise DataError(
         f"a {type(data).__name__} is not a table. Give a path, a polars, pandas or Arrow table, or a list of dicts."
     )
+
+
+def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return frames of the same columns one below another, each column as the kind that holds all of its cells.
+
+    Whole numbers beyond 2^53 beside fractions become text, as in one file: floats would round them.
+    """
+    columns = {name: [frame.get_column(name) for frame in frames] for name in frames[0].columns}
+    mixed = [
+        name
+        for name, parts in columns.items()
+        if any(part.dtype.is_float() for part in parts)
+        and any(part.dtype.is_integer() and large(part) for part in parts)
+    ]
+    texts = ((text_series(frame.get_column(name)).replace("", None) for name in mixed) for frame in frames)
+    return pl.concat([f.with_columns(t) for f, t in zip(frames, texts, strict=True)], how="vertical_relaxed")
+
+
+def large(numbers: pl.Series) -> bool:
+    """Return whether floats cannot tell some of the numbers from their neighbours."""
+    return bool((numbers.cast(pl.Float64).abs() >= _EXACT).any())
 
 
 def names_of(data: Any) -> list[str]:
@@ -119,6 +143,10 @@ def _listed(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, cleaned, dtype=pl.Int64)
     if kinds == {float}:
         return pl.Series(name, cleaned, dtype=pl.Float64)
+    if kinds == {dict}:  # nothing reads a record
+        parts = {str(key): pl.String for value in cleaned if value for key in value}
+        records = [value and {str(key): str(part) for key, part in value.items()} for value in cleaned]
+        return pl.Series(name, records, dtype=pl.Struct(parts))
     if list in kinds:
         raise DataError(f"column '{name}' mixes lists and single values. Use one kind in the whole column.")
     if kinds == {bytes}:

@@ -9,11 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from clicksmith.encode.frames import frame_of
+from clicksmith.encode.frames import frame_of, large, stacked
 from clicksmith.encode.sniff import NoRows, check_file, with_rows
 from clicksmith.errors import DataError
 
 JSON = (".jsonl", ".ndjson", ".json")
+_OWN = {"fields": ("schema", "schema"), "parts": ("Plan", "plan")}
+"""What files of Clicksmith are by a key of theirs that holds objects, and the option that takes them."""
 
 
 def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
@@ -22,7 +24,7 @@ def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
     names = frames[0].columns
     frames = [frame.select(names) if set(frame.columns) == set(names) else frame for frame in frames]
     try:
-        return pl.concat(frames, how="vertical_relaxed")
+        return stacked(frames)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the JSON files do not fit together: {str(error).splitlines()[0]}.") from error
 
@@ -33,7 +35,7 @@ def _read(path: Path) -> pl.DataFrame:
     check_file(path)
     if path.suffix != ".json":
         try:
-            frame = pl.read_ndjson(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), infer_schema_length=None)
+            frame = _lines(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(
                 f"'{path}' is not JSON with one object per line: {str(error).splitlines()[0]}. Mend the file."
@@ -45,13 +47,31 @@ def _read(path: Path) -> pl.DataFrame:
             raise DataError(
                 f"'{path}' is not JSON: {error}. A file with an object per line is to be called .jsonl."
             ) from error
-        rows = [rows] if isinstance(rows, dict) else rows
+        if isinstance(rows, dict):
+            _refuse_own(path, rows)
+            rows = [rows]
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise DataError(f"'{path}' holds neither an object (a row) nor a list of objects. Give rows.")
         frame = frame_of(rows) if rows else pl.DataFrame()
     if frame.height == 0:
         raise NoRows(f"'{path}' has no rows.")
-    for name, kind in frame.schema.items():
-        if isinstance(kind, (pl.Struct, pl.Object)):
-            raise DataError(f"'{path}': column '{name}' holds objects. Give each of their values a column of its own.")
     return frame
+
+
+def _lines(content: bytes) -> pl.DataFrame:
+    """Return objects, one a line; columns of fractions and whole numbers that floats would round are text."""
+    frame = pl.read_ndjson(content, infer_schema_length=None)
+    texts: dict[str, pl.DataType] = {}
+    for column in frame:
+        kind, inner = column.dtype, pl.List(pl.Float64)
+        if (kind == pl.Float64 and large(column)) or (kind == inner and large(column.explode())):
+            texts[column.name] = pl.List(pl.String()) if kind == inner else pl.String()
+    return pl.read_ndjson(content, infer_schema_length=None, schema_overrides=texts) if texts else frame
+
+
+def _refuse_own(path: Path, row: dict[str, Any]) -> None:
+    """Raise DataError for a schema or a Plan, of which the object might be a row."""
+    for key, (what, option) in _OWN.items():
+        held = row.get(key)
+        if isinstance(held, list) and held and all(isinstance(part, dict) for part in held):
+            raise DataError(f"'{path}' is a {what} and holds no rows. Give rows, and the {what} with --{option}.")

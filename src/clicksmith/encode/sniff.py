@@ -134,6 +134,13 @@ def check_file(path: Path) -> None:
         raise StorageError(f"'{path}' is a folder, not a file. Name the file in it, or several as '{path}/*.csv'.")
     if not path.exists():
         raise StorageError(f"there is no file '{path}'. Check the path; relative paths start at '{Path.cwd()}'.")
+    if path.suffix == ".toml":
+        raise DataError(
+            f"'{path}' is TOML and holds no rows. Name a file of rows; a schema is given with --schema, and the "
+            "declaration of a data set to `fit` or `bench run`."
+        )
+    if not path.is_file():
+        raise DataError(f"'{path}' is a pipe or a device, which cannot be read twice. Write the rows to a file first.")
     if path.stat().st_size == 0:
         raise DataError(f"'{path}' is empty: it has neither header nor rows.")
 

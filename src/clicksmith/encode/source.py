@@ -14,7 +14,7 @@ import polars as pl
 
 from clicksmith.encode.chunk import Chunk, FrameChunk
 from clicksmith.encode.delimited import read_chunks, threads
-from clicksmith.encode.frames import frame_of
+from clicksmith.encode.frames import frame_of, stacked
 from clicksmith.encode.json_rows import JSON, json_frame
 from clicksmith.encode.native import LIBRARY
 from clicksmith.encode.sample import slices, spread, text_rows
@@ -79,7 +79,7 @@ class Source:
             return spread(self._frame.select(wanted), rows)
         whole = max(1, self.rows_hint)
         parts = [file.sample(wanted, max(1, -(-rows * file.rows_hint // whole))) for file in self._files]
-        return pl.concat(parts, how="vertical_relaxed")
+        return stacked(parts)
 
     def chunks(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[list[Chunk]]:
         """Yield groups of chunks, in order; a group's chunks hold until the next group is asked for.
@@ -99,7 +99,7 @@ class Source:
 
 
 class _File:
-    """One file."""
+    """One file; `kinds` are the types of its columns, all of them texts in a text file."""
 
     def __init__(self, path: Path, columns: Sequence[str] | None, delimiter: str | None, known: Known | None) -> None:
         self.path = path
@@ -107,17 +107,18 @@ class _File:
         check_file(path)
         try:
             if path.suffix in (*_PARQUET, *_ARROW):
-                self.columns = tuple(self._scan().collect_schema())
+                self.kinds = self._scan().collect_schema()
                 self.rows_hint = int(self._scan().select(pl.len()).collect().item())
             else:
                 self.dialect = sniff(path, columns, delimiter, known)
-                self.columns = self.dialect.columns
+                self.kinds = pl.Schema(dict.fromkeys(self.dialect.columns, pl.String))
                 packed = path.suffix in (".gz", ".zst")
                 self.rows_hint = int(path.stat().st_size * (3.5 if packed else 1) / self.dialect.line) + 1
         except (pl.exceptions.PolarsError, OSError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"'{path}' is not a {path.suffix} file: {str(error).splitlines()[0]}.") from error
+        self.columns = tuple(self.kinds)
         if self.dialect is None and self.rows_hint == 0:
             raise NoRows(f"'{path}' has columns but no rows.")
 
@@ -184,18 +185,46 @@ def open_source(
             frame = json_frame(paths)
             return Source(str(data) if len(paths) > 1 else paths[0].name, frame.columns, [], frame)
         files = with_rows(paths, lambda path: _File(path, columns, delimiter, known))
-        for file in files[1:]:
-            if set(file.columns) != set(files[0].columns):
-                odd = sorted(set(file.columns) ^ set(files[0].columns))
-                raise DataError(
-                    f"'{file.path}' and '{files[0].path}' have different columns: {', '.join(odd[:5])} "
-                    "is in one of them only. Files read together need the same columns."
-                )
+        unlike = list[_File]()
+        for file in files:
+            for other in unlike:
+                _check_alike(file, other)
+            if all(file.kinds != other.kinds for other in unlike):
+                unlike.append(file)
         return Source(str(data) if len(files) > 1 else files[0].path.name, files[0].columns, files, None)
     frame = frame_of(data)
     if frame.height == 0:
         raise DataError("the frame has no rows.")
     return Source("the frame", frame.columns, [], frame)
+
+
+def _check_alike(one: _File, other: _File) -> None:
+    """Raise DataError unless both files have the same columns, of kinds that go together."""
+    if set(one.columns) != set(other.columns):
+        odd = sorted(set(one.columns) ^ set(other.columns))
+        raise DataError(
+            f"'{one.path}' and '{other.path}' have different columns: {', '.join(odd[:5])} "
+            "is in one of them only. Files read together need the same columns."
+        )
+    for name, kind in one.kinds.items():
+        if not _go_together(kind, other.kinds[name]):
+            raise DataError(
+                f"column '{name}' is {kind} in '{one.path}' and {other.kinds[name]} in '{other.path}'. Files read "
+                "together need columns of one kind; write it alike in all of them."
+            )
+
+
+def _go_together(one: pl.DataType, other: pl.DataType) -> bool:
+    """Return whether cells of both kinds can stand in one column: numbers, texts and dates can, lists among lists."""
+    if one == other or pl.Null in (one, other):
+        return True
+    if (one.is_nested(), one == pl.Duration) != (other.is_nested(), other == pl.Duration):
+        return False
+    try:
+        pl.concat([pl.DataFrame(schema={"": kind}) for kind in (one, other)], how="vertical_relaxed")
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _all_paths(items: Sequence[Any]) -> bool:

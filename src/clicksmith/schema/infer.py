@@ -166,7 +166,8 @@ def _yes_and_no(column: ColumnProfile) -> bool:
 
 def _none_likely(frame: pl.DataFrame, named: Mapping[str, ColumnProfile], binary: Sequence[str]) -> str:
     some = f"columns with two values are: {', '.join(binary[:8])}" if binary else "no column has two values"
-    named_so = _named_so([name for name in frame.columns if named[name].kind not in ("list", "vector")])
+    single = [name for name in frame.columns if named[name].unique <= _WORDS and named[name].kind != "list"]
+    named_so = _named_so(single)
     if not named_so:
         return (
             f"no column is named like a label (click, label, target, ...); {some}. Name it with label=... or --label."

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from clicksmith.batch.batch import Inputs, inputs_of
 from clicksmith.embed.shape import Output
 from clicksmith.encode.encoder import FEW
+from clicksmith.encode.frames import stacked
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.sniff import Known
 from clicksmith.encode.source import Source, open_source
@@ -105,7 +106,7 @@ class Predictor:
 
         `keep` names columns of the data; None keeps what names a row (see `keys`).
         """
-        return pl.concat(list(self.predict_frames(rows, keep=keep)), how="vertical_relaxed")
+        return stacked(list(self.predict_frames(rows, keep=keep)))
 
     def predict_frames(self, rows: Raw, *, keep: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Give `predict_frame` in pieces, for data larger than memory."""

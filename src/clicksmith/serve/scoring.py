@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from clicksmith.encode.frames import stacked
 from clicksmith.encode.store import Store
 from clicksmith.encode.texts import shown
 from clicksmith.errors import DataError
@@ -67,7 +68,7 @@ def evaluate_rows(
             raise DataError(f"{source.name}: {unknown(name, source.columns, 'column')}")
     slices: dict[str, ArrayLike] = {}
     if by:
-        whole = pl.concat(list(source.batches(by)), how="vertical_relaxed")
+        whole = stacked(list(source.batches(by)))
         for name in by:
             if whole[name].dtype.is_nested():
                 raise DataError(
