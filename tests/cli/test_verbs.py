@@ -13,14 +13,15 @@ import polars as pl
 import pytest
 
 import warm
-from clicks import folder, tiny_run
+from clicks import clicks, folder, tiny_run
 from clicksmith.cli.main import main
 from clicksmith.cli.quickstart import learnable
 from clicksmith.datasets import DATASETS, ad_world
 from clicksmith.datasets.spec import DataFile, DatasetSpec
 from clicksmith.encode.encoder import Encoder
 from clicksmith.evaluate import auc as exact_auc
-from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.fitting.job import fit
+from clicksmith.schema import Categorical, Label, Schema, Time
 from clicksmith.schema.schema import SideTable
 
 
@@ -37,6 +38,17 @@ def test_evaluate_by_column_has_a_line_per_value(capsys):
     slices = json.loads(capsys.readouterr().out)["slices"]
     assert {s["value"] for s in slices} == {"phone", "tablet", "desktop"}
     assert sum(s["rows"] for s in slices) == 300
+
+
+def test_rows_to_measure_need_no_time_and_say_which_groups_are_missing(tmp_path, capsys):
+    rows = clicks(200).with_columns(when=pl.int_range(200))
+    schema = Schema(fields=(Categorical("ad"),), label=Label("click"), time=Time("when"), group="user")
+    fit(rows, schema=schema, model="lr", epochs=1, out=tmp_path / "run")
+    for drop, status in (("when", 0), ("user", 2)):
+        rows.drop(drop).write_csv(tmp_path / "new.csv")
+        for verb in ("evaluate", "explain"):
+            assert main([verb, str(tmp_path / "run"), str(tmp_path / "new.csv")]) == status
+    assert "new.csv: no column named 'user'" in capsys.readouterr().err
 
 
 def test_evaluate_by_an_unknown_column_names_the_nearest(capsys):

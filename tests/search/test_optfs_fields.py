@@ -157,9 +157,9 @@ def test_a_field_that_something_needs_stays_and_says_for_whom():
     drop, notes = emptied(schema, layout, {"item", "user"}, {"price"})
     assert drop == {"price": "its gate is shut"}
     assert sorted(notes) == [
-        "'item' stays, though no feature of it is kept: 'seen' needs it",
+        "'item' stays, though no feature of it is kept: the behaviour 'seen' needs it",
         "'last' stays, though no feature of it is kept: 'item' needs it",  # the numbers of both are one
-        "'user' stays, though no feature of it is kept: '(group)' needs it",
+        "'user' stays, though no feature of it is kept: the schema's group needs it",
     ]
 
 

@@ -249,6 +249,11 @@ class Encoder:
         """Return an encoder with other vocabularies; scales stay, and side tables are read again."""
         return _combined(self, self.moments, vocabularies, self.rows, refit=False)
 
+    def without_time(self) -> Encoder:
+        """Return an encoder that reads no time, which splits and searches alone need."""
+        log, *sides = self.recipes
+        return replace(self, recipes=(msgspec.structs.replace(log, time=None), *sides))
+
     def save(self, folder: str | Path, *, rare: bool = True) -> None:
         """Write a folder of plain files. Without `rare` it is smaller and can be neither merged nor extended."""
         from clicksmith.encode.saved import save

@@ -59,9 +59,9 @@ def schema_under(plan: Plan, schema: Schema) -> Schema:
     for name, part in dropped.items():
         if name not in fields:
             raise UsageError(f"{part.name} drops '{name}': {unknown(name, fields, 'field')}")
-    for user, name, how in users_of_fields(schema):
-        if name in dropped and user not in dropped:
-            raise UsageError(f"{dropped[name].name} drops '{name}', but {how} '{user}' needs it; keep it.")
+    for use in users_of_fields(schema):
+        if use.field in dropped and use.by not in dropped:
+            raise UsageError(f"{dropped[use.field].name} drops '{use.field}', but {use.told} needs it; keep it.")
     for part in plan.parts:
         for pair in part.pairs if isinstance(part, Pairs) else ():
             for name in pair.fields:
@@ -222,18 +222,29 @@ def _side(encoder: Encoder, side: Side, tables: dict[str, Ids]) -> Arrays:
     return found
 
 
-def users_of_fields(schema: Schema) -> list[tuple[str, str, str]]:
-    """Return who needs which field: (user, field, what the user is)."""
-    found = [(b.name, b.of, "the behaviour") for b in schema.behaviours]
-    found += [(s.name, s.of, f"the side column of '{b.name}',") for b in schema.behaviours for s in b.sides if s.of]
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A field that something needs: `told` says what, and `by` is the field that goes away with it, if it is one."""
+
+    field: str
+    told: str
+    by: str | None = None
+
+
+def users_of_fields(schema: Schema) -> list[Use]:
+    """Return what needs which field."""
+    found = [Use(b.of, f"the behaviour '{b.name}'") for b in schema.behaviours]
+    found += [
+        Use(s.of, f"the side column '{s.name}' of '{b.name}'") for b in schema.behaviours for s in b.sides if s.of
+    ]
     for column in schema.fields:
         owner: str | None = getattr(column, "share", None)
         if owner is not None:
-            found.append((column.name, owner, "the shared vocabulary of"))
+            found.append(Use(owner, f"the shared vocabulary of '{column.name}'", column.name))
         key: str | None = getattr(column, "by", None)
         if key is not None:
-            found.append((column.name, key, "the vector file of"))
-    found += [(t.name, t.on or t.key, "the side table") for t in schema.tables]
+            found.append(Use(key, f"the vector file of '{column.name}'", column.name))
+    found += [Use(t.on or t.key, f"the side table '{t.name}'") for t in schema.tables]
     named = {"group": schema.group, "domain": schema.domain, "weight": schema.weight}
     named["time"] = schema.time.name if schema.time else None
-    return found + [(f"({kind})", name, "the schema's") for kind, name in named.items() if name]
+    return found + [Use(name, f"the schema's {kind}") for kind, name in named.items() if name]

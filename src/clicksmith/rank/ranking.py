@@ -206,7 +206,7 @@ class Ranking:
         Raises UsageError: nothing or everything would be kept by an impossible number, or two rules are given.
         """
         rule = {k: v for k, v in dict(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr).items() if v is not None}
-        needed = {name for _, name, _ in users_of_fields(self.schema)}
+        needed = {use.field for use in users_of_fields(self.schema)}
         kept = set(self.kept(top=top, min_z=min_z, cumulative=cumulative, fdr=fdr)) | needed
         places = {f.field: place for place, f in enumerate(self.fields, 1)}
         drop: dict[str, str] = {}

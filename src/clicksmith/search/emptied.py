@@ -31,12 +31,13 @@ def emptied(
     # whoever shares a vocabulary has a say in its numbering, by which the kept features are named
     notes: list[str] = []
     while True:
-        held = {name: user for user, name, _ in users_of_fields(schema) if name in reasons and user not in reasons}
-        held |= {name: owner for name, owner in shares.items() if name in reasons and owner not in reasons}
+        uses = users_of_fields(schema)
+        held = {use.field: use.told for use in uses if use.field in reasons and use.by not in reasons}
+        held |= {name: f"'{owner}'" for name, owner in shares.items() if name in reasons and owner not in reasons}
         if not held:
             return reasons, notes
         for name, user in held.items():
-            notes.append(f"'{name}' stays, though {reasons.pop(name)}: '{user}' needs it")
+            notes.append(f"'{name}' stays, though {reasons.pop(name)}: {user} needs it")
 
 
 def left_without(schema: Schema, spec: ModelSpec, drop: dict[str, str], found_by: FoundBy) -> Collection[str]:

@@ -58,7 +58,7 @@ class Predictor:
         self.artifact, self.precision = artifact, precision
         self._model = artifact.model.eval()
         settle(self._model)
-        self._encoder = artifact.encoder
+        self._encoder = artifact.encoder.without_time()
         self._tasks = artifact.spec.tasks
         own = artifact.encoder.recipes[0].histories
         if len(own) < len(artifact.schema.behaviours):
