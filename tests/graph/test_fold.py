@@ -249,7 +249,8 @@ def test_side_tables_are_looked_for_in_the_folder_that_is_named(tmp_path, capsys
     monkeypatch.chdir(tmp_path)
     words = ["plan", "fold-in", str(run.path), "day.csv", "--out", "model"]
     assert main(words) == 2
-    assert "there is no file 'users.csv'" in capsys.readouterr().err
+    told = "there is no file 'users.csv' of 'users'; name the folder of the side tables with --root"
+    assert told in capsys.readouterr().err
     assert main([*words, "--root", "data"]) == 0
     assert (tmp_path / "model").exists()
 

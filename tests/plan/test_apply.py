@@ -378,8 +378,20 @@ def test_what_cannot_be_is_refused_naming_both_sides(encoder):
     with pytest.raises(UsageError, match="mapped already"):
         apply_plan(Plan(parts=(mapping(encoder, "item", [2, 3, 2, 3]),) * 2), encoder)
     strange = KeptFeatures(slots={"nope": mask("1")}, numbering={"nope": "x"}, found_by=BY)
-    with pytest.raises(UsageError, match="no vocabulary named 'nope'"):
+    with pytest.raises(UsageError, match=r"no vocabulary named 'nope'\..*give it with --schema"):
         apply_plan(Plan(parts=(strange,)), encoder)
+
+
+def test_features_of_a_vocabulary_that_a_dropped_field_shared_name_the_part_that_drops_it():
+    schema = Schema(fields=(Categorical("item"), Categorical("last", share="item")), label=Label("click"))
+    rows = frame().with_columns(last=pl.lit("z"))
+    part = features(Encoder.fit(schema, rows), "item", "11111")
+    plan = Plan(parts=(drop("last"), part))
+    encoder = Encoder.fit(schema_under(plan, schema), rows)
+    with pytest.raises(
+        UsageError, match=r"another numbering of 'item'.*'fields' .* drops last: the values of a field th"
+    ):
+        apply_plan(plan, encoder)
 
 
 def drop(*names: str) -> KeptFields:
@@ -405,6 +417,9 @@ def test_a_dropped_field_names_a_row_if_it_did_before():
 def test_a_field_that_something_needs_is_not_dropped():
     with pytest.raises(UsageError, match="drops 'item', but the behaviour 'seen' needs it"):
         schema_under(Plan(parts=(drop("item"),)), SCHEMA)
+    left_out = Schema(fields=SCHEMA.fields[1:], label=SCHEMA.label, ignored=("user",))
+    with pytest.raises(UsageError, match=r"'user' is left out already\. .*, as PLAN\.search/schema\.json"):
+        schema_under(Plan(parts=(drop("user"),)), left_out)
     pairs = Pairs(pairs=(PairOp(fields=("user", "item"), op="factorise", dim=4),), found_by=BY)
     with pytest.raises(UsageError, match=r"drops 'user', but .*'pairs'.* uses it in user x item"):
         schema_under(Plan(parts=(drop("user"), pairs)), SCHEMA)

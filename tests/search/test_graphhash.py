@@ -11,6 +11,7 @@ from clicksmith.cli.main import main
 from clicksmith.errors import UsageError
 from clicksmith.fitting.job import fit
 from clicksmith.plan import Plan
+from clicksmith.schema import Schema
 from clicksmith.search.job import search, start_of
 
 ROWS = clicks(600)
@@ -29,6 +30,7 @@ def test_the_command_writes_a_plan_that_fits(tmp_path, capsys):
     assert {one.rows for one in part.slots.values()} == {8}
     run = fit(tmp_path / "train.csv", label="click", model="fm", epochs=1, plan=out, out=tmp_path / "run")
     assert run.predictor().artifact.encoder.layout.rows["user"] == 8
+    assert Schema.load(f"{out}.search/schema.json") == run.predictor().schema  # for a fit that would propose another
 
 
 def test_what_comes_next_reads_the_rows_as_the_search_did(tmp_path, capsys):
@@ -37,6 +39,7 @@ def test_what_comes_next_reads_the_rows_as_the_search_did(tmp_path, capsys):
     words += ["--delimiter", "^", "--out", str(tmp_path / "plan.json"), "--search.left", "user", "--search.rows", "6"]
     assert main(words) == 0
     told = capsys.readouterr().err
+    assert "40 ids of 'user' share 6 rows; the map takes" in told
     (command,) = (line.removeprefix("next:  clicksmith ") for line in told.splitlines() if line.startswith("next:"))
     assert "--model" not in command  # none was asked for
     assert main([*shlex.split(command), "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"]) == 0

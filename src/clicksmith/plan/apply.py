@@ -26,6 +26,10 @@ from clicksmith.plan.plan import Plan
 from clicksmith.plan.renumber import Ids, Renumbering
 from clicksmith.schema.schema import Schema
 
+OTHER_SCHEMA = (
+    "A Plan that was found under another schema needs that one: give it with --schema; a search leaves it beside its "
+    "Plan, as PLAN.search/schema.json."
+)
 SHOWN = 6
 """Vocabularies that a note names at most."""
 
@@ -58,7 +62,8 @@ def schema_under(plan: Plan, schema: Schema) -> Schema:
     fields = {c.name: c for c in schema.fields}
     for name, part in dropped.items():
         if name not in fields:
-            raise UsageError(f"{part.name} drops '{name}': {unknown(name, fields, 'field')}")
+            what = f"'{name}' is left out already." if name in schema.ignored else unknown(name, fields, "field")
+            raise UsageError(f"{part.name} drops '{name}', and the schema has no such field: {what} {OTHER_SCHEMA}")
     for use in users_of_fields(schema):
         if use.field in dropped and use.by not in dropped:
             raise UsageError(f"{dropped[use.field].name} drops '{use.field}', but {use.told} needs it; keep it.")
@@ -87,20 +92,19 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
     slots: dict[str, Renumbering] = {}
     columns: list[Columns] = []
     notes: list[str] = []
+    dropping = [part for part in plan.parts if isinstance(part, KeptFields)]
     for part in plan.parts:
+        for name in (*part.numbering, *(part.slots if isinstance(part, Ranks) else ())):
+            if name not in vocabularies:
+                raise UsageError(f"{part.name}: {unknown(name, vocabularies, 'vocabulary')} {OTHER_SCHEMA}")
         for name in part.numbering:
-            if name not in vocabularies:
-                raise UsageError(f"{part.name}: {unknown(name, vocabularies, 'vocabulary')}")
             slots.setdefault(name, Renumbering(name, vocabularies[name]))
-        for name in part.slots if isinstance(part, Ranks) else ():
-            if name not in vocabularies:
-                raise UsageError(f"{part.name}: {unknown(name, vocabularies, 'vocabulary')}")
         if isinstance(part, Columns):
             part, told = by_rank(part, slots)
             columns.append(part)
             notes += told
         for name in part.numbering:
-            slots[name].check(part)
+            slots[name].check(part, dropping)
         if isinstance(part, IdMaps):
             for name, one in part.slots.items():
                 slots[name].map(part, one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from clicksmith.encode.vocabulary import FIRST, Vocabulary
 from clicksmith.errors import UsageError
 from clicksmith.identity import digest
 from clicksmith.plan.arrays import Array
-from clicksmith.plan.parts import Block, IdMap, IdMaps, KeptFeatures, Part
+from clicksmith.plan.parts import Block, IdMap, IdMaps, KeptFeatures, KeptFields, Part
 
 Ids = NDArray[np.int32]
 
@@ -41,13 +42,19 @@ class Renumbering:
         """Whether a part changed an id."""
         return self.latest != ""
 
-    def check(self, part: Part) -> None:
-        """Raise UsageError unless the part was found on a numbering that is known here."""
+    def check(self, part: Part, dropping: Sequence[KeptFields] = ()) -> None:
+        """Raise UsageError unless the part was found on a numbering that is known here, without the fields dropped."""
         if part.numbering[self.name] not in self.tables:
+            lost = "".join(
+                f" {fields.name} drops {', '.join(fields.drop)}: the values of a field that shared the vocabulary are "
+                "missing in it."
+                for fields in dropping
+            )
             raise UsageError(
                 f"{part.name} was found on another numbering of '{self.name}' than these training rows give "
-                f"({len(self.old.counts):,} values): the rows, the split, the schema or the Plans before it differ. "
-                "Use the same training file, seed and split as the search, or search again."
+                f"({len(self.old.counts):,} values): the rows, the split, the schema or the Plans before it differ."
+                f"{lost} Use the same training file, seed, split and schema as the search, which leaves the schema "
+                "beside its Plan, as PLAN.search/schema.json, or search again."
             )
 
     def map(self, part: IdMaps, one: IdMap) -> None:

@@ -9,7 +9,7 @@ from clicksmith.errors import UsageError
 from clicksmith.graph.edges import slot_of_field
 from clicksmith.graph.maps import CLUSTERED, DOUBLED, OF_KINDS, GraphHash, Kind, graph_hash
 from clicksmith.plan import Plan
-from clicksmith.plan.parts import AnyPart, Columns, IdMaps, Ranks
+from clicksmith.plan.parts import FIRST, AnyPart, Columns, IdMaps, Ranks
 from clicksmith.search.method import Asked, Controls, Method, Options, changed
 
 
@@ -25,7 +25,8 @@ def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
     part = msgspec.structs.replace(part, found_by=msgspec.structs.replace(part.found_by, data=asked.data))
     for slot, one in part.slots.items():
         size = 4 * len(one.ids) * (1 if one.second is None else 2)
-        asked.progress.said(f"{len(one.ids):,} ids of '{slot}' share {one.rows:,} rows; the map takes {size:,} bytes")
+        ids, rows = len(one.ids) - FIRST, one.rows - FIRST
+        asked.progress.said(f"{ids:,} ids of '{slot}' share {rows:,} rows; the map takes {size:,} bytes")
     for line in unmapped_notes(asked.encoder, asked.valid, part.slots_named):
         asked.progress.noted(f"valid: {line}")
     return (part,)

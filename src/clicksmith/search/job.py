@@ -33,7 +33,7 @@ from clicksmith.parts import to_plain
 from clicksmith.plan import Pairs, Plan
 from clicksmith.plan.apply import schema_under
 from clicksmith.plan.crossing import notes
-from clicksmith.run import entered
+from clicksmith.run import entered, write_json
 from clicksmith.schema import Schema
 from clicksmith.search.method import Asked, Method, Options
 from clicksmith.search.methods import SEARCHES
@@ -129,6 +129,7 @@ def search(
         if entered(folder / "search.json", record) and path.exists():
             told.said(f"'{path}' is there already, nothing was searched; remove it to search again.")
             return Plan.load(path)
+        write_json(folder / "schema.json", asked.schema)
         told.said(f"split: {parts.how}")
         applied, stores = encoded(replace(asked, schema=under), parts, before, folder / "encoded", told)
         if applied.doubles and chosen.trains:
