@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from clicksmith import files
 from clicksmith.errors import StorageError
-from clicksmith.files import atomic_file, atomic_folder, save_tensors
+from clicksmith.files import atomic_file, atomic_folder, check_folder, save_tensors
 
 KILLED = """
 import os, signal, sys
@@ -193,6 +193,19 @@ def test_a_path_that_cannot_be_is_told_with_what_to_do(tmp_path):
     with pytest.raises(OSError, match="too long") as found:
         path.mkdir()
     assert str(files.storage_error(found.value, path)).endswith("File name too long; choose another folder.")
+
+
+def test_a_file_in_the_way_of_the_folder_is_told_before_and_while_it_is_written(tmp_path):
+    (tmp_path / "rows").write_text("x")
+    with pytest.raises(StorageError, match=r"rows' is a file where a folder is to be written"):
+        check_folder(tmp_path / "rows" / "deep" / "er")
+    with (
+        pytest.raises(StorageError, match=r"could not write '.*rows/out.csv': .*; choose another folder\.$"),
+        atomic_file(tmp_path / "rows" / "out.csv"),
+    ):
+        pass
+    check_folder(tmp_path / "new" / "deep")
+    assert not (tmp_path / "new").exists()
 
 
 def test_tensors_may_be_read_by_whoever_may_read_a_new_file(tmp_path):

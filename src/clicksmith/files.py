@@ -42,7 +42,8 @@ def atomic_file(path: Path) -> Generator[Path]:
     except (OSError, SafetensorError) as error:
         raise storage_error(error, path) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            beside.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, str] | None = None) -> None:
@@ -149,6 +150,14 @@ def _refuse_file(path: Path) -> None:
         raise StorageError(f"'{path}' is a file where a folder is to be written; remove it or choose another name.")
 
 
+def check_folder(path: Path) -> None:
+    """Raise StorageError if there can be no folder `path`: before work whose result is to be written there."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    _refuse_file(there)
+    if not os.access(there, os.W_OK):
+        raise storage_error(PermissionError(errno.EACCES, ""), path)
+
+
 def storage_error(error: OSError | SafetensorError, path: Path) -> StorageError:
     """Return the sentence for an operating-system error at `path`; safetensors and polars tell its number in words."""
     if isinstance(error, StorageError):
@@ -162,7 +171,11 @@ def storage_error(error: OSError | SafetensorError, path: Path) -> StorageError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"no permission to write '{path}'; choose another folder.")
-    cure = "; choose another folder" if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG) else ""
+    cure = (
+        "; choose another folder"
+        if error.errno in (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
+        else ""
+    )
     return StorageError(f"could not write '{path}': {error.strerror or error}{cure}.")
 
 

@@ -78,7 +78,9 @@ def test_an_unknown_option_names_the_nearest():
 def test_a_value_of_another_type_is_refused_with_the_type_wanted():
     with pytest.raises(UsageError, match=r"^--model.dim got 'big', which is not a whole number\.$"):
         typed({"dim": "big"}, HINTS, "--model.")
-    with pytest.raises(UsageError, match=r"^--model.units got 'a,b', which is not INT,INT,\.\.\.\.$"):
+    with pytest.raises(
+        UsageError, match=r"^--model.units got 'a,b', which is not whole numbers with commas between\.$"
+    ):
         typed({"units": "a,b"}, HINTS, "--model.")
 
 
@@ -139,6 +141,69 @@ def test_a_setting_that_the_data_or_the_machine_refuse_is_told_with_its_flag(
     (tmp_path / "t.csv").write_text("x,y,click\n" + "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(200)))
     assert main([*f"{verb} {options}".replace("TRAIN", "t.csv").split(), "--label", "click", "--quiet"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].removeprefix("error: ").startswith(message)
+
+
+CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--valid bare.csv", "bare.csv: no column named 'click'."),
+        ("--train.monitor gauc", "--train.monitor gauc: monitor='gauc' needs groups;"),
+        pytest.param(
+            "--train.device cuda", "--train.device cuda: device='cuda' and torch sees no GPU here;", marks=CUDA
+        ),
+    ],
+)
+@pytest.mark.parametrize("verb", [FIT, SEARCH, TUNE])
+def test_what_is_known_before_rows_are_encoded_is_refused_then(verb, options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"x,y,click\n{rows}")
+    (tmp_path / "bare.csv").write_text(f"x,y,z\n{rows}")
+    assert main([*f"{verb} {options}".replace("TRAIN", "t.csv").split(), "--label", "click"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "bare.csv"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rank TRAIN --label click --out t.csv/out",
+        "rank TRAIN --label click --plan t.csv/plan.json",
+        "bench run shop.toml --models lr --results t.csv/out --cache cache",
+        "predict no_run TRAIN --out t.csv/scores.parquet",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("x,click\n" + "1,0\n2,1\n" * 30)
+    fields = 'label = {kind = "label", name = "click"}\nfields = [{kind = "categorical", name = "x"}]\n'
+    (tmp_path / "shop.toml").write_text(f'train = "t.csv"\nvalid = "t.csv"\ntest = "t.csv"\n[schema]\n{fields}')
+    assert main(words.replace("TRAIN", "t.csv").split()) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (
+        "", "error: 't.csv' is a file where a folder is to be written; remove it or choose another name.\n"
+    )  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "shop.toml"}
+
+
+def test_a_tuning_that_ended_before_its_first_trial_is_no_obstacle_to_the_mended_one(tmp_path, capsys):
+    train, out = folder() / "train.csv", f"{tmp_path}/out"
+    clicks = (line for line in train.read_text().splitlines() if line.endswith(("1", "click")))
+    (tmp_path / "ones.csv").write_text("\n".join(clicks))
+    words = ["tune", f"{train}", "--label", "click", "--model", "lr", "--trials", "1", "--train.epochs=1", "--out", out]
+    assert main([*words, "--valid", f"{tmp_path}/ones.csv"]) == 2
+    assert "validation labels are 1" in capsys.readouterr().err
+    assert main([*words, "--quiet"]) == 0
+
+
+def test_what_a_search_finds_in_its_way_is_told_before_anything_is_written(tmp_path, capsys):
+    (tmp_path / "plan").mkdir()
+    assert main([*SEARCH.replace("TRAIN", f"{folder()}/train.csv").split()[:-1], f"{tmp_path}/plan"]) == 2
+    assert f"'{tmp_path}/plan' is there already, and of no search that is known here" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["plan"]
 
 
 def test_one_setting_may_be_given_in_two_ways_with_one_value():

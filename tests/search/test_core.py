@@ -17,7 +17,7 @@ from clicksmith.search.optfs import gated_spec
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
 from clicksmith.train.settings import TrainSettings
-from clicksmith.train.start import load_start, save_start
+from clicksmith.train.start import load_start, save_start, start_digest
 from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train as train_model
 from train.worlds import LAYOUT, clicks
@@ -86,6 +86,8 @@ def test_a_start_file_fits_its_model_and_no_other(tmp_path):
     path.write_bytes(b"none")
     with pytest.raises(ArtifactError, match="cannot read the start file"):
         load_start(two, "ids", path)
+    with pytest.raises(ArtifactError, match="cannot read the start file"):
+        start_digest(path)  # which `fit` asks for before it encodes rows
 
 
 class Bilevel(Hook):

@@ -77,7 +77,7 @@ def test_rows_that_do_not_train_change_nothing(tmp_path):
     ("options", "message"),
     [
         ({}, "left is missing: name the id field whose ids are to share rows"),
-        ({"left": "user", "right": "add"}, "no id field named 'add'.*Did you mean 'ad'"),
+        ({"left": "user", "right": "add"}, "right is 'add': no id field named 'add'.*Did you mean 'ad'"),
         ({"left": "user", "right": "user"}, "are the same ids"),
         ({"left": "price", "right": "user"}, "'price' is numeric"),
         ({**LEFT_RIGHT, "rows": 0.5, "lefts": 1}, "no option of graphhash named 'lefts'"),
@@ -109,7 +109,7 @@ def test_what_is_wrong_is_named(tmp_path, options, message):
         ({}, ["--search.left", "user", "--search.rows", "1"], "--search.rows 1: rows is 1.0; give a share of the ids"),
         ({}, ["--search.left", "user", "--search.rows", "40"], "field 'user': a map to 40 rows for 40 ids: with as"),
         ({}, ["--search.left", "user", "--search.resolution", "-1"], "the resolution is -1.0; it must be above 0"),
-        ({}, ["--search.left", "user", "--search.rows", "nan"], "--search.rows got 'nan', which is not FLOAT|none"),
+        ({}, ["--search.left", "user", "--search.rows", "nan"], "--search.rows got 'nan', which is not a number or"),
     ],
 )  # fmt: skip
 def test_the_command_names_what_is_wrong_in_one_line(tmp_path, capsys, change, words, message):

@@ -16,7 +16,7 @@ from clicksmith.encode.layout import Layout
 from clicksmith.encode.source import open_source
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.files import names_folder
-from clicksmith.fitting.asked import AskedSchema
+from clicksmith.fitting.asked import AskedSchema, check_parts
 from clicksmith.fitting.split import parts_of
 from clicksmith.names import lookup
 from clicksmith.schema import Schema
@@ -80,6 +80,7 @@ def prepare(name: str, folder: str | None, protocol: str | None, cache: Path, sa
         split += f" (row numbers {parts.split.record.checksums['valid'][:16]})"
     sums = "no checksums are published for its files" if name.endswith(".toml") else "checksums agree"
     say(f"{found.title}: {sums}; {split}")
+    check_parts(AskedSchema(schema, dataset.root), parts)
     noted: Say = lambda text: say(f"note: {text}")  # noqa: E731
     fitted = cached_fit_encode(schema, parts.train, cache, root=dataset.root, noted=noted)
     encoded = {"train": fitted}

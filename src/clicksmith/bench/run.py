@@ -17,7 +17,7 @@ from clicksmith.bench.row import Configuration, Failure, Row, read_array, read_r
 from clicksmith.bench.settings import Contestant, contestants, effective, read_settings, settings_for
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, CompositionError, UsageError
-from clicksmith.files import locked
+from clicksmith.files import check_folder, locked
 from clicksmith.models.spec import ModelSpec
 from clicksmith.parts import from_plain, to_plain
 from clicksmith.trees.spec import Trees, trees_memory
@@ -80,6 +80,8 @@ def run(
     _check(seeds, jobs, memory, threads, tune)
     asked = read_settings(Path(settings)) if settings else settings_for(Path(dataset).name)
     chosen = contestants(asked, models, train=train)
+    most = jobs or side_by_side(chosen)
+    check_folder(results)
     data = prepare(dataset, folder, protocol, cache, say)
     for note in data.notes:
         say(f"note: {note}")
@@ -87,7 +89,6 @@ def run(
         labels = store_facts(results / data.title, facts_of(data))
         report = Report()
         budget = memory_free() if memory is None else round(memory * 1e9)
-        most = jobs or side_by_side(chosen)
         if tune is not None:
             chosen = _tuned(chosen, data, results, tune, jobs=most, memory=budget, report=report, say=say)
         plan = _Plan(data, results, labels, threads, retry, report, say)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from clicksmith.cli.options import option_lines, options_of, take_dotted
+from clicksmith.cli.options import blaming, option_lines, options_of, take_dotted
 from clicksmith.cli.parse import call, flag, helping, option
 from clicksmith.errors import UsageError
 from clicksmith.names import lookup
@@ -126,23 +126,24 @@ def run(
     from clicksmith.cli.show import note
     from clicksmith.train.settings import TrainSettings
 
-    report = run_bench(
-        dataset,
-        folder=data,
-        models=models,
-        seeds=seeds,
-        settings=settings,
-        results=Path(results),
-        protocol=protocol,
-        jobs=jobs,
-        memory=memory,
-        threads=threads,
-        retry=retry,
-        train=options_of(TrainSettings, train, "--train.", but=("seed",)),
-        tune=tune,
-        cache=CACHE if cache is None else Path(cache),
-        say=(lambda _: None) if quiet else note,
-    )
+    with blaming({}, train=train):
+        report = run_bench(
+            dataset,
+            folder=data,
+            models=models,
+            seeds=seeds,
+            settings=settings,
+            results=Path(results),
+            protocol=protocol,
+            jobs=jobs,
+            memory=memory,
+            threads=threads,
+            retry=retry,
+            train=options_of(TrainSettings, train, "--train.", but=("seed",)),
+            tune=tune,
+            cache=CACHE if cache is None else Path(cache),
+            say=(lambda _: None) if quiet else note,
+        )
     for line in (*report.strange, *(f"failed: {text}" for text in report.failed)):
         note(line)
     print(f"{report.finished} trials finished, {report.skipped} were done before, {len(report.failed)} failed")

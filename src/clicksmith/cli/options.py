@@ -243,7 +243,16 @@ def type_name(hint: Any) -> str:
 
 
 def in_words(hint: Any) -> str:
-    """Return what a value must be, for a message."""
+    """Return what a value must be, for a message.
+
+    >>> in_words(int | None), in_words(tuple[float, ...])
+    ('a whole number or none', 'numbers with commas between')
+    """
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join("none" if kind is type(None) else in_words(kind) for kind in inside)
+    if origin is tuple and inside[0] in (int, float):
+        return f"{'whole ' if inside[0] is int else ''}numbers with commas between"
     return {int: "a whole number", float: "a number"}.get(hint) or type_name(hint)
 
 

@@ -52,8 +52,11 @@ def predict(
     from clicksmith.cli.rows import opened
     from clicksmith.cli.show import note
     from clicksmith.encode.unseen import unseen_in
+    from clicksmith.files import check_folder
     from clicksmith.serve.predictor import load
 
+    if target is not None:
+        check_folder(target.parent)
     load_models(models)
     predictor = load(run_dir)
     source = opened([file], columns, delimiter, predictor)
@@ -80,8 +83,8 @@ def write(frames: Iterator["pl.DataFrame"], target: Path | None) -> int:
             rows += frame.height
         return rows
     if target.suffix == ".parquet":
-        whole = stacked(list(frames))
         with atomic_file(target) as beside:
+            whole = stacked(list(frames))
             whole.write_parquet(beside)
         return whole.height
     from clicksmith.encode.texts import shown

@@ -89,6 +89,7 @@ def rank(
     from clicksmith.cli.progress import ShownProgress
     from clicksmith.cli.rows import given_rows
     from clicksmith.cli.show import json_out, note
+    from clicksmith.files import check_folder
     from clicksmith.plan.parts import KeptFields
     from clicksmith.rank import rank as ranked
     from clicksmith.rank.ranking import checked_rule
@@ -100,6 +101,9 @@ def rank(
         raise UsageError(f"--{next(iter(rules)).replace('_', '-')} says what a plan keeps; add --plan FILE.")
     checked_rule(**rules)
     rows = given_rows(train, schema=data.schema, valid=data.valid, columns=data.columns, delimiter=data.delimiter)
+    for folder in (out and Path(out), kept.plan and Path(kept.plan).parent):
+        if folder:
+            check_folder(folder)
     with ShownProgress(quiet=quiet) as progress:
         found = ranked(
             rows.train,

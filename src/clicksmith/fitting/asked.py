@@ -10,11 +10,12 @@ import torch
 
 from clicksmith.embed.sockets import Block, Task
 from clicksmith.encode.layout import Layout
-from clicksmith.encode.recipe import keeps, layout_of, side_tables
+from clicksmith.encode.recipe import check_columns, keeps, layout_of, recipes, side_tables
 from clicksmith.encode.source import open_source
 from clicksmith.errors import SchemaError, UsageError
 from clicksmith.evaluate.calibrator import Calibrator, Shift
 from clicksmith.fitting.propose import propose
+from clicksmith.fitting.split import Parts
 from clicksmith.models import model_spec
 from clicksmith.models.spec import CTRModel, ModelSpec
 from clicksmith.names import unknown
@@ -23,6 +24,8 @@ from clicksmith.plan import Plan
 from clicksmith.plan.merge import merge
 from clicksmith.schema import Schema
 from clicksmith.train.defaults import default_settings
+from clicksmith.train.devices import device_of
+from clicksmith.train.monitor import check_groups
 from clicksmith.train.settings import TrainSettings
 
 DEFAULT_MODEL = "dcnv2"
@@ -143,6 +146,24 @@ def new_model(spec: ModelSpec, layout: Layout, seed: int) -> CTRModel:
 def check_model(spec: ModelSpec, schema: Schema) -> None:
     """Raise CompositionError for a spec that cannot be built on the schema's fields, before any row is encoded."""
     new_model(spec, layout_of(schema, dict.fromkeys(keeps(schema), SMALL)), seed=0)
+
+
+def check_parts(asked: AskedSchema, parts: Parts, settings: TrainSettings | None = None) -> None:
+    """Refuse what would stop training, before any row is encoded.
+
+    Raises DataError: a part lacks a column of the schema. UsageError: the settings need a device or groups that are not
+    there.
+    """
+    tables = side_tables(asked.schema, {}, asked.root)
+    log = recipes(
+        asked.schema, parts.train.columns, {name: open_source(table).columns for name, table in tables.items()}
+    )[0]
+    for part in (parts.train, parts.valid, parts.test):
+        if part is not None:
+            check_columns(log, part.columns, part.name)
+    if settings is not None:
+        device_of(settings.device)
+        check_groups(settings.monitor, asked.schema.group is not None)
 
 
 def undo_weights(offset: float) -> Calibrator:

@@ -18,6 +18,7 @@ from clicksmith.fitting.asked import (
     DEFAULT_MODEL,
     AskedSchema,
     check_model,
+    check_parts,
     new_model,
     plan_for,
     schema_for,
@@ -126,6 +127,7 @@ def fit(
     whole = settings_for(settings, parts.train.rows_hint, spec, epochs=epochs, seed=seed)
     if len(asked.schema.labels) > 1 and (whole.negative_rate != 1.0 or whole.pos_weight != 1.0):
         raise UsageError("negative_rate and pos_weight are for one label; the schema has several. Leave them at 1.")
+    check_parts(asked, parts, whole)
     record = RunRecord(
         model=name,
         spec=to_plain(spec),

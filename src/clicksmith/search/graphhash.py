@@ -19,8 +19,12 @@ class GraphHashOptions(GraphHash, Options, frozen=True):
 
 def run(asked: Asked, options: GraphHashOptions) -> tuple[AnyPart, ...]:
     """Map the ids of one field or two; only the training rows are read."""
-    for _, field in options.mapped:
-        _check_free(slot_of_field(asked.layout, field), asked.before, doubled=options.kind in DOUBLED)
+    for side, field in options.mapped:
+        try:
+            slot = slot_of_field(asked.layout, field)
+        except UsageError as error:
+            raise UsageError(f"{('left', 'right')[side]} is '{field}': {error}") from error
+        _check_free(slot, asked.before, doubled=options.kind in DOUBLED)
     part = graph_hash(asked.encoder, asked.train, options, seed=asked.seed)
     part = msgspec.structs.replace(part, found_by=msgspec.structs.replace(part.found_by, data=asked.data))
     for slot, one in part.slots.items():

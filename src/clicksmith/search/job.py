@@ -17,6 +17,7 @@ from clicksmith.fitting.asked import (
     DEFAULT_MODEL,
     AskedSchema,
     check_model,
+    check_parts,
     plan_for,
     schema_for,
     seed_of,
@@ -113,6 +114,7 @@ def search(
         check_model(spec, under)
     whole = settings_for(settings, parts.train.rows_hint, spec, epochs=None, seed=seed)
     whole = msgspec.structs.replace(whole, average=1)  # what is searched and the weights belong to one step
+    check_parts(replace(asked, schema=under), parts, whole)
     told, path = progress or Quiet(), Path(out)
     data = parts.fingerprints() | asked.side_fingerprints()
     record = SearchRecord(
@@ -120,9 +122,9 @@ def search(
         schema=asked.schema.digest, data=data, split=parts.how, plan=before.digest if before.parts else "", seed=seed,
     )  # fmt: skip
     folder = path.with_name(path.name + ".search")
+    if path.exists() and not (folder / "search.json").exists():
+        raise UsageError(f"'{path}' is there already, and of no search that is known here; choose another --out.")
     with locked(folder):
-        if path.exists() and not (folder / "search.json").exists():
-            raise UsageError(f"'{path}' is there already, and of no search that is known here; choose another --out.")
         failed = folder / "failed"
         if not path.exists() and (failed.exists() or not any(folder.glob("*/checkpoint*"))):
             _clear(folder)  # a search that ended in an error, or before it trained, is no obstacle to the mended one

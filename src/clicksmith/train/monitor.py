@@ -30,8 +30,7 @@ def check_monitor(monitor: Monitor, valid: Store) -> None:
         raise DataError("the validation rows have no labels; encode them with labels.")
     if valid.rows == 0:
         raise DataError("there are no validation rows; give some, or train without validation.")
-    if "gauc" in _TERMS[monitor] and "group" not in targets:
-        raise UsageError(f"monitor='{monitor}' needs groups; declare a group column, or use monitor='auc'.")
+    check_groups(monitor, "group" in targets)
     weight, groups = targets.get("weight"), targets.get("group") if "gauc" in _TERMS[monitor] else None
     if weight is not None and not weight.any():
         raise DataError(f"the weight is 0 in all {valid.rows} validation rows; give at least one a positive weight.")
@@ -46,6 +45,12 @@ def check_monitor(monitor: Monitor, valid: Store) -> None:
             )
         if groups is not None:
             gauc_of(rows)  # raises where no group has rows of both classes
+
+
+def check_groups(monitor: Monitor, grouped: bool) -> None:
+    """Raise UsageError where the monitor needs groups and there are none."""
+    if "gauc" in _TERMS[monitor] and not grouped:
+        raise UsageError(f"monitor='{monitor}' needs groups; declare a group column, or use monitor='auc'.")
 
 
 def measured(logits: NDArray[np.float32], valid: Store, monitor: Monitor) -> dict[str, float]:

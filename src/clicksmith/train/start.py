@@ -36,9 +36,7 @@ def load_start(model: CTRModel, ids: str, path: Path) -> None:
             made_for, _, checksum = (file.metadata() or {}).get("model weights", "").rpartition(" ")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ArtifactError(
-            f"cannot read the start file '{path}': {error}. Search again, or leave --start out."
-        ) from error
+        raise _unreadable(path, error) from error
     if checksum != _checksum(weights):
         raise ArtifactError(
             f"the start file '{path}' is damaged: its weights have another checksum than when they were written. "
@@ -62,8 +60,15 @@ def _checksum(weights: dict[str, Tensor]) -> str:
 
 
 def start_digest(path: str | Path) -> str:
-    """Return the SHA-256 of a start file. Raises ArtifactError: there is none."""
+    """Return the SHA-256 of a start file. Raises ArtifactError: there is none, or it is no start file."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise ArtifactError(f"cannot read the start file '{path}': {error.strerror}.") from error
+        content = Path(path).read_bytes()
+        with safe_open(path, "pt"):
+            return hashlib.sha256(content).hexdigest()
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> ArtifactError:
+    told = getattr(error, "strerror", None) or error
+    return ArtifactError(f"cannot read the start file '{path}': {told}. Search again, or leave --start out.")

@@ -93,3 +93,8 @@ class SearchFolder:
                     "choose another --out."
                 )
             entered(self.record, record)
+
+    def leave(self) -> None:
+        """Take back what is asked if no trial was begun: it is no obstacle to the mended search."""
+        if not self.journal.exists():
+            self.record.unlink(missing_ok=True)

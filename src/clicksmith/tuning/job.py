@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from clicksmith.batch.store import cached_encode, cached_fit_encode
-from clicksmith.errors import UsageError
+from clicksmith.errors import ClicksmithError, UsageError
 from clicksmith.files import locked
-from clicksmith.fitting.asked import AskedSchema, schema_for, seed_of
+from clicksmith.fitting.asked import AskedSchema, check_parts, schema_for, seed_of
 from clicksmith.fitting.split import How, Parts, parts_of
 from clicksmith.fitting.told import FitProgress, Quiet
 from clicksmith.models import MODELS
@@ -110,6 +110,7 @@ def tune(
         grid_of(found.space)  # a range is refused before anything is written
     told = progress or Quiet()
     base = found.plan.resolve({}).settings
+    check_parts(found.asked, found.parts, base)
     record = SearchRecord(
         model=model,
         space=msgspec.to_builtins(found.space),
@@ -125,7 +126,11 @@ def tune(
     folder = SearchFolder(Path(out))
     folder.enter(record)
     told.said(f"split: {found.parts.how}")
-    stores = _encoded(found, folder, told)
+    try:
+        stores = _encoded(found, folder, told)
+    except ClicksmithError:
+        folder.leave()
+        raise
     study = open_study(folder.journal, pruner, base.epochs)
     search = Search(
         folder=folder,
