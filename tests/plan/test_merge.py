@@ -129,6 +129,16 @@ def test_what_two_searches_say_alike_is_said_once():
     assert [line.partition(":")[0] for line in plan.summary()] == ["field c dropped", "field d dropped", "a", "b"]
 
 
+def test_what_two_searches_keep_of_the_same_features_is_told_of_both_together():
+    def parts(a: tuple[int, ...], b: tuple[int, ...]) -> KeptFeatures:
+        masks = {slot: Array(np.array([1, 1, *bits], bool)) for slot, bits in (("a", a), ("b", b))}
+        return KeptFeatures(slots=masks, numbering={"a": "n", "b": "n" + str(b)}, found_by=by("optfs"))
+
+    plan = Plan(parts=(parts((1, 1, 0, 0), (1,)), parts((0, 1, 1, 0), (0,))))  # b: one under the other
+    assert plan.summary()[-1] == "of what several parts choose among: 1 of 4 features kept (25.0%)"
+    assert "several" not in "".join(kept(1, 0).summary())
+
+
 def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):
     bits = (np.random.default_rng(0).random(200_000) < 0.5).astype(int)
     plan = kept(*bits.tolist())

@@ -53,8 +53,14 @@ def test_the_command_shows_several_plans_and_what_they_share(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "a: 2 of 4 features kept" in told and f"{files[1]}:" in told
     assert "kept features in common (Jaccard, mean over pairs of Plans): 0.333 (a 0.333)" in told
+    assert "does not speak of" not in told
     assert main(["plan", "show", files[0]]) == 0
     assert "in common" not in capsys.readouterr().out
+    by = FoundBy(method="rank", scores={"rows": 12345.0, "auc": 0.5})
+    Plan(parts=(KeptFields(drop={"b": "weak"}, found_by=by),)).save(tmp_path / "2.json")
+    assert main(["plan", "show", files[0], str(tmp_path / "2.json")]) == 0
+    told = capsys.readouterr().out
+    assert "a Plan that does not speak of a vocabulary keeps all of it" in told and "rows 12,345, auc 0.5000)" in told
     assert main(["plan", "show", *files, "--html", str(tmp_path / "p.html")]) == 2
     assert "--html draws one Plan" in capsys.readouterr().err
     Plan(parts=(keeps("m", a="1100"),)).save(files[1])

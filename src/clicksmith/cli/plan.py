@@ -68,7 +68,7 @@ def show(
     """Print the summaries."""
     from clicksmith.cli.show import note
     from clicksmith.files import write_bytes
-    from clicksmith.plan import KeptFeatures, Plan
+    from clicksmith.plan import Plan
     from clicksmith.plan.overlap import overlap
 
     if len(plans) == 0:
@@ -80,16 +80,25 @@ def show(
         if len(plans) > 1:
             print(f"{path}:")
         _print(plan)
-    if len(plans) > 1 and any(isinstance(part, KeptFeatures) for plan in found for part in plan.parts):
+    if len(plans) > 1 and any(_spoken_of(plan) for plan in found):
         total, slots = overlap(found, plans)
         each = ", ".join(f"{slot} {share:.3f}" for slot, share in slots.items())
         print(f"kept features in common (Jaccard, mean over pairs of Plans): {total:.3f} ({each})")
+        if any(_spoken_of(plan) < set(slots) for plan in found):
+            print("a Plan that does not speak of a vocabulary keeps all of it, one that drops the field nothing")
     if html is not None:
         from clicksmith.report.page import plan_page
 
         write_bytes(Path(html), plan_page(found[0], Path(plans[0]).name).encode())
         note(f"page: {html}")
     return 0
+
+
+def _spoken_of(plan: "Plan") -> set[str]:
+    """Return the vocabularies whose features a Plan chooses among."""
+    from clicksmith.plan import KeptFeatures
+
+    return {slot for part in plan.parts if isinstance(part, KeptFeatures) for slot in part.slots}
 
 
 def _print(plan: "Plan") -> None:
@@ -99,7 +108,7 @@ def _print(plan: "Plan") -> None:
     for part in plan.parts:
         by = part.found_by
         told = [f"seed {by.seed}", *([f"with {by.backbone}"] if by.backbone else [])]
-        told += [f"{name} {value:.4f}" for name, value in by.scores.items()]
+        told += [f"{name} {value:,.{4 * (value != int(value))}f}" for name, value in by.scores.items()]
         print(f"({part.__struct_config__.tag}: found by {by.method}, {', '.join(told)})")
 
 

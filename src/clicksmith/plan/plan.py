@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from clicksmith.errors import ArtifactError, ClicksmithError, UsageError
 from clicksmith.files import write_bytes
 from clicksmith.identity import digest
 from clicksmith.plan.arrays import Array, array_of
-from clicksmith.plan.parts import AnyPart, IdMaps
+from clicksmith.plan.parts import FIRST, AnyPart, IdMaps, KeptFeatures
 
 VERSION = 1
 CHOICES = {
@@ -55,7 +57,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def summary(self) -> list[str]:
         """Return what the Plan says, a line per part and vocabulary; what two parts say alike is said once."""
-        return list(dict.fromkeys(line for part in self.parts for line in part.lines()))
+        return list(dict.fromkeys(line for part in self.parts for line in part.lines())) + self._kept_by_all()
+
+    def _kept_by_all(self) -> list[str]:
+        """Return how many features are kept where several parts choose among the same ones."""
+        masks: dict[tuple[str, str], list[NDArray[np.bool_]]] = {}
+        for part in self.parts:
+            for slot, kept in part.slots.items() if isinstance(part, KeptFeatures) else ():
+                masks.setdefault((slot, part.numbering[slot]), []).append(kept.values[FIRST:].astype(np.bool_))
+        both = [np.logical_and.reduce(several) for several in masks.values() if len(several) > 1]
+        if not both:
+            return []
+        stay, known = sum(int(mask.sum()) for mask in both), sum(len(mask) for mask in both)
+        return [f"of what several parts choose among: {stay:,} of {known:,} features kept ({stay / max(1, known):.1%})"]
 
     def save(self, path: str | Path) -> None:
         """Write the Plan as JSON at `path`, and its long arrays into the folder `arrays_of(path)`."""

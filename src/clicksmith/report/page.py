@@ -15,9 +15,9 @@ from clicksmith.report.svg import percent
 Section = tuple[str, str, str]
 """Key, title and markup."""
 COUNTED = (
-    "values: those with an id of their own in the model, the most frequent for example. missing: empty cells of the "
-    "training rows; not told where columns share a vocabulary, values are hashed, or a Plan renumbered them. unseen: "
-    "values without an id (empty cells among them where the schema takes these as unseen), of some rows of each part."
+    "values: ids in the model. missing: empty cells of the training rows; not told where columns share a vocabulary, "
+    "values are hashed, or a Plan renumbered them. unseen: values without an id, of some rows of each part; empty "
+    "cells are among them where the schema takes these as unseen. example: the most frequent values, or the limits."
 )
 """What the columns of a run's profile are."""
 TILES = ("auc", "gauc", "logloss", "predicted_over_observed")
