@@ -132,6 +132,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     """What the model was built under."""
     parts: tuple[PartRows, ...] = ()
     profile: tuple[ColumnProfile, ...] = ()
+    counted: Literal["values", "ids"] = "values"
+    """What `unique` of the profile counts: distinct values, or those with an id of their own in the model."""
     notes: tuple[str, ...] = ()
     """What the reader must know first: suspects of leaking, metrics that are not defined."""
     settings: dict[str, Any] = {}

@@ -101,8 +101,8 @@ def parts_table(parts: Sequence[PartRows]) -> str:
     return table(("part", "rows", *(f"{label} = 1" for label in labels)), rows, "rows of the data")
 
 
-def profile_table(columns: Sequence[ColumnProfile]) -> str:
-    """Return the columns of the data: kind, values, missing and unseen shares and the reason for the kind."""
+def profile_table(columns: Sequence[ColumnProfile], counted: str = "values") -> str:
+    """Return the columns of the data: kind, values (or what else is counted), shares, the reason for the kind."""
     parts = list(dict.fromkeys(part for c in columns for part in c.unseen))
     rows = [
         [
@@ -115,7 +115,7 @@ def profile_table(columns: Sequence[ColumnProfile]) -> str:
         ]
         for c in columns
     ]
-    head = ("column", "kind", "values", "missing", *(f"unseen in {part}" for part in parts), "example", "why")
+    head = ("column", "kind", counted, "missing", *(f"unseen in {part}" for part in parts), "example", "why")
     return table(head, rows, "columns of the data", "text")
 
 
