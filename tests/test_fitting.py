@@ -277,6 +277,7 @@ def test_one_seed_gives_equal_weights_and_another_does_not(tmp_path):
 def test_to_resume_there_must_be_something(tmp_path):
     with pytest.raises(UsageError, match=r"^there is no run to resume in '.*run'; leave out --resume\.$"):
         fit(clicks(200), out=tmp_path / "run", resume=True, **QUICK)
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_run_is_not_resumed_even_if_it_has_learned_nothing_yet(tmp_path):

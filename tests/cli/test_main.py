@@ -70,6 +70,7 @@ def test_values_of_an_option_given_twice_are_not_lost(capsys):
         "rank a.csv --min_z --quiet",
         "bench run a.toml --models --quiet",
         "plan merge a.json --out",
+        "fit a.csv --plan=",
     ],
 )
 def test_an_option_without_its_value_is_refused(words, capsys):
@@ -89,6 +90,13 @@ def test_an_unknown_option_names_the_nearest(capsys):
         "error: no option of `clicksmith fit` named '--lable'. Did you mean '--label'? See `clicksmith fit --help`.\n"
     )
     assert capsys.readouterr().err == message
+
+
+def test_what_another_verb_calls_the_option_names_it(capsys):
+    assert main(["search", "optfs", "a.csv", "--model", "fm"]) == 2
+    assert "named '--model'. Known: --backbone." in capsys.readouterr().err
+    assert main(["fit", "a.csv", "--backbone", "fm"]) == 2
+    assert "named '--backbone'. Known: --model." in capsys.readouterr().err
 
 
 def test_a_value_of_another_type_is_told_in_one_line(capsys):

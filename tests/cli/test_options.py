@@ -98,6 +98,7 @@ TUNE, BENCH = "tune TRAIN --model fm --out tuned", "bench run TRAIN"
         (FIT, "--train.monitor acc", "--train.monitor got 'acc', which is not auc|gauc|"),
         (FIT, "--model dnn --model.dropout 2", "--model.dropout 2: dropout 2.0 is not in [0, 1);"),
         (FIT, "--model finalmlp --model.heads 7 --set embed.dim=8", "--model.heads 7, --set embed.dim=8: stream"),
+        (FIT, "--model dssm --model.item-fields itm", "--model.item-fields itm: names of 'picked': no field named"),
         (SEARCH, "--search.penalty -1 --search.epochs 2", "--search.penalty -1: penalty is -1.0; it must be at least"),
         (SEARCH, "--model.dim 0", "--model.dim 0: the embedding dim is 0;"),
         (SEARCH.replace("fm", "dnn"), "--model.units 0", "--model.units 0: MLP units (0,) hold a width below 1;"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clicksmith.embed.shape import Field, Fields, FieldShape, Select
-from clicksmith.errors import CompositionError, UnknownNameError
+from clicksmith.errors import CompositionError
 from clicksmith.interact.compose import Parallel, Stacked
 from clicksmith.interact.copies import Copies
 from clicksmith.interact.fm import FM
@@ -58,7 +58,7 @@ def test_nothing_chosen_is_refused_unless_it_may_be():
 
 
 def test_a_misspelt_field_names_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"^no field named 'itme'\. Did you mean 'item'\?$"):
+    with pytest.raises(CompositionError, match=r"^names of 'picked': no field named 'itme'\. Did you mean 'item'\?$"):
         Picked(of=Select(names=("itme",))).out(SHAPE)
 
 

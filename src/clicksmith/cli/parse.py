@@ -102,10 +102,13 @@ def _check_values(argv: Sequence[str], shown: Sequence[inspect.Parameter], prog:
 
     One of a single value may: the last one holds, so that a command can be given again with something added.
     """
-    names = [word.split("=", 1)[0].replace("_", "-") if word.startswith("--") else "" for word in argv]
-    behind = [*argv[1:], "--"]  # what stands behind each word
-    words = zip(names, argv, behind, strict=False)
-    bare = {name for name, word, value in words if "=" not in word and OPTION.match(value)}
+    names, bare = list[str](), set[str]()
+    for word, behind in zip(argv, [*argv[1:], ""], strict=False):
+        flag, equals, value = word.partition("=")
+        names.append(flag.replace("_", "-"))
+        given = value if equals else behind
+        if not given or (not equals and OPTION.match(given)):
+            bare.add(names[-1])
     for name, annotation in _options(shown):
         hint, marks = _hint(annotation), getattr(annotation, "__metadata__", ())
         if name in bare and hint is not bool:
@@ -143,9 +146,13 @@ def _unknown(rest: list[str], shown: Sequence[inspect.Parameter], prog: str) -> 
     if not names:
         return f"'{rest[0]}' is one argument too many; see `{prog} --help`."
     known = [*(name for name, _ in _options(shown)), *EXTRA.get(prog.split()[-1], ())]
-    return f"{unknown(names[0], known, f'option of `{prog}`')} See `{prog} --help`."
+    meant = SAME.get(names[0])
+    near = [meant] if meant in known else known
+    return f"{unknown(names[0], near, f'option of `{prog}`')} See `{prog} --help`."
 
 
+SAME = {"--model": "--backbone", "--backbone": "--model"}
+"""What one verb calls the option of another."""
 EXTRA = {
     "fit": ("--model.dim", "--train.learning-rate", "--set"),
     "search": ("--model.dim", "--train.learning-rate", "--search.epochs"),

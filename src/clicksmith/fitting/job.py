@@ -141,9 +141,9 @@ def fit(
         start="" if start is None else start_digest(start),
     )
     path = Path(out) if out is not None else default_out(parts, record)
+    if resume and RunFolder(path).read_record() is None:
+        raise UsageError(f"there is no run to resume in '{path}'; leave out --resume.")
     with claimed(path) as folder:
-        if resume and folder.read_record() is None:
-            raise UsageError(f"there is no run to resume in '{path}'; leave out --resume.")
         if begin(folder, record, overwrite=overwrite, resume=resume) == "done":
             (progress or Quiet()).said(f"'{path}' is already finished, nothing was trained; --overwrite trains anew.")
             return Run.open(path)

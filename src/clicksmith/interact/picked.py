@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from clicksmith.embed.shape import Fields, FieldShape, Hidden, HiddenShape, Select
 from clicksmith.embed.sockets import Block
 from clicksmith.errors import CompositionError
-from clicksmith.names import lookup
+from clicksmith.names import unknown
 
 
 class Picked(Block, frozen=True):
@@ -36,8 +36,10 @@ class Picked(Block, frozen=True):
         return PickedBlock(self._chosen(shape))
 
     def _chosen(self, shape: FieldShape) -> list[int]:
+        known = [f.name for f in shape.fields]
         for name in self.of.names:
-            lookup({f.name: f for f in shape.fields}, name, "field")
+            if name not in known:
+                raise CompositionError(f"names of 'picked': {unknown(name, known, 'field')}")
         return [i for i, f in enumerate(shape.fields) if self.of.chooses(f) != self.others]
 
 
