@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 import pytest
+from stored import store_of
 
 from clicksmith.cli.main import main
 from clicksmith.cli.progress import ShownProgress
@@ -19,6 +20,7 @@ from clicksmith.rank import rank, rank_store
 from clicksmith.rank.counts import count
 from clicksmith.rank.methods import METHODS
 from clicksmith.rank.page import ranking_page
+from clicksmith.rank.quality import drift
 from clicksmith.rank.views import views_of
 from clicksmith.schema import Bag, Categorical, Label, Multimodal, Numeric, Schema, Time
 from clicksmith.schema.infer import infer
@@ -173,6 +175,24 @@ def test_hashed_values_that_training_never_saw_are_new():
     assert found["text"].unseen == pytest.approx(0.5, abs=0.01) == found["serial"].unseen
     found = rank(rows(0), label="click", valid=rows(0))
     assert found["text"].unseen == found["serial"].unseen == 0
+
+
+def test_drift_counts_weights_and_their_chance():
+    """A row of weight 3 counts as three rows of its period; noise says nothing, however uneven the weights."""
+    random = np.random.default_rng(0)
+    rows, weight = 4_000, random.choice([1.0, 3.0, 9.0], 4_000)
+    click = (random.random(rows) < 0.3).astype(np.int64)
+    times = np.arange(rows) * 86_400.0 * 4 / rows
+    codes = random.integers(0, 20, (rows, 30))
+    store = store_of(codes, click, weight=weight.astype(np.float32), time=times)
+    found = drift(store, views_of(store), 0)
+    day = (times // 86_400).astype(int)
+    assert found.rate == pytest.approx([np.average(click[day == d], weights=weight[day == d]) for d in range(4)])
+    chance = 19 / (2 * 1_000)  # of unweighted rows, about; it is 1.6 times that here
+    assert abs(np.mean(list(found.information.values()))) < 0.1 * chance
+    even = store_of(codes, click, weight=np.full(rows, 3, np.float32), time=times)
+    plain = drift(store_of(codes, click, time=times), views_of(store), 0)
+    assert drift(even, views_of(store), 0).information["f0"] == pytest.approx(plain.information["f0"])
 
 
 def test_drift_of_hashed_values_and_of_sets_is_that_of_the_values():

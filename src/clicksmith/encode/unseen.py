@@ -22,7 +22,10 @@ AGED = 0.2
 
 
 def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
-    """Return, for each column with ids, the share of its values (padding aside) that are unseen; 0 if it has none."""
+    """Return, for each column with ids, the share of its values (padding aside) that are unseen; 0 if it has none.
+
+    Empty cells are among them where the schema takes these as unseen: encoded rows do not tell the two apart.
+    """
     found: dict[str, NDArray[np.int32]] = {column.name: rows.ids[:, i] for i, column in enumerate(layout.ids)}
     found |= {bag.name: rows.bags[bag.name] for bag in layout.bags}
     for history in layout.histories:

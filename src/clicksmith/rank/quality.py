@@ -175,6 +175,7 @@ def unseen_shares(store: Store, views: Sequence[View], counts: Counts) -> dict[s
     """Return the share of (validation) rows whose value training did not see, of fields read by value.
 
     A hashed value is one where training, whose counts are given, left its bucket empty: the share is at least that.
+    Empty cells are among them where the schema takes these as unseen.
     """
     views = [view for view in views if view.kind == "values"]
     met = {view.field: 0 for view in views}
@@ -197,8 +198,9 @@ def _name(start: float, by_day: bool) -> str:
 
 
 def drift(store: Store, views: Sequence[View], label: int) -> Drift | None:
-    """Return the click rate and what the fields say of it by period, None if the rows have no time.
+    """Return the click rate and what the fields say of it by period, by weights if there are any.
 
+    None if the rows have no time.
     Periods are days if there are 2 to 31, else ten of equal length.
     """
     times = store.targets.get("time")
@@ -214,28 +216,51 @@ def drift(store: Store, views: Sequence[View], label: int) -> Drift | None:
     names = [_name(start, by_day) for start in starts]
     views = [view for view in views if view.kind != "one value"]
     sizes = [min(view.size, VALUES) for view in views]
+    weighted = "weight" in store.targets
     tables = [np.zeros((len(names), size, 2), np.int64) for size in sizes]
-    rows_of, clicks_of = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+    weights = [table.astype(np.float64) for table in tables] if weighted else tables
+    rows_of, weight_of, square_of = (np.zeros((len(names), 2)) for _ in range(3))
     for rows, first in pieces(store):
         at = slice(first, first + len(rows))
-        labels, _ = checked(store.targets, at, first, label)
+        labels, weight = checked(store.targets, at, first, label)
         there = np.isfinite(times[at])
-        period = np.searchsorted(edges, times[at], side="right")[there]
-        rows_of += np.bincount(period, minlength=len(names))
-        clicks_of += np.bincount(period[labels[there] == 1], minlength=len(names))
-        for view, size, table in zip(views, sizes, tables, strict=True):
+        period, labels = np.searchsorted(edges, times[at], side="right")[there], labels[there]
+        weight = None if weight is None else weight[there]
+        for sums, power in ((rows_of, 0), (weight_of, 1), (square_of, 2)):
+            _added(sums, period * 2 + labels, None if weight is None else weight**power)
+        for view, size, table, heavy in zip(views, sizes, tables, weights, strict=True):
             codes = view.read(rows, first)[there]
             mixed = view.hashed is not None or view.kind == "set"  # else the most frequent values have the first codes
             codes = codes % size if mixed else np.minimum(codes, size - 1)
-            both = (period * size + codes) * 2 + labels[there]
-            table += np.bincount(both, minlength=table.size).reshape(table.shape)
-    nulls = [NullOfLabel(int(r), int(c)) for r, c in zip(rows_of, clicks_of, strict=True)]
+            both = (period * size + codes) * 2 + labels
+            _added(table, both)
+            if weighted:
+                _added(heavy, both, weight)
+    nulls = [NullOfLabel(int(rows.sum()), int(rows[1])) for rows in rows_of]
+    wider = [_wider(*sums) if weighted else 1.0 for sums in zip(rows_of, weight_of, square_of, strict=True)]
     information = {
         view.field: tuple(
-            mutual_information(part.sum(1), part[:, 1]) - null.of(part.sum(1)).mean
-            for part, null in zip(table, nulls, strict=True)
+            mutual_information(part.sum(1), part[:, 1]) - times_ * null.of(counted.sum(1)).mean
+            for part, counted, null, times_ in zip(heavy, table, nulls, wider, strict=True)
         )
-        for view, table in zip(views, tables, strict=True)
+        for view, table, heavy in zip(views, tables, weights, strict=True)
     }
-    rate = tuple((clicks_of / np.maximum(1, rows_of)).tolist())
-    return Drift(tuple(names), tuple(rows_of.tolist()), rate, information)
+    total = weight_of.sum(1)
+    rate = np.divide(weight_of[:, 1], total, out=np.zeros(len(names)), where=total > 0)
+    return Drift(tuple(names), tuple(int(rows.sum()) for rows in rows_of), tuple(rate.tolist()), information)
+
+
+def _added(sums: NDArray[Any], codes: Codes, weight: NDArray[np.float64] | None = None) -> None:
+    """Add rows, or their weights, to the sums of their codes."""
+    sums += np.bincount(codes, weight, sums.size).reshape(sums.shape)
+
+
+def _wider(rows: NDArray[np.float64], weight: NDArray[np.float64], square: NDArray[np.float64]) -> float:
+    """Return how many times the information by chance of unweighted rows these weighted ones have, to first order.
+
+    Shape:
+        each [2], for rows without and with a click: how many there are, the sums of weights and of their squares
+    """
+    rate = weight[1] / max(weight.sum(), 1e-300)
+    variance = square[1] * (1 - rate) ** 2 + square[0] * rate**2  # of the weighted clicks beyond their share
+    return float(rows.sum() * variance / (weight.sum() ** 2 * rate * (1 - rate))) if 0 < rate < 1 else 1.0

@@ -51,7 +51,10 @@ class FieldScore(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
     """Share of rows in which it is not empty."""
     unseen: float | None = None
-    """Share of the validation rows whose value training did not see; at least so many, where values are hashed."""
+    """Share of the validation rows whose value training did not see; at least so many, where values are hashed.
+
+    Empty cells are among them where the schema takes these as unseen: encoded rows do not tell the two apart.
+    """
     singletons: float | None = None
     """Share of its values that one row has; None where bins alone, or weights, are counted."""
     top: tuple[tuple[str, float], ...] = ()
