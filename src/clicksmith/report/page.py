@@ -15,9 +15,10 @@ from clicksmith.report.svg import percent
 Section = tuple[str, str, str]
 """Key, title and markup."""
 COUNTED = (
-    "values: ids in the model. missing: empty cells of the training rows; not told where columns share a vocabulary, "
-    "values are hashed, or a Plan renumbered them. unseen: values without an id, of some rows of each part; empty "
-    "cells are among them where the schema takes these as unseen. example: the most frequent values, or the limits."
+    "ids: values with a vector of their own in the model. missing: empty cells of the training rows; not told where "
+    "columns share a vocabulary, values are hashed, or a Plan renumbered them. unseen: values without an id, of some "
+    "rows of each part; empty cells are among them where the schema takes these as unseen. example: the most frequent "
+    "values, or the limits."
 )
 """What the columns of a run's profile are."""
 TILES = ("auc", "gauc", "logloss", "predicted_over_observed")
