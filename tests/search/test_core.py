@@ -1,18 +1,23 @@
 """The core of the searches: rows kept apart, batches of the search's own rows, start files."""
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
+from clicks import clicks as frame
 from clicksmith.encode.picked import Picked
+from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.fitting.asked import new_model
 from clicksmith.models import model_spec
+from clicksmith.schema import Categorical, Label, Schema
 from clicksmith.search.gates import FeatureGateModule
-from clicksmith.search.job import divided
+from clicksmith.search.job import divided, search
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
+from clicksmith.search.methods import SEARCHES
 from clicksmith.search.optfs import gated_spec
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.hook import Hook
@@ -37,6 +42,34 @@ def test_rows_of_the_knobs_are_taken_off_by_the_seed_and_no_row_is_in_both():
     assert divided(store, 0, 3) == (store, None)
     with pytest.raises(DataError, match="too few to train on"):
         divided(clicks(4), 0.2, 0)
+
+
+def test_groups_that_stay_whole_are_on_one_side_of_what_a_search_divides():
+    store = clicks(500, group=True)
+    train, knobs = divided(store, 0.2, 3, "user")
+    assert knobs is not None and train.rows + knobs.rows == 500 and 60 < knobs.rows < 140
+    users = [set(part.targets["group"].tolist()) for part in (train, knobs)]
+    assert not users[0] & users[1] and users[0] | users[1] == set(store.targets["group"].tolist())
+    rows = store.slice(0, 500)
+    one = Store.of(replace(rows, group=np.zeros(500, np.int64)), store.layout)
+    with pytest.raises(
+        DataError, match=r"0.2 of 500 training rows, of 1 groups of 'user' that stay whole, .* Give more groups, or"
+    ):
+        divided(one, 0.2, 3, "user")
+
+
+@pytest.mark.parametrize("method", ["dnis", "optinter"])
+@pytest.mark.parametrize(("split", "whole"), [("group", True), ("random", False)])
+def test_a_search_keeps_groups_whole_where_its_rows_are_split_by_them(tmp_path, monkeypatch, method, split, whole):
+    found = []
+    monkeypatch.setitem(SEARCHES, method, replace(SEARCHES[method], run=lambda asked, _: found.append(asked) or ()))
+    fields = (Categorical("user"), Categorical("ad"))
+    schema = Schema(fields=fields, label=Label("click"), group="user")
+    search(method, frame(400), schema=schema, backbone="fm", split=split, out=tmp_path / "plan.json")
+    (asked,) = found
+    parts = [set(part.targets["group"].tolist()) for part in (asked.train, asked.knobs, asked.valid)]
+    assert (sum(map(len, parts)) == len(set.union(*parts))) == whole
+    assert asked.group == ("user" if whole else None)
 
 
 def test_picked_rows_are_those_of_the_store():

@@ -109,7 +109,7 @@ def test_a_row_of_weight_two_counts_as_two_rows(tmp_path, monkeypatch):
     assert [g.memorise for g in even] == pytest.approx([g.memorise for g in plain])  # only ratios of weights count
     double = store.take(np.repeat(np.arange(store.rows), 2))
     heavy = Store.of(replace(double, weight=np.tile([2.0, 0.0], store.rows).astype(np.float32)), store.layout)
-    monkeypatch.setattr(counting, "_halves", lambda rows: np.repeat(np.arange(rows // 2) % 2 == 0, 2))
+    monkeypatch.setattr(counting, "_halves", lambda store, _: np.repeat(np.arange(store.rows // 2) % 2 == 0, 2))
     assert [g.memorise for g in gains(heavy, pairs)] == pytest.approx(
         [g.memorise for g in gains(Store.of(double, store.layout), pairs)]
     )
@@ -203,6 +203,27 @@ def test_the_architecture_weights_see_their_own_rows_only(tmp_path, monkeypatch,
     else:
         relaxed.searched(replace(work, folder=tmp_path / "b"), options, pairs, 0)
         assert all(torch.equal(a, b) for a, b in zip(first, moves, strict=True))
+
+
+def test_groups_that_are_split_whole_are_whole_in_the_halves_of_the_gains(tmp_path, monkeypatch):
+    seen, real = [], counting._halves
+
+    def halves(store, group):
+        seen.append((store, real(store, group)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(counting, "_halves", halves)
+    search(
+        "optinter", planted(600), out=tmp_path / "plan.json", backbone="dnn", model_options=SMALL, settings=QUICK,
+        schema=Schema(fields=SCHEMA.fields, label=SCHEMA.label, group="f4"), split="group", options={"mode": "counts"},
+    )  # fmt: skip
+    ((store, half),) = seen
+    groups = store.targets["group"]
+    assert not set(groups[half]) & set(groups[~half]) and 0.25 < half.mean() < 0.75
+    rows = store.slice(0, store.rows)
+    one = Store.of(replace(rows, group=np.zeros(store.rows, np.int64)), store.layout)
+    with pytest.raises(DataError, match=r"are of 1 groups of 'f4', too few .* or use --split random"):
+        gains(one, method.pairs_of(store.layout), group="f4")
 
 
 def test_held_out_rows_leave_weights_and_running_statistics_alone(tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from clicksmith.batch.split import split_random
+from clicksmith.batch.split import split_by_group, split_random
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
 from clicksmith.errors import ClicksmithError, DataError, StorageError, UsageError
@@ -141,7 +142,8 @@ def search(
             )
         for line in notes(applied):
             told.noted(line)
-        rows, knobs = divided(stores["train"], chosen.knob_share(wanted), seed)
+        group = under.group if split == "group" else None
+        rows, knobs = divided(stores["train"], chosen.knob_share(wanted), seed, group)
         judged = stores["valid"]
         check_labels(rows, whole)
         check_monitor(whole.monitor, judged)
@@ -154,7 +156,7 @@ def search(
         work = Asked(
             encoder=applied.encoder, train=rows, valid=judged, spec=backbone_spec, settings=whole, before=before,
             backbone=named if chosen.trains else "", seed=seed, data=data, folder=folder,
-            progress=told, start=start_of(path), knobs=knobs,
+            progress=told, start=start_of(path), knobs=knobs, group=group,
         )  # fmt: skip
         work.start.unlink(missing_ok=True)  # of an earlier Plan that was removed
         try:
@@ -182,15 +184,24 @@ def start_of(out: Path) -> Path:
     return out.with_name(out.name + ".start.safetensors")
 
 
-def divided(store: Store, share: float, seed: int) -> tuple[Store, Store | None]:
-    """Take rows for the search's own parameters off the training rows. Raises DataError: there are too few."""
+def divided(store: Store, share: float, seed: int, group: str | None = None) -> tuple[Store, Store | None]:
+    """Take rows for the search's own parameters off the training rows; whole groups, if `group` names their column.
+
+    Raises DataError: there are too few rows, or groups.
+    """
     if share == 0:
         return store, None
-    parts = split_random(store.rows, shares={"train": 1 - share, "knobs": share}, seed=seed ^ KNOB_SEED)
+    shares, seed = {"train": 1 - share, "knobs": share}, seed ^ KNOB_SEED
+    if group is None:
+        parts, of = split_random(store.rows, shares=shares, seed=seed), "rows"
+    else:
+        groups = store.targets["group"]
+        parts = split_by_group(groups, shares=shares, seed=seed)
+        of = f"rows, of {len(np.unique(groups))} groups of '{group}' that stay whole,"
     if min(len(parts["train"]), len(parts["knobs"])) < 2:
         raise DataError(
-            f"{share:g} of {store.rows} training rows for the search's own parameters and the rest for weights: one of "
-            "them is too few to train on. Give more rows, or another share."
+            f"{share:g} of {store.rows} training {of} for the search's own parameters and the rest for weights: one of "
+            f"them is too few to train on. Give more {'rows' if group is None else 'groups'}, or another share."
         )
     return Picked(store, parts["train"]), Picked(store, parts["knobs"])
 

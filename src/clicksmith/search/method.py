@@ -71,6 +71,8 @@ class Asked:
     """Where a method may leave weights for a refit to begin with; see `leave`."""
     knobs: Store | None = None
     """Rows that train the search's own parameters, taken off the training rows; for methods that ask for them."""
+    group: str | None = None
+    """The group column, where whole groups were drawn: a method that divides training rows keeps them whole as well."""
 
     @property
     def layout(self) -> Layout:

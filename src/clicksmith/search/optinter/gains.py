@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clicksmith.batch.split import split_by_group
 from clicksmith.encode.crosses import PIECE, buckets_of
 from clicksmith.encode.layout import PADDING
 from clicksmith.encode.picked import Picked
 from clicksmith.encode.store import Store
+from clicksmith.errors import DataError
 
 Floats = NDArray[np.float64]
 PRIOR = 2.0
@@ -48,12 +50,14 @@ def gains(
     store: Store,
     pairs: tuple[tuple[str, str], ...],
     *,
+    group: str | None = None,
     rows: int = 1 << 21,
     counted: Callable[[int], None] = lambda _: None,
 ) -> tuple[Gain, ...]:
     """Return the gain of each pair, from at most `rows` training rows; `counted` is told how many pairs are done.
 
     Of more rows one is drawn by chance from each of so many stretches of equal length: rows in order are no obstacle.
+    With the name of the `group` column no group is in both halves. Raises DataError: there are too few groups.
     """
     at = {c.name: i for i, c in enumerate(store.layout.ids)}
     if store.rows > rows:
@@ -66,7 +70,7 @@ def gains(
     y = np.asarray(targets["labels"][:total, 0], np.float64)
     weight = np.asarray(targets["weight"][:total], np.float64) if "weight" in targets else np.ones(total)
     weight = weight / weight.mean()
-    half = _halves(total)
+    half = _halves(store, group)
     shifts = {name: _shifts(ids[:, at[name]], y, weight, half) for name in {n for pair in pairs for n in pair}}
     found: list[Gain] = []
     for pair in pairs:
@@ -94,9 +98,19 @@ def gains(
     return tuple(found)
 
 
-def _halves(rows: int) -> NDArray[np.bool_]:
-    """Return which rows are of the first half, by chance."""
-    return np.random.default_rng(0).permutation(rows) % 2 == 0
+def _halves(store: Store, group: str | None) -> NDArray[np.bool_]:
+    """Return which rows are of the first half, by chance; whole groups, if `group` names their column."""
+    if group is None:
+        return np.random.default_rng(0).permutation(store.rows) % 2 == 0
+    groups, half = store.targets["group"], np.zeros(store.rows, np.bool_)
+    half[split_by_group(groups, shares={"first": 0.5, "second": 0.5})["first"]] = True
+    if half.all() or not half.any():
+        raise DataError(
+            f"the {store.rows} training rows are of {len(np.unique(groups))} groups of '{group}', too few or too "
+            "uneven for two halves of whole groups, of which one judges what the other says of pairs. Give rows of "
+            "more groups, or use --split random."
+        )
+    return half
 
 
 def _shifts(ids: NDArray[np.int32], y: Floats, weight: Floats, half: NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -83,7 +83,7 @@ def counted(asked: Asked, pairs: tuple[Pair, ...]) -> tuple[Gain, ...]:
 
     if kept.exists():
         return msgspec.json.decode(kept.read_bytes(), type=tuple[Gain, ...])
-    found = gains(asked.train, pairs, counted=told)
+    found = gains(asked.train, pairs, group=asked.group, counted=told)
     write_bytes(kept, msgspec.json.encode(found))
     return found
 
