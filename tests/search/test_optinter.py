@@ -436,6 +436,17 @@ def test_pairs_begin_in_the_refit_as_in_the_search(tmp_path):
     assert deviations[-2:] == [0.7, 0.7] and deviations[0] < 0.3
 
 
+def test_memorised_pairs_of_the_models_own_length_begin_in_the_refit_as_in_the_search_too(tmp_path):
+    work = asked(tmp_path)
+    work = replace(work, spec=model_spec("fm", dim=8))
+    part = method.part_of(work, OptInter(dim=8), {("f0", "f1"): "memorise"})
+    applied = with_crosses(apply_plan(Plan(parts=(part,)), work.encoder), work.train)
+    model = new_model(spec_under(applied, work.spec), applied.encoder.layout, 0)
+    tables = [(store.weight.detach(), store.starts["f0*f1"]) for store in row_stores(model) if "f0*f1" in store.starts]
+    drawn = [float(weight[start + 1 : start + applied.encoder.layout.rows["f0*f1"]].std()) for weight, start in tables]
+    assert drawn == pytest.approx([0.1], rel=0.1)  # one table, and none of first-order weights, as in the search
+
+
 def test_a_pair_without_frequent_values_is_memorised_in_no_search_and_that_is_said(tmp_path, monkeypatch):
     def all_memorise(model, *_, **__):
         (module,) = (m for m in model.modules() if isinstance(m, RelaxedModule))

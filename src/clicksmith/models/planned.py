@@ -98,8 +98,8 @@ def _paired(applied: Applied, spec: ModelSpec) -> ModelSpec:
         mine = [tuple(sorted(pair.fields, key=columns.index)) for pair in alike if pair.op == "factorise"]
         crosses = {"*".join(sorted(pair.fields, key=columns.index)) for pair in alike if pair.op == "memorise"}
         there = tuple(name for name in columns if name in crosses)
-        if to == "fields" and (dim == spec.embed.dim or "vectors" not in reads_of(spec.interact)):
-            there = ()  # they are fields like any other, and blocks without vectors read no other ones
+        if to == "fields" and "vectors" not in reads_of(spec.interact):
+            there = ()  # they are fields like any other: blocks without vectors read no other ones
         if there or mine:
             products = cast("tuple[tuple[str, str], ...]", tuple(mine))
             transforms.append(Pairs(memorised=there, factorised=products, dim=dim, std=std, to=to))
