@@ -205,6 +205,38 @@ def test_the_architecture_weights_see_their_own_rows_only(tmp_path, monkeypatch,
         assert all(torch.equal(a, b) for a, b in zip(first, moves, strict=True))
 
 
+@pytest.mark.parametrize(("behind", "chosen"), [(0.95, "counts"), (1.05, "bilevel_0")])
+def test_the_plan_of_the_counts_stays_unless_another_one_is_better_by_the_margin(tmp_path, monkeypatch, behind, chosen):
+    work = asked(tmp_path, 300)
+    rows = work.valid.slice(0, work.valid.rows)
+    labels = np.stack([rows.labels[:, 0], np.arange(1000) < 960], 1).astype(np.float32)  # 40 rows of the rarest class
+    work = replace(work, valid=Store.of(replace(rows, labels=labels), work.valid.layout))
+    margin = 0.5 / 40**0.5
+    scores = {"counts": 0.6, "bilevel_0": 0.6 + behind * margin}
+    ops = {"bilevel_0": {("f0", "f1"): "memorise"}, "counts": {("f2", "f3"): "factorise"}}
+    monkeypatch.setattr(method, "counted", lambda *_: ())
+    monkeypatch.setattr(method, "candidates", lambda *_: ops)
+    monkeypatch.setattr(method, "scored", lambda asked, options, name, ops: scores[name])
+    (part,) = method.run(work, OptInter())
+    assert {pair.fields: pair.op for pair in part.pairs} == ops[chosen]
+    line = work.progress.lines[-1]
+    assert line.startswith(f"{chosen}: ") and line.endswith(f"; counts stays unless another is better by {margin:.5f}")
+
+
+def test_gains_of_several_labels_are_the_mean_of_what_each_wins(tmp_path):
+    _, store = Encoder.fit_encode(SCHEMA, planted(3000), tmp_path / "rows")
+    pairs, rows = (("f0", "f1"), ("f2", "f3")), store.slice(0, store.rows)
+    other = np.random.default_rng(1).permutation(rows.labels)
+    both = np.concatenate([other, rows.labels], 1)
+    noise, own, mean = (
+        gains(Store.of(replace(rows, labels=y), store.layout), pairs) for y in (other, rows.labels, both)
+    )
+    for name in ("memorise", "factorise"):
+        wanted = [(getattr(a, name) + getattr(b, name)) / 2 for a, b in zip(noise, own, strict=True)]
+        assert [getattr(gain, name) for gain in mean] == pytest.approx(wanted)
+    assert method.by_counts(mean)["f0", "f1"] == "memorise" and method.by_counts(noise)["f0", "f1"] == "naive"
+
+
 def test_groups_that_are_split_whole_are_whole_in_the_halves_of_the_gains(tmp_path, monkeypatch):
     seen, real = [], counting._halves
 

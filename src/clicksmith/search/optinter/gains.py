@@ -6,7 +6,8 @@ smoothed log-odds; what is left of a row, `r = y - p`, is explained by the pair:
     memorise:   one shift per pair of values, a Newton step  sum r / (sum p (1 - p) + prior)
     factorise:  one product u_a v_b, by alternating such steps for u and for v
 
-A gain is the log-likelihood won per row on the judging half, a `z` the same in standard errors.
+A gain is the log-likelihood won per row on the judging half, a `z` the same in standard errors. Of several labels it is
+the mean of what each wins.
 """
 
 from collections.abc import Callable
@@ -67,11 +68,12 @@ def gains(
     ids = np.concatenate([store.slice(s, min(s + PIECE, total)).ids for s in range(0, total, PIECE)])
     ids = np.maximum(ids, PADDING)  # values that a Plan dropped are as those that are missing
     targets = store.targets
-    y = np.asarray(targets["labels"][:total, 0], np.float64)
+    labels = np.array(targets["labels"][:total].T, np.float64, order="C")
     weight = np.asarray(targets["weight"][:total], np.float64) if "weight" in targets else np.ones(total)
     weight = weight / weight.mean()
     half = _halves(store, group)
-    shifts = {name: _shifts(ids[:, at[name]], y, weight, half) for name in {n for pair in pairs for n in pair}}
+    names = {name for pair in pairs for name in pair}
+    odds = [{name: _odds(ids[:, at[name]], y, weight, half) for name in names} for y in labels]
     found: list[Gain] = []
     for pair in pairs:
         a, b = (ids[:, at[name]].astype(np.int64) for name in pair)
@@ -81,18 +83,20 @@ def gains(
         if cells > SLOTS:
             cells = 1 << min(22, max(10, int(4 * total).bit_length()))
             keys = buckets_of(keys, cells, 0)
-        won: list[tuple[Floats, Floats]] = []
+        won: list[Floats] = []
         for side in (0, 1):
             fit, judge = half == bool(side), half != bool(side)
-            prior, own = shifts[pair[0]][side], shifts[pair[1]][side]
-            rate = _rate(y[fit], weight[fit])
-            z = np.log(rate / (1 - rate)) + prior + own
-            p = 1 / (1 + np.exp(-z))
-            r, h = weight * (y - p), weight * p * (1 - p)
-            shift = _step(keys, r, h, fit, cells)[keys]
-            product = _product(a, b, r, h, fit)
-            won.append((_won(y, z, shift, weight, judge), _won(y, z, product, weight, judge)))
-        m, f = (np.concatenate([w[i] for w in won]) for i in (0, 1))
+            each: list[tuple[Floats, Floats]] = []
+            for y, own in zip(labels, odds, strict=True):
+                rate = _rate(y[fit], weight[fit])
+                z = np.log(rate / (1 - rate)) + own[pair[0]][side][a] + own[pair[1]][side][b]
+                p = 1 / (1 + np.exp(-z))
+                r, h = weight * (y - p), weight * p * (1 - p)
+                shift = _step(keys, r, h, fit, cells)[keys]
+                product = _product(a, b, r, h, fit)
+                each.append((_won(y, z, shift, weight, judge), _won(y, z, product, weight, judge)))
+            won.append(np.mean(each, 0))
+        m, f = np.concatenate(won, 1)
         found.append(Gain(pair, float(m.mean()), float(f.mean()), _z(m), _z(f)))
         counted(len(found))
     return tuple(found)
@@ -113,8 +117,8 @@ def _halves(store: Store, group: str | None) -> NDArray[np.bool_]:
     return half
 
 
-def _shifts(ids: NDArray[np.int32], y: Floats, weight: Floats, half: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return the smoothed log-odds of each row's value against the rate, fitted on either half."""
+def _odds(ids: NDArray[np.int32], y: Floats, weight: Floats, half: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return the smoothed log-odds of each value against the rate, fitted on either half."""
     found: list[Floats] = []
     for side in (0, 1):
         fit = half == bool(side)
@@ -122,7 +126,7 @@ def _shifts(ids: NDArray[np.int32], y: Floats, weight: Floats, half: NDArray[np.
         c = np.bincount(ids[fit], (weight * y)[fit], minlength=len(n))
         rate = _rate(y[fit], weight[fit])
         smooth = (c + 10 * rate) / (n + 10)
-        found.append((np.log(smooth / (1 - smooth)) - np.log(rate / (1 - rate)))[ids])
+        found.append(np.log(smooth / (1 - smooth)) - np.log(rate / (1 - rate)))
     return found[0], found[1]
 
 

@@ -63,11 +63,12 @@ def run(asked: Asked, options: OptInter) -> tuple[AnyPart, ...]:
     for name, ops in named.items() if len(named) > 1 else ():
         scores[name] = scored(asked, options, name, ops)
         asked.progress.said(f"candidate {name}: {told(ops)}; validation {asked.settings.monitor} {scores[name]:.5f}")
-    clicks = int((asked.valid.targets["labels"][:, 0] != 0).sum())
-    margin = options.margin / math.sqrt(max(1, min(clicks, asked.valid.rows - clicks)))
+    clicks = np.count_nonzero(asked.valid.targets["labels"], 0)
+    margin = options.margin / math.sqrt(max(1, min(clicks.min(), asked.valid.rows - clicks.max())))
     worth = {name: score + margin * (name == "counts") for name, score in scores.items()}
     chosen = max(worth, key=worth.__getitem__) if worth else next(iter(named))
-    asked.progress.said(f"{chosen}: {told(named[chosen])}")
+    ahead = f"; counts stays unless another is better by {margin:.5f}" if "counts" in worth else ""
+    asked.progress.said(f"{chosen}: {told(named[chosen])}{ahead}")
     return (part_of(asked, options, named[chosen], **scores),)
 
 

@@ -42,7 +42,7 @@ class OptInter(Options, frozen=True):
     the Plan of the counts, each further one a search with another seed."""
     margin: float = 0.5
     """The Plan of the counts, whose every pair passed a test of its own, stays unless another one scores better by
-    margin / sqrt(validation rows of the rarer class): at .5 one standard error of an AUC at most."""
+    margin / sqrt(validation rows of the rarest class of any label): at .5 one standard error of an AUC at most."""
     rank_epochs: int = 5
     """Epochs at most of a candidate's training."""
 
