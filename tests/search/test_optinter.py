@@ -1,7 +1,9 @@
 """OptInter: planted pairs, whose rows move what, hashing under a budget, the Plan, what is refused."""
 
+import re
 from collections import Counter
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -9,11 +11,14 @@ import pytest
 import torch
 
 from clicksmith.embed.rows import row_stores
+from clicksmith.embed.shape import Field, FieldShape
+from clicksmith.encode.crossed import Crossed
+from clicksmith.encode.crosses import buckets_of
 from clicksmith.encode.encoder import Encoder
 from clicksmith.encode.layout import PADDING, ZERO
 from clicksmith.encode.store import Store
 from clicksmith.errors import CompositionError, DataError, DivergedError, UsageError
-from clicksmith.fields.pairs import RelaxedModule
+from clicksmith.fields.pairs import RelaxedModule, RelaxedPairs
 from clicksmith.fitting.asked import new_model
 from clicksmith.fitting.job import fit
 from clicksmith.fitting.told import Quiet
@@ -25,13 +30,16 @@ from clicksmith.plan.crossing import with_crosses
 from clicksmith.plan.parts import FoundBy, PairOp, Pairs
 from clicksmith.schema import Categorical, Label, Numeric, Schema
 from clicksmith.search.job import search
+from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
 from clicksmith.search.method import Asked
 from clicksmith.search.optinter import gains as counting
 from clicksmith.search.optinter import method, relaxed
 from clicksmith.search.optinter.gains import gains
 from clicksmith.search.optinter.options import OptInter
 from clicksmith.serve.predictor import load
+from clicksmith.train.monitor import Judge
 from clicksmith.train.settings import TrainSettings
+from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
 
 NAMES = tuple(f"f{i}" for i in range(6))
@@ -56,12 +64,14 @@ class Told(Quiet):
     """Remembers what is said."""
 
     def __init__(self):
-        self.lines = []
+        self.lines, self.notes = [], []
 
     def said(self, text):
         self.lines.append(text)
 
-    noted = said
+    def noted(self, text):
+        self.said(text)
+        self.notes.append(text)
 
 
 def asked(tmp_path, rows=3000, **options):
@@ -180,29 +190,81 @@ def test_a_pair_without_frequent_values_is_naive_and_says_so(tmp_path):
 
 @pytest.mark.parametrize("mode", ["joint", "bilevel"])
 def test_the_architecture_weights_see_their_own_rows_only(tmp_path, monkeypatch, mode):
+    """Each gradient they move by is that of one batch: the one of the weights (joint), or of held-out rows."""
     work = asked(tmp_path)
-    moves = []
-    real = relaxed.AlphaHook._move
+    work = work if mode == "bilevel" else replace(work, knobs=None)
+    options, pairs, trained, moves = OptInter(mode=mode, epochs=1), method.pairs_of(work.layout), [], []
+    held = KnobBatches(Crossed(work.knobs or work.valid, relaxed.hashed(work.train, options, pairs, 0)), 512, seed=0)
+    move, step_on = relaxed.AlphaHook._move, Stepper.step
+
+    def steps(self, rows, rate, step):
+        trained.append(rows)
+        step_on(self, rows, rate, step)
 
     def seen(self, step):
-        moves.append(self.module.alpha.grad.clone())
+        batch = held.batch(step - 1) if mode == "bilevel" else self.stepper.loader.batch(trained[-1])
+        (own,) = knob_gradients(knob_loss(self.stepper, batch), [self.module.alpha])
+        torch.testing.assert_close(self.module.alpha.grad, own)
+        moves.append(bool(own.any()))
+        move(self, step)
+
+    monkeypatch.setattr(Stepper, "step", steps)
+    monkeypatch.setattr(relaxed.AlphaHook, "_move", seen)
+    relaxed.searched(work, options, pairs, 0)
+    assert moves == [True] * 6  # 3,000 rows in batches of 512
+
+
+def test_noise_is_of_the_search_that_asks_for_it(tmp_path, monkeypatch):
+    work, found, real = replace(asked(tmp_path), knobs=None), [], relaxed.AlphaHook._move
+
+    def first(self, step):
+        found.append(self.module.alpha.grad.clone())
+        real(self, step)
+
+    monkeypatch.setattr(relaxed.AlphaHook, "_move", first)
+    for name, gumbel in (("with", True), ("without", False)):
+        options = OptInter(mode="joint", epochs=1, gumbel=gumbel)
+        relaxed.searched(replace(work, folder=tmp_path / name), options, method.pairs_of(work.layout), 0)
+    assert not torch.equal(found[0], found[len(found) // 2])
+
+
+def test_the_temperature_falls_with_every_step_to_a_hundredth(tmp_path, monkeypatch):
+    work, heat, real = replace(asked(tmp_path), knobs=None), [], relaxed.AlphaHook._move
+
+    def seen(self, step):
+        heat.append(float(self.module.temperature))
         real(self, step)
 
     monkeypatch.setattr(relaxed.AlphaHook, "_move", seen)
-    options = OptInter(mode=mode, epochs=1)
-    work = work if mode == "bilevel" else replace(work, knobs=None)
-    pairs = method.pairs_of(work.layout)
-    relaxed.searched(work, options, pairs, 0)
-    first = list(moves)
-    assert all(g.abs().sum() > 0 for g in first)
-    moves.clear()
-    if mode == "bilevel":
-        other = work.encoder.encode_to(planted(1000, 9), tmp_path / "other")
-        relaxed.searched(replace(work, folder=tmp_path / "b", knobs=other), options, pairs, 0)
-        assert not torch.equal(first[0], moves[0])
-    else:
-        relaxed.searched(replace(work, folder=tmp_path / "b"), options, pairs, 0)
-        assert all(torch.equal(a, b) for a, b in zip(first, moves, strict=True))
+    relaxed.searched(work, OptInter(mode="joint", epochs=1, cooling=0.3), method.pairs_of(work.layout), 0)
+    assert heat == pytest.approx([0.7, 0.4, 0.1, 0.01, 0.01, 0.01])
+
+
+@pytest.mark.parametrize(("better", "op"), [(-1, "memorise"), (1, "factorise")])
+def test_operations_are_those_of_the_epoch_that_validates_best(tmp_path, monkeypatch, better, op):
+    """The first epoch memorises all and the second factorises all; which one is better is said by hand."""
+
+    def begins(self, epoch):
+        with torch.no_grad():
+            self.module.alpha.copy_(torch.eye(3)[epoch].expand_as(self.module.alpha))
+
+    judge = Judge.judge
+    monkeypatch.setattr(Judge, "judge", lambda self, score, step: judge(self, better * step, step))
+    monkeypatch.setattr(relaxed.AlphaHook, "begin_epoch", begins)
+    work = replace(asked(tmp_path), knobs=None)
+    options = OptInter(mode="joint", epochs=2, alpha_rate=0, min_count=1)
+    assert set(relaxed.searched(work, options, method.pairs_of(work.layout), 0).values()) == {op}
+
+
+def test_the_optimiser_of_the_architecture_weights_is_where_they_are():
+    """The trainer moves the model to its device before a hook is attached."""
+    module = RelaxedPairs(pairs=(("a", "b"),)).build(
+        FieldShape((), 4, base=tuple(Field(name, "id") for name in ("a", "b", "a*b")))
+    )
+    hook = relaxed.AlphaHook(OptInter(), module, None)
+    module.to("meta")
+    hook.attach(cast("Stepper", None))
+    assert {moment.device.type for moment in hook.state()["adam"][0].values()} == {"meta"}
 
 
 @pytest.mark.parametrize(("behind", "chosen"), [(0.95, "counts"), (1.05, "bilevel_0")])
@@ -221,6 +283,39 @@ def test_the_plan_of_the_counts_stays_unless_another_one_is_better_by_the_margin
     assert {pair.fields: pair.op for pair in part.pairs} == ops[chosen]
     line = work.progress.lines[-1]
     assert line.startswith(f"{chosen}: ") and line.endswith(f"; counts stays unless another is better by {margin:.5f}")
+
+
+@pytest.mark.parametrize(("most", "whole"), [(1, 4), (3, 2)])
+def test_a_candidate_is_trained_no_longer_than_either_bound(tmp_path, monkeypatch, most, whole):
+    epochs = []
+
+    def rising(*given, **named):
+        result = train(*given, **named)
+        epochs.append(result.epochs)
+        return result
+
+    judge = Judge.judge
+    monkeypatch.setattr(Judge, "judge", lambda self, score, step: judge(self, step, step))
+    monkeypatch.setattr(method, "train", rising)
+    work = asked(tmp_path, 600)
+    work = replace(work, settings=TrainSettings(**QUICK, epochs=whole))
+    method.scored(work, OptInter(rank_epochs=most), "one", {("f0", "f1"): "memorise"})
+    assert epochs == [min(most, whole)]
+
+
+@pytest.mark.parametrize("min_count", [1, 2])
+def test_what_is_told_of_collisions_is_what_counting_gives(tmp_path, min_count):
+    _, store = Encoder.fit_encode(SCHEMA, planted(3000), tmp_path / "rows")
+    pairs = (("f0", "f1"), ("f2", "f3"))
+    crosses = relaxed.hashed(store, OptInter(rows=4000, min_count=min_count), pairs, 0)
+    told = re.search(r"about ([\d.]+)% share a bucket, of f2 x f3 ([\d.]+)%$", relaxed.crowded(crosses, store)[0])
+    ids, at, shares = store.slice(0, 3000).ids, {c.name: i for i, c in enumerate(store.layout.ids)}, []
+    for cross in crosses:
+        one, two = (ids[:, at[name]].astype(np.int64) for name in cross.of.fields)
+        keys = np.unique(one * cross.base + two)
+        met = Counter(buckets_of(keys, cross.of.buckets, cross.of.seed).tolist())
+        shares.append(100 * sum(n for n in met.values() if n > 1) / len(keys))
+    assert [float(x) for x in told.groups()] == pytest.approx([sum(shares) / 2, shares[1]], abs=2)
 
 
 def test_gains_of_several_labels_are_the_mean_of_what_each_wins(tmp_path):
@@ -488,7 +583,7 @@ def test_a_pair_without_frequent_values_is_memorised_in_no_search_and_that_is_sa
     work = asked(tmp_path)
     ops = relaxed.searched(work, OptInter(min_count=12), method.pairs_of(work.layout), 0)
     rare = "no pair of values of f2 x f3 occurs 12 times in training: it is not memorised"
-    assert ops["f2", "f3"] == "naive" and rare in work.progress.lines
+    assert ops["f2", "f3"] == "naive" and rare in work.progress.notes
     assert ops["f4", "f5"] == "memorise"  # 400 pairs of values in 3,000 rows
     assert sum(op == "naive" for op in ops.values()) == sum("not memorised" in line for line in work.progress.lines)
 

@@ -31,6 +31,7 @@ from clicksmith.serve.artifact import load as load_artifact
 from clicksmith.testing.subject import Subject
 from clicksmith.train.checkpoint import weights_of
 from clicksmith.train.settings import TrainSettings
+from clicksmith.train.step import Stepper
 from clicksmith.train.trainer import train
 from train.worlds import LAYOUT, clicks
 
@@ -167,6 +168,34 @@ def test_rows_that_select_are_neither_those_of_alpha_nor_those_of_the_weights(tm
     found = [{float(x) for x in part.slice(0, part.rows).numeric[:, 0]} for part in parts]
     assert [len(prices) for prices in found] == [640, 160, 100]
     assert len(set.union(*found)) == 900  # the others are test rows
+
+
+def test_a_whole_search_gives_alpha_the_rows_kept_apart_and_the_weights_the_others(tmp_path, monkeypatch):
+    kept, read = [], {"alpha": set(), "weights": set()}
+    real, loss, forward = dnis._train, dnis.knob_loss, Stepper._forward
+
+    def prices(inputs):
+        return {float(x) for x in inputs.numeric[:, 0]}
+
+    def begins(asked, *given):
+        kept.extend(prices(part.slice(0, part.rows)) for part in (asked.knobs, asked.train))
+        return real(asked, *given)
+
+    def of_alpha(stepper, batch):
+        read["alpha"] |= prices(batch.inputs)
+        return loss(stepper, batch)
+
+    def of_weights(stepper, rows):
+        read["weights"] |= prices(stepper.loader.batch(rows).inputs)
+        return forward(stepper, rows)
+
+    monkeypatch.setattr(dnis, "_train", begins)
+    monkeypatch.setattr(dnis, "knob_loss", of_alpha)
+    monkeypatch.setattr(Stepper, "_forward", of_weights)
+    rows = planted(1000).with_columns(price=pl.Series(np.arange(1000.0)))  # every row is told by its price
+    search("dnis", rows, label="click", backbone="fm", settings={"batch_size": 64, "epochs": 1},
+           options={"epochs": 1}, out=tmp_path / "plan.json")  # fmt: skip
+    assert [read["alpha"], read["weights"]] == kept and not kept[0] & kept[1]
 
 
 def test_blocks_that_a_field_is_too_small_for_are_merged_and_said(tmp_path):

@@ -31,15 +31,15 @@ class AlphaHook(Hook):
 
     def __init__(self, options: OptInter, module: RelaxedModule, held: KnobBatches | None) -> None:
         self.options, self.module, self.held = options, module, held
-        self.adam = DenseOptimizer("adam", [module.alpha])
 
     def asked(self) -> Any:
         """Return the options."""
         return msgspec.to_builtins(self.options)
 
     def attach(self, stepper: Stepper) -> None:
-        """Keep the stepper: it computes the loss of held-out batches."""
+        """Keep the stepper: it computes the loss of held-out batches. The weights are on their device now."""
         self.stepper = stepper
+        self.adam = DenseOptimizer("adam", [self.module.alpha])
 
     def before_update(self, step: int, rate: float) -> None:  # noqa: ARG002
         """Set the temperature; move the architecture weights if the batch is theirs too."""
@@ -80,7 +80,7 @@ def searched(asked: Asked, options: OptInter, pairs: tuple[Pair, ...], seed: int
     rare = {cross.of.fields for cross in crosses if not len(cross.counts)}
     for pair in sorted(rare):
         told = " x ".join(pair)
-        asked.progress.said(
+        asked.progress.noted(
             f"no pair of values of {told} occurs {options.min_count} times in training: it is not memorised"
         )
     for line in crowded(crosses, asked.train):
@@ -132,16 +132,18 @@ def hashed(store: Store, options: OptInter, pairs: tuple[Pair, ...], seed: int) 
 
 
 def crowded(crosses: tuple[Cross, ...], store: Store) -> list[str]:
-    """Return what to say of collisions: the share of distinct keys that meet another one, from filled buckets."""
+    """Return what to say of collisions: the share of distinct keys that meet another one, from filled buckets.
+
+    A key meets another one as often as a bucket is filled. Of buckets that are too rare to be kept the least number is
+    taken that could hold their rows, which is exact up to a min_count of 2.
+    """
     rates = []
     for cross in crosses:
-        m = cross.of.buckets or 1
-        filled = min(m - 1, len(cross.counts))
-        n = -m * math.log1p(-filled / m)  # linear counting: distinct keys that fill so many buckets
-        rates.append(0.0 if n < 1 else 1 - filled / n)
+        filled = len(cross.counts) + math.ceil(cross.unseen / max(1, cross.of.min_count - 1))
+        rates.append(max(0, filled - 1) / (cross.of.buckets or 1))
     worst = max(range(len(rates)), key=rates.__getitem__)
     name = " x ".join(crosses[worst].of.fields)
     return [
-        f"hashed crosses: {sum(c.rows for c in crosses):,} rows for {store.rows:,} training rows; of the kept keys "
-        f"about {sum(rates) / len(rates):.1%} share a row, of {name} {rates[worst]:.1%}"
+        f"hashed crosses: {sum(c.rows for c in crosses):,} rows for {store.rows:,} training rows; of the pairs of "
+        f"values about {sum(rates) / len(rates):.1%} share a bucket, of {name} {rates[worst]:.1%}"
     ]
