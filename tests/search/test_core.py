@@ -14,6 +14,7 @@ from clicksmith.errors import ArtifactError, DataError, UsageError
 from clicksmith.fitting.asked import new_model
 from clicksmith.models import model_spec
 from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.search.dnis.method import DNIS
 from clicksmith.search.gates import FeatureGateModule
 from clicksmith.search.job import divided, search
 from clicksmith.search.knobs import KnobBatches, knob_gradients, knob_loss
@@ -70,6 +71,11 @@ def test_a_search_keeps_groups_whole_where_its_rows_are_split_by_them(tmp_path, 
     parts = [set(part.targets["group"].tolist()) for part in (asked.train, asked.knobs, asked.valid)]
     assert (sum(map(len, parts)) == len(set.union(*parts))) == whole
     assert asked.group == ("user" if whole else None)
+
+
+def test_options_of_another_search_are_refused_by_name(tmp_path):
+    with pytest.raises(UsageError, match=r"given are DNIS\(\.\.\.\), .* optfs has its own, OptFS\(\.\.\.\)"):
+        search("optfs", frame(100), label="click", backbone="fm", options=DNIS(), out=tmp_path / "plan.json")
 
 
 def test_picked_rows_are_those_of_the_store():

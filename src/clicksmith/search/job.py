@@ -208,8 +208,13 @@ def divided(store: Store, share: float, seed: int, group: str | None = None) -> 
 
 def options_of(method: Method, given: Options | Mapping[str, Any] | None) -> Options:
     """Return the options of a method. Raises UsageError naming the one that is unknown or does not fit."""
-    if isinstance(given, Options):
+    if isinstance(given, method.options):
         return given
+    if isinstance(given, Options):
+        raise UsageError(
+            f"the options given are {type(given).__name__}(...), those of another search; {method.name} has its own, "
+            f"{method.options.__name__}(...), or names with values."
+        )
     names = method.options.__struct_fields__
     for key in given or {}:
         if key not in names:
