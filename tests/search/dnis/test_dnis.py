@@ -142,6 +142,12 @@ def test_a_step_has_length_rate_in_each_block_of_the_batch_and_others_stay():
     assert alpha.min() == 0.0 and alpha.max() == 1.0
 
 
+def test_l1_pulls_the_blocks_of_the_batch_beside_a_gradient_of_mean_size_one():
+    alpha = torch.full((2, 2), 0.5)
+    bilevel.move(alpha, torch.tensor([[1e-6, -3e-6], [0.0, 0.0]]), rate=0.01, l1=0.25)
+    torch.testing.assert_close(alpha, torch.tensor([[0.5 - 0.01 * 0.75, 0.5 + 0.01 * 1.25], [0.5, 0.5]]))
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_stops_the_search_and_leaves_alpha(bad):
     alpha = torch.ones(2, 2)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 from columns_world import QUICK, SCHEMA, planted
+from torch.func import functional_call
 
 from clicksmith.embed.mixed import Mixed, MixedBlock
 from clicksmith.embed.rows import row_stores
@@ -20,6 +21,7 @@ from clicksmith.fitting.told import Quiet
 from clicksmith.models import MODELS, model_spec
 from clicksmith.plan.parts import FIRST, Columns
 from clicksmith.schema import Categorical, Label, Schema
+from clicksmith.search.dnis import controls as columns
 from clicksmith.search.dnis import method as dnis
 from clicksmith.search.dnis.blocks import Band
 from clicksmith.search.dnis.controls import inherit
@@ -152,6 +154,96 @@ def test_rows_of_alpha_leave_the_weights_alone_and_training_rows_leave_alpha_alo
     monkeypatch.setattr(AlphaHook, "before_update", lambda self, step, rate: None)
     train(model, rows, None, settings, hook=AlphaHook(DNIS(epochs=2), table, rows, knobs, batch_size=50, seed=0))
     assert torch.equal(table.alpha, torch.ones_like(table.alpha))
+
+
+def test_rate_and_l1_reach_the_steps_of_alpha():
+    rows, knobs = divided(clicks(300), 0.25, 0)
+    assert knobs is not None
+    falls = []
+    for options in (DNIS(rate=0.001, l1=0.0), DNIS(rate=0.001, l1=3.0), DNIS(rate=0.002, l1=3.0)):
+        model, table, _ = soft_model()
+        hook = AlphaHook(options, table, rows, knobs, batch_size=50, seed=0)
+        train(model, rows, None, TrainSettings(epochs=1, batch_size=50), hook=hook)
+        falls.append(1 - float(table.alpha.detach().mean()))
+    assert falls[1] == pytest.approx(falls[0] + 5 * 0.003, rel=0.1)  # five steps
+    assert falls[2] == pytest.approx(2 * falls[1], rel=0.2)
+
+
+def test_second_order_is_the_derivative_through_the_step_that_training_rows_take(monkeypatch):
+    rows, knobs = divided(clicks(300), 0.25, 0)
+    assert knobs is not None
+    rate, found = 2.0, {}
+    fresh, soft, _ = soft_model()
+    soft.inner.store.reset(0.5)
+    weights = {name: p.detach().clone() for name, p in fresh.named_parameters()}
+    alpha = weights.pop("embedder.columns.table.knobs.alpha").requires_grad_()
+    for order in ("first", "second"):
+        model, table, _ = soft_model()
+        model.load_state_dict(fresh.state_dict())
+        hook = AlphaHook(DNIS(order=order), table, rows, knobs, batch_size=64, seed=0)
+
+        def ends(_alpha, grad, order=order, **_):
+            found[order] = grad
+            raise Killed
+
+        monkeypatch.setattr(dnis.bilevel, "move", ends)
+        with pytest.raises(Killed):
+            train(model, rows, None, TrainSettings(epochs=1, batch_size=64, learning_rate=rate), hook=hook)
+
+    def loss(own, batch):
+        held = {**own, "embedder.columns.table.knobs.alpha": alpha}
+        logits = functional_call(fresh, held, (batch.inputs,)).logits
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.targets.labels)
+
+    own = {name: weight.requires_grad_() for name, weight in weights.items()}
+    steps = torch.autograd.grad(loss(own, hook.inner.batch(0)), list(own.values()), create_graph=True)
+    after = {name: weight - rate * step for (name, weight), step in zip(own.items(), steps, strict=True)}
+    exact = torch.autograd.grad(loss(after, hook.batches.batch(0)), alpha)[0]
+    torch.testing.assert_close(found["second"], exact, rtol=1e-2, atol=1e-2 * float(exact.abs().max()))
+    assert (found["first"] - exact).abs().max() > 10 * (found["second"] - exact).abs().max()
+
+
+@pytest.mark.parametrize("update", ["table", "all"])
+def test_the_network_stays_as_the_warm_start_left_it_unless_all_is_updated(tmp_path, monkeypatch, update):
+    ends = []
+
+    def noted(model, *rows, **how):
+        result = train(model, *rows, **how)
+        ends.append({name: parameter.detach().clone() for name, parameter in model.named_parameters()})
+        return result
+
+    monkeypatch.setattr(dnis, "train", noted)
+    search("dnis", planted(400), out=tmp_path / "plan.json", **SMALL, options={"epochs": 1, "update": update})
+    moved = {name for name, tensor in ends[0].items() if not torch.equal(tensor, ends[1][name])}
+    network = {name for name in ends[0] if name.startswith(("block", "head"))}
+    assert network and any(name.startswith("embedder") and "store" in name for name in moved)
+    assert moved & network == (network if update == "all" else set())
+
+
+def test_negatives_are_drawn_for_alpha_as_they_are_for_the_weights(tmp_path, monkeypatch):
+    shares, loss = [], dnis.knob_loss
+
+    def noted(stepper, batch):
+        shares.append(float(batch.targets.labels.mean()))
+        return loss(stepper, batch)
+
+    monkeypatch.setattr(dnis, "knob_loss", noted)
+    for rate in (1.0, 0.1):
+        asked = {**SMALL, "settings": SMALL["settings"] | {"negative_rate": rate, "batch_size": 1000}}
+        search("dnis", planted(600), out=tmp_path / f"{rate}.json", **asked, options={"epochs": 1, "order": "second"})
+    half = len(shares) // 2
+    assert max(shares[:half]) < 0.6 and min(shares[half:]) > 0.8  # of its own batch, and of that of the weights' step
+
+
+def test_a_cut_by_size_keeps_the_columns_that_are_large_in_the_plain_model(tmp_path, monkeypatch):
+    def ends(model, *_, **__):
+        weight = model.embedder.columns.table.store.weight.data
+        weight.fill_(0.1)
+        weight[:, [1, 3]] = -1.0  # sizes count, not signs
+
+    monkeypatch.setattr(columns, "train", ends)
+    plan = search("columns_size", planted(400), out=tmp_path / "plan.json", **SMALL)
+    assert {block.columns for own in plan.parts[0].slots.values() for block in own} == {(1, 3)}
 
 
 def test_rows_that_select_are_neither_those_of_alpha_nor_those_of_the_weights(tmp_path, monkeypatch):
