@@ -47,7 +47,7 @@ def test_json_in_each_form_gives_the_ids_of_the_rows(tmp_path):
         ),
         (
             "plan.json",
-            b'{"parts": [{"kind": "fields"}]}',
+            b'{"parts": [{"kind": "fields"}], "version": 1}',
             "is a Plan and holds no rows. Give rows, and the Plan with --pl",
         ),
         (

@@ -14,8 +14,8 @@ from clicksmith.encode.sniff import NoRows, check_file, with_rows
 from clicksmith.errors import DataError
 
 JSON = (".jsonl", ".ndjson", ".json")
-_OWN = {"fields": ("schema", "schema"), "parts": ("Plan", "plan")}
-"""What files of Clicksmith are by a key of theirs that holds objects, and the option that takes them."""
+_OWN = {"schema": ("fields", "label"), "Plan": ("parts", "version")}
+"""Keys of what Clicksmith writes as one object; the first holds objects."""
 
 
 def json_frame(paths: Sequence[Path]) -> pl.DataFrame:
@@ -71,7 +71,8 @@ def _lines(content: bytes) -> pl.DataFrame:
 
 def _refuse_own(path: Path, row: dict[str, Any]) -> None:
     """Raise DataError for a schema or a Plan, of which the object might be a row."""
-    for key, (what, option) in _OWN.items():
-        held = row.get(key)
-        if isinstance(held, list) and held and all(isinstance(part, dict) for part in held):
-            raise DataError(f"'{path}' is a {what} and holds no rows. Give rows, and the {what} with --{option}.")
+    for what, (several, other) in _OWN.items():
+        held = row.get(several)
+        if other in row and isinstance(held, list) and held and all(isinstance(part, dict) for part in held):
+            option = f"--{what.lower()}"
+            raise DataError(f"'{path}' is a {what} and holds no rows. Give rows, and the {what} with {option}.")
