@@ -161,7 +161,14 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("text", ["[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA out of memory. x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory",
+        "CUDA out of memory. x",
+        "Overflow when unpacking long long",
+    ],
+)
 def test_memory_that_is_not_there_is_told_as_such(capsys, monkeypatch, text):
     def none(_):
         raise RuntimeError(text)
@@ -227,6 +234,12 @@ def test_an_error_in_a_model_of_ones_own_names_its_place(tmp_path, capsys, monke
             "was called)\n"
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_of_several_models_of_ones_own_one_is_named(tmp_path, capsys):
+    (tmp_path / "own.py").write_text(f"{OWN}def other() -> ModelSpec: ...\n")
+    assert main(["fit", f"{folder()}/train.csv", "--label", "click", "--models", f"{tmp_path}/own.py"]) == 2
+    assert capsys.readouterr().err.endswith("own.py hold several models: mine, other; name one with --model.\n")
 
 
 def test_beside_a_model_of_ones_own_a_mistake_may_be_its(capsys, monkeypatch):

@@ -102,6 +102,7 @@ TUNE, BENCH = "tune TRAIN --model fm --out tuned", "bench run TRAIN"
         (SEARCH, "--search.penalty -1 --search.epochs 2", "--search.penalty -1: penalty is -1.0; it must be at least"),
         (SEARCH, "--model.dim 0", "--model.dim 0: the embedding dim is 0;"),
         (SEARCH.replace("fm", "dnn"), "--model.units 0", "--model.units 0: MLP units (0,) hold a width below 1;"),
+        (FIT, f"--seed {1 << 63}", f"--seed {1 << 63}: seed is {1 << 63}; it must be below 2^63."),
         (SEARCH, "--seed -1", "--seed -1: seed is -1; it must be at least 0."),
         (HASH, "--search.left a --search.rows -1", "--search.rows -1: rows is -1.0; give a share"),
         (HASH, "--search.rows -1", "left is missing: name the id field whose ids are to share"),

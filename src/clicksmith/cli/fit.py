@@ -119,7 +119,9 @@ def fit(
         raise UsageError("TRAIN is missing; see `clicksmith fit --help`.")
     rows = given_rows(train, schema=data.schema, valid=valid, test=test, columns=data.columns, delimiter=data.delimiter)
     own = load_models(run.models)
-    name = model or (next(iter(own)) if len(own) == 1 else DEFAULT_MODEL)
+    if model is None and len(own) > 1:
+        raise UsageError(f"{', '.join(run.models)} hold several models: {', '.join(own)}; name one with --model.")
+    name = model or next(iter(own), DEFAULT_MODEL)
     with ShownProgress(quiet=run.quiet) as progress, blaming(dotted.model, dotted.sets, dotted.train):
         done = fit(
             rows.train,

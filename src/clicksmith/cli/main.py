@@ -102,10 +102,10 @@ def run_verb(arguments: list[str]) -> int:
 
 
 def _memory_is_short(error: Exception) -> bool:
-    """Whether it is Python's error, or torch's of the processor or a GPU."""
+    """Whether it is Python's error, or torch's of the processor, of a GPU, or of a size that is no number to it."""
     told = str(error)
     torchs = isinstance(error, RuntimeError) and ("can't allocate memory" in told or "out of memory" in told)
-    return torchs or isinstance(error, MemoryError)
+    return torchs or "Overflow when unpacking long" in told or isinstance(error, MemoryError)
 
 
 def _no_memory(error: Exception) -> str:

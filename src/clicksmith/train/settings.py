@@ -99,6 +99,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise UsageError(f"{name} is {value}; it must be at least {least}.")
+            if isinstance(value, int) and value >= 1 << 63:
+                raise UsageError(f"{name} is {value}; it must be below 2^63.")
         for name in ("learning_rate", "pos_weight", "plateau_factor", "negative_rate", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):

@@ -67,8 +67,13 @@ class Tuned:
         if self.trials and self.trials[0].state == "complete":
             return self.trials[0]
         failed = [trial for trial in self.trials if trial.state == "failed"]
-        why = f"; trial {failed[0].number}: {failed[0].error}" if failed else ""
-        raise UsageError(f"none of {len(self.trials)} trials in '{self.path}' has finished{why}")
+        what = f"none of {len(self.trials)} trials in '{self.path}' has finished"
+        if not failed:
+            raise UsageError(f"{what}; search again to go on.")
+        raise UsageError(
+            f"{what}; trial {failed[0].number}: {failed[0].error.rstrip('.')}. Trials that failed are not run again: "
+            "mend their cause, and choose another --out."
+        )
 
     @property
     def fit(self) -> dict[str, Any]:
