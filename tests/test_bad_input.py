@@ -3,6 +3,7 @@
 import fcntl
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,9 +11,13 @@ import pytest
 
 from clicks import SCHEMA, clicks, folder, tiny_run
 from clicksmith.cli.main import main
+from clicksmith.cli.rows import opened
+from clicksmith.encode.encoder import Encoder
+from clicksmith.encode.source import open_source
 from clicksmith.errors import DataError
 from clicksmith.fitting.job import fit
 from clicksmith.schema import Categorical, Label, Schema, Time
+from clicksmith.schema.columns import Behaviour, Side
 from clicksmith.serve.predictor import load
 
 HEAD = "user,ad,device,price,seen_ads,click"
@@ -204,6 +209,18 @@ def test_a_file_without_header(tmp_path, capsys):
         "header, give the names of its columns. On the command line: --columns label,I1..I13,C1..C26\n"
     )
     assert main(["describe", str(tmp_path / "bare.csv"), "--columns", "label,I1,C1"]) == 0
+
+
+def test_columns_to_name_are_all_that_a_model_reads(tmp_path):
+    """Also the sides of its histories, and the domain."""
+    behaviour = Behaviour("seen", of="ad", sides=(Side("kinds"),))
+    schema = Schema(fields=(Categorical("ad"),), behaviours=(behaviour,), label=Label("click"), domain="shop")
+    columns = {"ad": ["a", "b"], "seen": ["a|a", ""], "kinds": ["x|y", ""], "shop": ["s", "t"], "click": [0, 1]}
+    encoder = Encoder.fit(schema, pl.DataFrame(columns))
+    predictor = SimpleNamespace(open=open_source, schema=schema, artifact=SimpleNamespace(encoder=encoder))
+    (tmp_path / "bare.csv").write_text("1,2,3,4\n1,2,3,4\n")
+    with pytest.raises(DataError, match="On the command line: --columns ad,seen,kinds,shop, in the file's order"):
+        opened([str(tmp_path / "bare.csv")], predictor=predictor)
 
 
 @pytest.mark.parametrize("verb", ["fit", "rank", "search random --backbone lr", "tune --model lr"])

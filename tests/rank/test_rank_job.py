@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -89,8 +90,9 @@ def test_every_column_but_label_and_time_is_ranked_and_what_is_odd_is_said(log):
     assert set(found.drift.information) <= {f.field for f in found.fields}
     page = ranking_page(found, "<log>")
     assert "&lt;log&gt;" in page and "<log>" not in page
-    for word in ("price", "Drift", "Pairs", "random of 50,000", "What is odd"):
+    for word in ("price", "Drift", "Pairs", "random of 50,000", "What is odd", "adjusted_mi, nats; lines: ten columns"):
         assert word in page
+    assert "chi2, standard deviations of chance" in ranking_page(replace(found, method="chi2"), "log")
 
 
 def test_all_kinds_of_files_give_one_ranking(log, tmp_path):

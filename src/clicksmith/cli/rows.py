@@ -105,7 +105,7 @@ def opened(
         if like is not None:
             names, those = shlex.quote(",".join(like.columns)), f", if they are those of {like.name}"
         elif predictor is not None:
-            names = shlex.quote(",".join(c.name for c in (*predictor.schema.fields, *predictor.schema.behaviours)))
+            names = shlex.quote(",".join(predictor.artifact.encoder.recipes[0].columns(labels=False)))
             those = ", in the file's order and with its other columns; those are what the model reads"
         raise DataError(f"{error} On the command line: --columns {names}{those}") from error
 

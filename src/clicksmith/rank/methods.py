@@ -182,5 +182,8 @@ METHODS: dict[str, Callable[[Evidence], dict[str, float]]] = {
 }
 """By the name that `score` takes."""
 
+UNITS = {"chi2": "standard deviations of chance", "forest": "shares of the forest's importance"}
+"""What the numbers of a score are, where they are not nats."""
+
 WEIGHTED = ("adjusted_mi", "mi", "permutation")
 """Methods that know weights of rows."""

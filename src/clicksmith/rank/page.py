@@ -8,6 +8,7 @@ from html import escape
 from itertools import chain
 
 from clicksmith.rank.controls import LABEL
+from clicksmith.rank.methods import UNITS
 from clicksmith.rank.ranking import Drift, FieldScore, Ranking
 from clicksmith.report import svg, tables
 from clicksmith.report.charts import Chart, line_chart
@@ -72,7 +73,9 @@ def _bars(ranking: Ranking) -> Chart:
         parts.append(f'<line class="whisker ink" x1="{x}" x2="{x}" y1="4" y2="{bottom}" {svg.tipped(x, 6, tip)}/>')
     rest = len(ranking.fields) - len(fields)
     more = f"; {rest} more in the table" if rest else ""
-    note = f"lines: ten columns that say nothing (constant, random, row number, hash); faint bars may be noise{more}"
+    unit = UNITS.get(ranking.method, "nats")
+    lines_are = "lines: ten columns that say nothing (constant, random, row number, hash); faint bars may be noise"
+    note = f"{ranking.method}, {unit}; {lines_are}{more}"
     rows = tuple((f.field, svg.number(f.score), f"{f.z:.2f}") for f in chain(fields, ranking.controls))
     image = svg.picture("".join(parts), f"Fields by score, best first: {fields[0].field}", width, bottom + 8)
     return Chart("Fields by score", image, note, (), ("name", "score", "z"), rows, wide=True)
