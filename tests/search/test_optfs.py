@@ -446,7 +446,7 @@ def test_gates_that_cannot_close_are_told_by_what_their_steps_can_do_at_most():
         for _ in range(10):
             mover.step(20.0)
         mover.settle()
-    assert f"30 steps of 20 leave it at {float(gate.gates.detach()[2]):.3g} where it begins" in note
+    assert f"30 steps of 20 leave it at {float(gate.gates.detach()[2]):.3g}, and gates begin" in note
     assert not stuck(options, 10, 2000.0)
 
 

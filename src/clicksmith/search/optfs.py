@@ -244,33 +244,31 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
 
 
 def stuck(options: OptFS, each: int, rate: float) -> list[str]:
-    """Return a note if it is known before training that gates cannot close, in `each` steps an epoch.
+    """Return a note if it is known before training that gates cannot close, in `each` steps an epoch of this rate.
 
-    Dense gates move by at most `STRIDE` rates in a step. Lazy ones owe the penalty in closed form: what it leaves of a
-    gate that the loss does not move, as that of a feature that never occurs, is known.
+    Dense gates move by at most `STRIDE` rates in a step. Lazy ones owe the penalty in closed form: so it is known where
+    a gate ends that the loss does not move, as that of a feature that never occurs.
     """
     steps = each * options.epochs
     if options.gate_update == "dense":
-        left = options.start - STRIDE * rate * steps
-        told = (
-            f"no gate can close: {steps:,} steps of {rate:g} lower one by {STRIDE * rate * steps:.2g} at most, and it "
-        )
-        told += f"begins at {options.start:g}"
+        fall = STRIDE * rate * steps
+        left = options.start - fall
+        told = f"no gate can close: {steps:,} steps of {rate:g} lower one by {fall:.2g} at most"
     else:
         left = options.start
         for heat in (temperature_at(epoch, options) for epoch in range(options.epochs)):
-            if heat * left < FROZEN:
-                u, owed = (
-                    torch.tensor(x, dtype=torch.float64) for x in (heat * left, each * rate * options.penalty * heat**2)
-                )
-                left = float(lowered(u, owed)) / heat
-        told = f"the penalty {options.penalty:g} cannot close a gate: lazy gates move by SGD, and {steps:,} steps of "
-        told += f"{rate:g} leave it at {left:.3g} where it begins at {options.start:g}"
-    return [f"{told}; give {_faster(options, steps, rate)}"] if options.penalty and left > 0 else []
+            if abs(heat * left) < FROZEN:
+                owed = torch.tensor(each * rate * options.penalty * heat**2, dtype=torch.float64)
+                left = float(lowered(torch.tensor(heat * left, dtype=torch.float64), owed)) / heat
+        told = (
+            f"the penalty {options.penalty:g} alone closes no gate: {steps:,} steps of {rate:g} leave it at {left:.3g}"
+        )
+    advice = f"{told}, and gates begin at {options.start:g}; give {_faster(options, steps, rate)}"
+    return [advice] if options.penalty and left > 0 else []
 
 
 def _faster(options: OptFS, steps: int, rate: float) -> str:
-    """Return what closes more gates: a rate at which a gate could fall to 0 twice."""
+    """Return what closes more gates; a rate is advised at which dense ones could fall twice as far as to 0."""
     if options.gate_update == "dense":
         return f"--search.gate-rate {max(10 * rate, 2 * options.start / steps):.1g}, or more --search.epochs"
     larger = f"a larger --search.penalty than {options.penalty:g}"

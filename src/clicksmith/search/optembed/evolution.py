@@ -60,6 +60,7 @@ class Evolution:
         self.cheapest = tuple(
             min((grid[0], grid[-1]), key=lambda width: price((*low[:i], width, *low[i + 1 :]))) for i in range(genes)
         )
+        """The width of each vocabulary at which it takes the fewest parameters."""
         smallest = self.parameters(self.cheapest)
         if budget is not None and smallest > budget:
             raise settings.exceeded(
