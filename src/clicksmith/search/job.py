@@ -124,7 +124,9 @@ def search(
     )  # fmt: skip
     folder = path.with_name(path.name + ".search")
     if path.exists() and not (folder / "search.json").exists():
-        raise UsageError(f"'{path}' is there already, and of no search that is known here; choose another --out.")
+        raise UsageError(
+            f"'{path}' is there already, and of no search that is known here; choose another --out, or remove it."
+        )
     with locked(folder):
         failed = folder / "failed"
         if not path.exists() and (failed.exists() or not any(folder.glob("*/checkpoint*"))):
