@@ -238,6 +238,28 @@ def test_if_every_trial_fails_the_first_reason_is_told(tmp_path):
     assert not (tmp_path / "s" / "best.json").exists()
 
 
+RAISING = """
+from clicksmith.embed.embedder import Embed
+from clicksmith.embed.shape import HiddenShape
+from clicksmith.embed.sockets import Block
+from clicksmith.models.spec import ModelSpec
+class RaisingWhenBuilt(Block, frozen=True):
+    def out(self, shape):
+        return HiddenShape(1)
+    def build(self, shape):
+        raise KeyError("wings")
+def mine(*, dim: int = 2) -> ModelSpec:
+    return ModelSpec(embed=Embed(dim=dim), interact=RaisingWhenBuilt())
+"""
+
+
+def test_what_a_part_of_ones_own_raises_fails_its_trial_with_the_place(tmp_path):
+    (tmp_path / "own.py").write_text(RAISING)
+    arguments = {"schema": PLAIN, "model": "mine", "models": [tmp_path / "own.py"], "space": {"model": {"dim": [2]}}}
+    tuned = clicksmith.tune(clicks(200), out=tmp_path / "s", trials=1, **arguments)
+    assert [trial.error for trial in tuned.trials] == [f"'{tmp_path}/own.py', line 10: KeyError: 'wings'"]
+
+
 def test_bad_trials_are_pruned_by_what_others_reached(tmp_path):
     space = {"model": {"dim": 4}, "train": {"learning_rate": [0.05, 1e-7, 2e-7, 3e-7], "epochs": 4, "patience": 9}}
     tuned = clicksmith.tune(clicks(400), schema=PLAIN, model="fm", space=space, sampler="grid", out=tmp_path / "s")
