@@ -166,7 +166,9 @@ def test_describe_writes_a_schema_that_fit_reads_and_needs_no_torch(tmp_path):
 def test_report_is_written_again(tmp_path):
     assert main(["report", str(tiny_run()), "--out", str(tmp_path / "page.html")]) == 0
     assert "deepfm" in words(tmp_path / "page.html")
-    assert "column kind ids missing example why user categorical 40 ad categorical 25" in words(tmp_path / "page.html")
+    told = words(tmp_path / "page.html")
+    assert "column kind ids missing unseen in train unseen in valid unseen in test example why user categ" in told
+    assert "ad categorical 25 0% 0% 0% 0% a23, a16, a19" in told
 
 
 def test_the_report_of_the_folder_one_is_in_has_its_name(tmp_path, monkeypatch):
@@ -326,6 +328,19 @@ def test_every_verb_that_trains_takes_a_data_set_declared_in_one_file(tmp_path, 
         assert "'data/shop.toml' is no file of rows. A data set that it declares is the one TRAIN of fit" in (
             capsys.readouterr().err
         )
+
+
+def test_a_plan_found_on_a_declared_data_set_fits_it_where_valid_rows_are_taken_off(tmp_path, capsys, monkeypatch):
+    frame = pl.read_csv(folder() / "train.csv").select("user", "ad", "click")
+    frame.head(900).write_csv(tmp_path / "train.csv")
+    frame.tail(600).write_csv(tmp_path / "test.csv")
+    Schema(fields=(Categorical("user"), Categorical("ad")), label=Label("click")).save(tmp_path / "schema.toml")
+    (tmp_path / "shop.toml").write_text('train = "train.csv"\ntest = "test.csv"\nschema = "schema.toml"\n')
+    monkeypatch.chdir(tmp_path)
+    asked = ["--train.epochs", "1", "--quiet"]
+    found = ["--backbone", "fm", "--out", "plan.json", "--search.share", "0.5"]
+    assert main(["search", "frequent", "shop.toml", *found, *asked]) == 0
+    assert main(["fit", "shop.toml", "--model", "fm", "--plan", "plan.json", "--out", "run", *asked]) == 0
 
 
 def test_a_finished_run_is_told_and_what_comes_next_names_no_columns_the_run_remembers(tmp_path, capsys):

@@ -271,7 +271,8 @@ def test_a_column_of_other_kinds_in_two_files_is_named_with_both(tmp_path, one, 
     with pytest.raises(
         DataError, match=r"column 'odd' is .* in '.*b\.parquet' and .* in '.*a\.parquet'\. Files read tog"
     ):
-        open_source(str(tmp_path / "*.parquet"))
+        open_source(str(tmp_path / "*.parquet")).sample()
+    assert open_source(str(tmp_path / "*.parquet")).sample(["ad"])["ad"].to_list() == ["x", "x"]  # it is not read
 
 
 def test_kinds_that_go_together_are_read_from_several_files(tmp_path):

@@ -94,6 +94,15 @@ def test_new_ids_land_in_their_community_and_old_ids_stay(encoded, tmp_path, kin
                 assert np.bincount(known.ids[1:-1])[homes.ids[1 + old : -1]].min() > 1  # no private row was entered
 
 
+def test_a_map_that_was_asked_for_with_an_option_of_other_kinds_still_folds(encoded):
+    plan = plan_of(encoded, kind="graph")
+    (part,) = plan.parts
+    by = replace(part.found_by, settings=part.found_by.settings | {"smoothing": 3.0})
+    before = apply_plan(plan, encoded[0]).encoder
+    old = Plan(parts=(replace(part, found_by=by),))
+    assert fold_new_ids(before, old, DAY).joined == fold_new_ids(before, plan, DAY).joined
+
+
 def test_an_id_without_edges_is_unseen_until_it_has_some(encoded):
     plan = plan_of(encoded)
     before = apply_plan(plan, encoded[0]).encoder

@@ -87,6 +87,13 @@ def test_a_broken_model_is_told_what_is_wrong(tmp_path):
     assert "row 0 alone and among others: they differ by" in failed["rows do not see each other"]
 
 
+def test_functions_that_help_others_are_no_models(tmp_path):
+    text = "from clicksmith.models import fm\nfrom clicksmith.models.spec import ModelSpec\n"
+    text += "def of(kind) -> ModelSpec:\n    return fm(dim=kind)\ndef mine() -> ModelSpec:\n    return of(3)\n"
+    models = load_user_models(write(tmp_path, text))
+    assert list(models) == ["mine"] and models["mine"]().embed.dim == 3
+
+
 def test_a_function_that_gives_no_spec_fails_its_first_check():
     [result] = run_checks(lambda: 3)
     assert (result.passed, result.message) == (False, "the function returns int, not a ModelSpec")

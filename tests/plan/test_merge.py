@@ -137,6 +137,8 @@ def test_what_two_searches_keep_of_the_same_features_is_told_of_both_together():
     plan = Plan(parts=(parts((1, 1, 0, 0), (1,)), parts((0, 1, 1, 0), (0,))))  # b: one under the other
     assert plan.summary()[-1] == "of what several parts choose among: 1 of 4 features kept (25.0%)"
     assert "several" not in "".join(kept(1, 0).summary())
+    unlike = Plan(parts=(parts((1, 1, 0, 0), (1,)), parts((1, 1, 0), (0,))))  # of one numbering, it says
+    assert "several" not in "".join(unlike.summary())
 
 
 def test_long_arrays_lie_beside_the_file_and_are_checked(tmp_path):

@@ -226,6 +226,11 @@ def test_a_column_named_like_a_label_that_is_none_is_told_why(cells, told):
         infer(frame)
 
 
+def test_numbers_are_likelier_a_label_than_words():
+    frame = pl.DataFrame({"ad": ["a", "b", "c"] * 30, "label": ["T", "F", "F"] * 30, "click": [0, 1, 1] * 30})
+    assert infer(frame).schema.labels[0].name == "click"
+
+
 def test_a_wrong_label_suggests_the_nearest():
     frame = pl.DataFrame({"clicked": [0, 1] * 50, "b": ["x", "y"] * 50})
     with pytest.raises(SchemaError) as error:

@@ -38,9 +38,12 @@ def run(files, tmp_path, monkeypatch, capsys):
 def test_gates_that_cannot_reach_zero_are_told_apart_from_a_small_penalty(run):
     base = BASE.replace(" --quiet", "")
     status, told = run(f"search optfs {base} --out p.json --search.epochs 1 --search.penalty 10")
-    assert status == 0 and "a gate falls by about its rate in a step at most, 8 steps of" in told
-    assert told.index("note: no gate can close: 8 steps of") < told.index("train: ")
-    assert "try --search.gate-rate" in told and "control:" not in told  # as many features would be all
+    assert status == 0 and told.index("note: no gate can close: 8 steps of") < told.index("train: ")
+    assert "of 600 features are kept (after each epoch: 100.0%)\n" in told and "give --search.gate-rate" in told
+    assert "control:" not in told  # as many features would be all
+    status, told = run(f"search optfs {base} --out r.json --search.epochs 1 --search.penalty 10 --search.gate-rate .02")
+    assert status == 0 and "a gate falls by about its rate in a step, 8 steps of 0.02" in told
+    assert "try --search.gate-rate" in told and "no gate can close" not in told
     status, told = run(f"search optfs {base} --out q.json --search.epochs 1 --search.penalty 0 --search.gate-rate .1")
     assert status == 0 and "the penalty 0 is too small for this optimiser; try --search.penalty" in told
 

@@ -111,6 +111,7 @@ def search(
             label=label,
             schema=rows.asked,
             valid=rows.valid,
+            test=rows.test,
             split=split,
             settings={**given, **({} if epochs is None else {"epochs": epochs})},
             options=options_of(chosen.options, own, "--search."),

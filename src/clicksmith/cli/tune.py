@@ -95,8 +95,8 @@ def tune(
     function = lookup({**MODELS, LIGHTGBM: Trees, **load_models(models)}, model, "model")
     rows = given_rows(train, schema=schema, valid=valid, columns=columns, delimiter=delimiter)
     asked: dict[str, Any] = {
-        "label": label, "schema": rows.asked, "valid": rows.valid, "split": split, "model": model, "models": models,
-        "space": space, "seed": seed,
+        "label": label, "schema": rows.asked, "valid": rows.valid, "test": rows.test, "split": split,
+        "model": model, "models": models, "space": space, "seed": seed,
         "options": model_options(model, function, fixed[0]),
         "settings": training_options(fixed[1], seed=seed),
     }  # fmt: skip

@@ -137,7 +137,8 @@ def check_file(path: Path) -> None:
     if path.suffix == ".toml":
         raise DataError(
             f"'{path}' is TOML and holds no rows. Name a file of rows; a schema is given with --schema, and the "
-            "declaration of a data set to `fit` or `bench run`."
+            "declaration of a data set to the commands fit, search, tune, rank and bench run; Python reads it with "
+            "Dataset.from_toml."
         )
     if not path.is_file():
         raise DataError(f"'{path}' is a pipe or a device, which cannot be read twice. Write the rows to a file first.")

@@ -62,6 +62,7 @@ class Source:
     def batches(self, columns: Sequence[str] | None = None, size: int = ROWS) -> Iterator[pl.DataFrame]:
         """Yield frames of up to `size` rows, in order. Cells of text files are String; empty ones are null."""
         wanted = self.columns if columns is None else list(columns)
+        self._check_kinds(wanted)
         if self._frame is not None:
             for start in range(0, max(1, self._frame.height), size):
                 yield self._frame.select(wanted).slice(start, size)
@@ -75,6 +76,7 @@ class Source:
         Much cheaper than reading everything: see `sample.py` for what it means for each format.
         """
         wanted = self.columns if columns is None else list(columns)
+        self._check_kinds(wanted)
         if self._frame is not None:
             return spread(self._frame.select(wanted), rows)
         whole = max(1, self.rows_hint)
@@ -96,6 +98,20 @@ class Source:
         with ThreadPoolExecutor(threads()) as pool:
             for file in self._files:
                 yield from file.chunks(numbers, texts, pool)
+
+    def _check_kinds(self, wanted: Sequence[str]) -> None:
+        """Raise DataError unless the files' cells of each of these columns can stand in one column."""
+        for name in wanted:
+            unlike: dict[pl.DataType, _File] = {}
+            for file in self._files:
+                kind = file.kinds[name]
+                for known, other in unlike.items():
+                    if not _go_together(kind, known):
+                        raise DataError(
+                            f"column '{name}' is {kind} in '{file.path}' and {known} in '{other.path}'. Files read "
+                            "together need columns of one kind; write it alike in all of them."
+                        )
+                unlike.setdefault(kind, file)
 
 
 class _File:
@@ -185,12 +201,8 @@ def open_source(
             frame = json_frame(paths)
             return Source(str(data) if len(paths) > 1 else paths[0].name, frame.columns, [], frame)
         files = with_rows(paths, lambda path: _File(path, columns, delimiter, known))
-        unlike = list[_File]()
-        for file in files:
-            for other in unlike:
-                _check_alike(file, other)
-            if all(file.kinds != other.kinds for other in unlike):
-                unlike.append(file)
+        for file in files[1:]:
+            _check_alike(file, files[0])
         return Source(str(data) if len(files) > 1 else files[0].path.name, files[0].columns, files, None)
     frame = frame_of(data)
     if frame.height == 0:
@@ -199,19 +211,13 @@ def open_source(
 
 
 def _check_alike(one: _File, other: _File) -> None:
-    """Raise DataError unless both files have the same columns, of kinds that go together."""
+    """Raise DataError unless both files have the same columns."""
     if set(one.columns) != set(other.columns):
         odd = sorted(set(one.columns) ^ set(other.columns))
         raise DataError(
             f"'{one.path}' and '{other.path}' have different columns: {', '.join(odd[:5])} "
             "is in one of them only. Files read together need the same columns."
         )
-    for name, kind in one.kinds.items():
-        if not _go_together(kind, other.kinds[name]):
-            raise DataError(
-                f"column '{name}' is {kind} in '{one.path}' and {other.kinds[name]} in '{other.path}'. Files read "
-                "together need columns of one kind; write it alike in all of them."
-            )
 
 
 def _go_together(one: pl.DataType, other: pl.DataType) -> bool:

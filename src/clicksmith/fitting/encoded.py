@@ -27,7 +27,7 @@ def encoded(
     told = partial(progress.encoding, "train")
     fitted = cached_fit_encode(asked.schema, parts.train, home, root=asked.root, progress=told, noted=progress.noted)
     applied = apply_plan(plan, fitted.encoder)
-    elsewhere = found_elsewhere(plan, fitted.encoder, {parts.train.fingerprint(), fitted.store.digest})
+    elsewhere = found_elsewhere(plan, fitted.encoder, lambda: (parts.train.fingerprint(), fitted.store.digest))
     applied = replace(applied, notes=(*applied.notes, *elsewhere))
     stores = {"train": fitted.store}
     if applied.encoder is not fitted.encoder:

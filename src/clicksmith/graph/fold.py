@@ -18,7 +18,7 @@ from clicksmith.errors import UsageError
 from clicksmith.graph.cluster import ALONE, Labels
 from clicksmith.graph.edges import empty_ids, graph_of, slot_of_field
 from clicksmith.graph.exact import fold_in
-from clicksmith.graph.maps import GraphHash
+from clicksmith.graph.maps import GraphHash, of_kind
 from clicksmith.plan.parts import IdMaps, KeptFeatures, KeptFields
 from clicksmith.plan.plan import Plan
 
@@ -131,8 +131,9 @@ def _following(plan: Plan) -> list[tuple[IdMaps, GraphHash]]:
 
 def _asked(part: IdMaps) -> GraphHash | None:
     """Return what a map was asked for; None if it does not follow edges, or gives an id two rows."""
+    asked = part.found_by.settings
     try:
-        options = msgspec.convert(part.found_by.settings, GraphHash)
+        options = msgspec.convert(of_kind(asked, asked.get("kind", "graph")), GraphHash)
     except (msgspec.ValidationError, UsageError):
         return None
     return options if options.kind in FOLLOWING else None

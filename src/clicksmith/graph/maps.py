@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -39,6 +39,11 @@ OF_KINDS: dict[str, tuple[Kind, ...]] = {
     "smoothing": ("rate", "graph_rate"),
 }  # fmt: skip
 """The kinds that an option is of, where it is not of all."""
+
+
+def of_kind(given: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return those of the options of `GraphHash` that do something with a kind."""
+    return {name: value for name, value in given.items() if kind in OF_KINDS.get(name, (kind,))}
 
 
 class GraphHash(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

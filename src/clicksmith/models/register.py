@@ -77,9 +77,8 @@ def _checked(path: Path, name: str, function: ModelFunction) -> ModelFunction:
             raise UsageError(f"'{path}': {name} returns {spec!r}; it must return a ModelSpec.")
         return spec
 
-    for option in inspect.signature(function).parameters.values():
-        if option.default is option.empty and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD):
-            raise UsageError(f"'{path}': the option {option.name} of {name} has no default; give it one.")
+    if missing := _without_default(function):
+        raise UsageError(f"'{path}': the option {missing[0]} of {name} has no default; give it one.")
     try:
         get_type_hints(giving_a_spec)
     except Exception as error:  # an annotation is evaluated, and may raise anything
@@ -118,4 +117,12 @@ def _functions(module: ModuleType) -> dict[str, ModelFunction]:
         local = function.__module__ == module.__name__ and not name.startswith("_")
         if local and (returns is ModelSpec or str(returns).rsplit(".", 1)[-1] == "ModelSpec"):
             found[name] = function
-    return found
+    alone = {name: function for name, function in found.items() if not _without_default(function)}
+    return alone or found  # what cannot be called without options helps the others
+
+
+def _without_default(function: ModelFunction) -> list[str]:
+    """Return the options that have no default."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    options = inspect.signature(function).parameters.values()
+    return [option.name for option in options if option.default is option.empty and option.kind not in kinds]

@@ -46,8 +46,8 @@ class Renumbering:
         """Raise UsageError unless the part was found on a numbering that is known here, without the fields dropped."""
         if part.numbering[self.name] not in self.tables:
             lost = "".join(
-                f" {fields.name} drops {', '.join(fields.drop)}: the values of a field that shared the vocabulary are "
-                "missing in it."
+                f" If a field that {fields.name} drops ({', '.join(fields.drop)}) shared this vocabulary, its values "
+                "are missing here."
                 for fields in dropping
             )
             raise UsageError(

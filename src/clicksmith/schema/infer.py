@@ -146,11 +146,12 @@ def _label(frame: pl.DataFrame, named: Mapping[str, ColumnProfile], label: str |
 def _binary(frame: pl.DataFrame, named: Mapping[str, ColumnProfile]) -> tuple[list[str], list[str]]:
     """Return the columns with two values, and those that are likely the label, the likeliest first.
 
-    Those are named like one, and hold numbers, true and false, or words that are known to mean yes and no.
+    Those are named like one, and hold numbers, true and false, or, less likely, words known to mean yes and no.
     """
     kinds = ("integer", "number", "flag", "text")
     binary = [name for name in frame.columns if named[name].unique == 2 and named[name].kind in kinds]
-    return binary, [name for name in _named_so(binary) if named[name].kind != "text" or _yes_and_no(named[name])]
+    so = [name for name in _named_so(binary) if named[name].kind != "text" or _yes_and_no(named[name])]
+    return binary, sorted(so, key=lambda name: named[name].kind == "text")
 
 
 def _named_so(names: Sequence[str]) -> list[str]:

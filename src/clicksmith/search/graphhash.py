@@ -1,13 +1,11 @@
 """`clicksmith search graphhash`: `clicksmith.graph` as a search method. No backbone is trained."""
 
-from typing import Any
-
 import msgspec
 
 from clicksmith.encode.unseen import unmapped_notes
 from clicksmith.errors import UsageError
 from clicksmith.graph.edges import slot_of_field
-from clicksmith.graph.maps import CLUSTERED, DOUBLED, OF_KINDS, GraphHash, Kind, graph_hash
+from clicksmith.graph.maps import CLUSTERED, DOUBLED, GraphHash, Kind, graph_hash, of_kind
 from clicksmith.plan import Plan
 from clicksmith.plan.parts import FIRST, AnyPart, Columns, IdMaps, Ranks
 from clicksmith.search.method import Asked, Controls, Method, Options, changed
@@ -57,12 +55,7 @@ def controls(options: GraphHashOptions, _: Plan) -> Controls:
     if options.kind not in CLUSTERED or options.rows is None:
         return {}
     kinds: dict[str, Kind] = {"hash": "random", "frequency": "frequency", "rate": "rate"}
-    return {name: ("graphhash", {**_of_kind(changed(options), kind), "kind": kind}) for name, kind in kinds.items()}
-
-
-def _of_kind(given: dict[str, Any], kind: Kind) -> dict[str, Any]:
-    """Return the options that a kind has."""
-    return {name: value for name, value in given.items() if kind in OF_KINDS.get(name, (kind,))}
+    return {name: ("graphhash", {**of_kind(changed(options), kind), "kind": kind}) for name, kind in kinds.items()}
 
 
 METHOD = Method(

@@ -70,6 +70,7 @@ def search(
     label: str | None = None,
     schema: AskedSchema | Schema | str | Path | None = None,
     valid: Any = None,
+    test: Any = None,
     split: How = "auto",
     model_options: Mapping[str, Any] | None = None,
     settings: TrainSettings | Mapping[str, Any] | None = None,
@@ -83,8 +84,8 @@ def search(
 
     Args:
         method: a name of `SEARCHES`.
-        train, valid, label, schema, split, settings, seed: as in `fit`: valid and test rows are taken off as `fit` does
-            it, and the test rows are left alone.
+        train, valid, test, label, schema, split, settings, seed: as in `fit`: valid and test rows are taken off as
+            `fit` does it, and the test rows are left alone.
         backbone: a name or a spec; `model_options` are its options. Methods that train none do without.
         options: of the method, see its struct.
         plan: Plans that were found before; the search works under them, and what it finds is to be merged after them.
@@ -109,7 +110,7 @@ def search(
             "Search without them, and give both Plans to fit."
         )
     under = schema_under(before, asked.schema)
-    parts = replace(parts_of(train, valid, None, schema=under, how=split, seed=seed), test=None)
+    parts = replace(parts_of(train, valid, test, schema=under, how=split, seed=seed), test=None)
     spec = spec_for(backbone or DEFAULT_MODEL, model_options, under)
     if chosen.trains and not before.parts:
         check_model(spec, under)

@@ -205,7 +205,8 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
     )
     each = Loader(asked.train, settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate).steps
     rate = settings.learning_rate if options.gate_rate is None else options.gate_rate
-    for note in stuck(options, each, rate):
+    foretold = stuck(options, each, rate)
+    for note in foretold:
         asked.progress.noted(note)
     hook = GateHook(options, gate, asked.folder / "rewind.safetensors")
     try:
@@ -228,11 +229,12 @@ def run(asked: Asked, options: OptFS) -> tuple[AnyPart, ...]:
         why = f"the penalty {options.penalty:g} is too small for this optimiser; try --search.penalty "
         why += f"{10 * options.penalty or 1e-6:g}"
         if options.penalty and options.gate_update == "dense" and steps * rate < gate.start:
-            why = f"a gate falls by about its rate in a step at most, {steps} steps of {rate:g}, and begins at "
+            why = f"a gate falls by about its rate in a step, {steps} steps of {rate:g}, and begins at "
             why += f"{gate.start:g}; try {_faster(options, steps, rate)}"
         elif options.penalty and options.gate_update == "lazy":
             why = f"lazy gates move by SGD, here at {rate:g}; try {_faster(options, steps, rate)}"
-        asked.progress.noted(f"{stay:,} of {total:,} features are kept (after each epoch: {shares}): {why}")
+        known = f"{stay:,} of {total:,} features are kept (after each epoch: {shares})"
+        asked.progress.noted(known if foretold else f"{known}: {why}")
     empty = [slot for slot, (some, of) in counts.items() if of and not some]
     for slot in empty:
         asked.progress.noted(f"of '{slot}' none of {counts[slot][1]:,} features is kept")

@@ -78,8 +78,8 @@ class SearchFolder:
         """Where a configuration is trained."""
         return self.path / "trials" / digest[:16]
 
-    def enter(self, record: SearchRecord) -> None:
-        """Enter what is asked.
+    def enter(self, record: SearchRecord) -> bool:
+        """Enter what is asked, and return whether the folder says so already.
 
         Raises UsageError: the folder holds another search, or something that is no search.
         """
@@ -92,9 +92,10 @@ class SearchFolder:
                     f"'{self.path}' is not empty and holds no search (for example '{strangers[0]}'); "
                     "choose another --out."
                 )
-            entered(self.record, record)
+            return entered(self.record, record)
 
     def leave(self) -> None:
         """Take back what is asked if no trial was begun: it is no obstacle to the mended search."""
-        if not self.journal.exists():
-            self.record.unlink(missing_ok=True)
+        with locked(self.path, wait=True):
+            if not self.journal.exists():
+                self.record.unlink(missing_ok=True)

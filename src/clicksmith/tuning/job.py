@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from clicksmith.batch.store import cached_encode, cached_fit_encode
-from clicksmith.errors import ClicksmithError, UsageError
+from clicksmith.errors import ClicksmithError, StorageError, UsageError
 from clicksmith.files import locked
 from clicksmith.fitting.asked import AskedSchema, check_parts, schema_for, seed_of
 from clicksmith.fitting.split import How, Parts, parts_of
@@ -57,6 +57,7 @@ def tune(
     label: str | None = None,
     schema: AskedSchema | Schema | str | Path | None = None,
     valid: Any = None,
+    test: Any = None,
     split: How = "auto",
     model: str,
     models: Sequence[str | Path] = (),
@@ -79,9 +80,9 @@ def tune(
     Several processes may search in one folder at once.
 
     Args:
-        train: path, pattern, list of paths, or a polars, pandas or Arrow table; `valid` likewise.
+        train: path, pattern, list of paths, or a polars, pandas or Arrow table; `valid` and `test` likewise.
         label, schema, split: as in `fit`. Where `valid` is not given, valid and test are taken off as `fit` does it,
-            and the test rows are left alone.
+            and the test rows, given or not, are left alone.
         model: name of a backbone, or "LightGBM"; `models` are Python files with your own.
         options, settings: those that are fixed, of the model and of training.
         space: what is searched, as a TOML file or nested values: {"model": {"dim": [8, 16]}, "train": {...}}, see
@@ -103,7 +104,7 @@ def tune(
     _check(trials=trials, timeout=timeout, jobs=jobs, sampler=sampler, pruner=pruner, engine=engine)
     run = _engine(engine)
     found = asked_search(
-        train, label=label, schema=schema, valid=valid, split=split, model=model, models=models,
+        train, label=label, schema=schema, valid=valid, test=test, split=split, model=model, models=models,
         options=options, settings=settings, space=space, seed=seed,
     )  # fmt: skip
     if sampler == "grid":
@@ -124,12 +125,13 @@ def tune(
         pruner=pruner,
     )
     folder = SearchFolder(Path(out))
-    folder.enter(record)
+    known = folder.enter(record)
     told.said(f"split: {found.parts.how}")
     try:
         stores = _encoded(found, folder, told)
-    except ClicksmithError:
-        folder.leave()
+    except ClicksmithError as error:
+        if not known and not isinstance(error, StorageError):
+            folder.leave()
         raise
     study = open_study(folder.journal, pruner, base.epochs)
     search = Search(
@@ -160,6 +162,7 @@ def asked_search(
     label: str | None,
     schema: AskedSchema | Schema | str | Path | None,
     valid: Any,
+    test: Any = None,
     split: How,
     model: str,
     models: Sequence[str | Path],
@@ -187,7 +190,7 @@ def asked_search(
             f"{model} learns one label of rows that count alike; the schema has several labels or a weight."
         )
     seed = seed_of(settings) if seed is None else seed
-    parts = replace(parts_of(train, valid, None, schema=asked.schema, how=split, seed=seed), test=None)
+    parts = replace(parts_of(train, valid, test, schema=asked.schema, how=split, seed=seed), test=None)
     plan = Plan(function, asked.schema, parts.train.rows_hint, seed, dict(options or {}), dict(settings or {}))
     fixed = {f"model.{n}" for n in plan.options} | {f"train.{n}" for n in plan.changes}
     if space is None:

@@ -301,9 +301,10 @@ def run(asked: Asked, options: OptEmbed) -> tuple[AnyPart, ...]:
         scores["score"] = next(one.score for one in found.front if one.parameters == found.parameters)
     parts = found.parts(asked.spec.embed.dim, numbering(asked.encoder), asked.found_by("optembed", options, **scores))
     if parts and found.parameters >= found.full:
+        more = ": narrower vectors have padding of their own, more than few ids save"
         asked.progress.noted(
-            f"the tables of the model found have {found.parameters:,} parameters, the plain one's {found.full:,}: "
-            "narrower vectors have padding of their own, more than few ids save; give --search.max-ratio"
+            f"the tables of the model found have {found.parameters:,} parameters, the plain one's {found.full:,}"
+            f"{more if found.parameters > found.full else ''}; give --search.max-ratio"
         )
     if not parts:
         asked.progress.noted("nothing is pruned and nothing cut, so the Plan is empty; give --search.max-ratio")
