@@ -51,6 +51,7 @@ TESTED = (
     "* where p < .05; rows of one user are one draw, the spread of seeds is added, for a method with one seed that of "
     "the backbone's others; not corrected for the number of tests"
 )
+UNTESTED = "no test with a backbone of which all have one seed"
 ONE_SEED = "one seed each: how much of it another seed would change is not known"
 
 Rows = dict[str, dict[str, dict[str, Any]]]
@@ -61,10 +62,9 @@ def tables(dataset: str) -> str:
     """Return the tables of a data set: searches beside the plain model, and beside their controls."""
     summary = json.loads((RESULTS / dataset / "summary.json").read_text())["backbones"]
     rows: Rows = {name: summary[name]["methods"] for name in BACKBONES if name in summary}
-    known = any(
-        test["p"] is not None for own in rows.values() for row in own.values() for test in row["against"].values()
-    )
-    return "\n".join([*found(rows), "", f"{BESIDE} ({TESTED if known else ONE_SEED}):", "", *beside(rows)])
+    known = [test["p"] is not None for own in rows.values() for row in own.values() for test in row["against"].values()]
+    tested = TESTED if all(known) else f"{TESTED}; {UNTESTED}"
+    return "\n".join([*found(rows), "", f"{BESIDE} ({tested if any(known) else ONE_SEED}):", "", *beside(rows)])
 
 
 def found(rows: Rows) -> list[str]:
