@@ -19,6 +19,8 @@ MUCH = 0.9
 """A share of unseen values above this is worth a word."""
 AGED = 0.2
 """The same where ids are mapped to shared rows: a map knows the ids of its training rows alone."""
+STRETCH = 256
+"""Rows that are looked at one after another."""
 
 
 def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
@@ -34,8 +36,15 @@ def unseen_shares(rows: EncodedRows, layout: Layout) -> dict[str, float]:
 
 
 def some_rows(store: Store, most: int) -> EncodedRows:
-    """Return at most so many rows, spread over a store that has some."""
-    return store.take(np.unique(np.linspace(0, store.rows - 1, min(most, store.rows)).astype(np.int64)))
+    """Return at most so many rows of a store that has some: stretches spread over it.
+
+    Single rows would have all of a mapped file in memory.
+    """
+    length = min(STRETCH, most)
+    if store.rows <= most:
+        return store.take(np.arange(store.rows))
+    starts = np.linspace(0, store.rows - length, most // length).astype(np.int64)
+    return store.take(np.unique(starts[:, None] + np.arange(length)))
 
 
 def unseen_notes(shares: Mapping[str, float], encoder: Encoder, mapped: Collection[str] = ()) -> list[str]:

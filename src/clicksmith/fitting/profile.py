@@ -18,7 +18,7 @@ from clicksmith.report.columns import kinds, shown
 from clicksmith.schema import Categorical, Numeric, Schema
 
 LOOKED_AT = 1 << 14
-"""Rows of each part that say how many values are unseen, to half a percent."""
+"""Rows of each part that say how many values are unseen, to about a percent."""
 EXAMPLES = 3
 """Values of a column that are shown, the most frequent."""
 
