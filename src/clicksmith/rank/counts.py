@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from clicksmith.encode.delimited import threads
 from clicksmith.encode.rows import EncodedRows
 from clicksmith.encode.store import Store
 from clicksmith.errors import ArtifactError, DataError
@@ -90,13 +92,14 @@ def count(
     """
     found = Counts()
     targets = store.targets
-    for rows, first in pieces(store, start, stop):
-        at = slice(first, first + len(rows)) if order is None else order[first : first + len(rows)]
-        clicks, weight = checked(targets, at, first, label)
-        if rows.ids.size and int(rows.ids.min()) < 0:
-            column = store.layout.ids[int(np.argmin(rows.ids.min(0)))].name
-            raise DataError(f"field '{column}' has a negative id; ids are 0 (padding), 1 (unseen) and up.")
-        _add(found, rows, first, views, clicks, weight)
+    with ThreadPoolExecutor(threads()) as pool:
+        for rows, first in pieces(store, start, stop):
+            at = slice(first, first + len(rows)) if order is None else order[first : first + len(rows)]
+            clicks, weight = checked(targets, at, first, label)
+            if rows.ids.size and int(rows.ids.min()) < 0:
+                column = store.layout.ids[int(np.argmin(rows.ids.min(0)))].name
+                raise DataError(f"field '{column}' has a negative id; ids are 0 (padding), 1 (unseen) and up.")
+            _add(found, rows, first, views, clicks, weight, pool)
     return found
 
 
@@ -132,6 +135,7 @@ def _add(
     views: Sequence[View],
     clicks: NDArray[np.int64],
     weight: NDArray[np.float64] | None,
+    pool: ThreadPoolExecutor,
 ) -> None:
     found.rows += len(rows)
     found.total += len(rows) if weight is None else float(weight.sum())
@@ -140,8 +144,12 @@ def _add(
     for view in views:
         if view.key not in found.by:
             found.by[view.key] = (np.zeros(view.size, kind), np.zeros(view.size, kind))
+
+    def add(view: View) -> None:
         codes, label, weights = _flat(view.read(rows, first), clicks, weight)
         _tally(found.by[view.key], codes * 2 + label, weights)
+
+    list(pool.map(add, views))  # numpy counts without the interpreter; each view has sums of its own
 
 
 def _tally(have: tuple[Vector, Vector], both: Codes, weight: NDArray[np.float64] | None) -> None:

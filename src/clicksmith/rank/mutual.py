@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from clicksmith.encode.delimited import threads
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -20,7 +23,7 @@ Counts = NDArray[np.int64]
 _WINDOW = 8.0
 """Standard deviations of the hypergeometric distribution that are summed over, with 30 more for its skewed tails."""
 _TAIL = 30.0
-_CELLS = 1 << 20
+_CELLS = 1 << 17
 """Cells of a window table that are held at once."""
 
 
@@ -221,7 +224,10 @@ class NullOfLabel:
 
     def _computed(self, sizes: Counts) -> Floats:
         out = np.zeros((len(sizes), 5))
-        for where, hits, chance in windows(self.rows, self.clicks, sizes):
+
+        def compute(window: Window) -> None:
+            hits, chance = window.table()
+            where = window.where
             size = sizes[where][:, None].astype(np.float64)
             added = (
                 _term(hits, size * self.clicks / self.rows)
@@ -239,15 +245,48 @@ class NullOfLabel:
             square = np.where(norm > 1e-6, square / np.where(norm > 0, norm, 1.0), 0.0)
             parts = [(chance * off * part).sum(1) for part in (off, away, square)]
             out[where] = np.stack([mean, *parts, (chance * off**3).sum(1)], 1)
+
+        with ThreadPoolExecutor(threads()) as pool:
+            list(pool.map(compute, windows(self.rows, self.clicks, sizes)))
         return out
 
 
-def windows(rows: int, marked: int, sizes: Counts) -> Iterator[tuple[NDArray[np.intp], Floats, Floats]]:
-    """Yield pieces of the hypergeometric distributions of `marked` among `sizes` rows drawn from `rows`.
+@dataclass(frozen=True)
+class Window:
+    """A piece of the hypergeometric distributions of `marked` among some sizes of rows drawn from `rows`.
 
-    Each piece: positions in `sizes` [p], numbers of marked rows [p, window], their probabilities [p, window].
-    Probabilities come from the ratios of neighbours and are normalised: no logarithm of a factorial, no cancellation.
+    Shape:
+        where: [p] positions of the sizes; sizes, low (the least number of marked rows), width: [p, 1]
     """
+
+    rows: float
+    marked: float
+    where: NDArray[np.intp]
+    sizes: Floats
+    low: Floats
+    width: Counts
+
+    def table(self) -> tuple[Floats, Floats]:
+        """Return numbers of marked rows and their probabilities: each [p, window].
+
+        These come from the ratios of neighbours and are normalised: no logarithm of a factorial, no cancellation.
+        """
+        n, c, a = self.rows, self.marked, self.sizes
+        step = np.arange(int(self.width.max()), dtype=np.float64)
+        inside = step < self.width
+        hits = np.where(inside, self.low + step, self.low)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            before = hits[:, 1:] - 1
+            ratio = np.log((a - before) * (c - before) / ((before + 1) * (n - a - c + before + 1)))
+        log_chance = np.zeros_like(hits)
+        np.cumsum(np.where(inside[:, 1:], ratio, 0.0), 1, out=log_chance[:, 1:])
+        log_chance -= np.where(inside, log_chance, -np.inf).max(1, keepdims=True)
+        chance = np.where(inside, np.exp(log_chance), 0.0)
+        return hits, chance / chance.sum(1, keepdims=True)
+
+
+def windows(rows: int, marked: int, sizes: Counts) -> Iterator[Window]:
+    """Yield windows of the distributions of all sizes, those of like width together."""
     n, c, a = float(rows), float(marked), sizes.astype(np.float64)
     mean = a * c / n
     spread = np.sqrt(np.maximum(mean * (1 - c / n) * (n - a) / max(n - 1, 1.0), 0.0))
@@ -261,22 +300,8 @@ def windows(rows: int, marked: int, sizes: Counts) -> Iterator[tuple[NDArray[np.
         stop = int(np.searchsorted(width[order], least + least // 4 + 8, side="right"))
         stop = min(stop, start + max(1, _CELLS // (2 * int(width[order[stop - 1]]))))
         where = order[start:stop]
-        yield where, *_window(n, c, a[where, None], low[where, None], width[where, None])
+        yield Window(n, c, where, a[where, None], low[where, None], width[where, None])
         start = stop
-
-
-def _window(n: float, c: float, a: Floats, low: Floats, width: Counts) -> tuple[Floats, Floats]:
-    step = np.arange(int(width.max()), dtype=np.float64)
-    inside = step < width
-    hits = np.where(inside, low + step, low)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        before = hits[:, 1:] - 1
-        ratio = np.log((a - before) * (c - before) / ((before + 1) * (n - a - c + before + 1)))
-    log_chance = np.zeros_like(hits)
-    np.cumsum(np.where(inside[:, 1:], ratio, 0.0), 1, out=log_chance[:, 1:])
-    log_chance -= np.where(inside, log_chance, -np.inf).max(1, keepdims=True)
-    chance = np.where(inside, np.exp(log_chance), 0.0)
-    return hits, chance / chance.sum(1, keepdims=True)
 
 
 def _term(count: Floats, expected: Floats) -> Floats:

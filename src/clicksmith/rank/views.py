@@ -7,7 +7,7 @@ the more certain one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -216,8 +216,9 @@ def _number(text: str) -> float:
 
 
 def pieces(store: Store, start: int = 0, stop: int | None = None, size: int = PIECE):
-    """Yield rows of a store in order, with the number of the first of each piece."""
+    """Yield rows of a store in order, with the number of the first of each piece; ids lie column by column."""
     end = store.rows if stop is None else stop
     for first in range(start, end, size):
-        yield store.slice(first, min(end, first + size)), first
+        rows = store.slice(first, min(end, first + size))
+        yield replace(rows, ids=np.asfortranarray(rows.ids)), first
         store.release()
