@@ -18,7 +18,7 @@ from clicksmith.fitting.job import fit
 from clicksmith.fitting.split import parts_of
 from clicksmith.fitting.told import Quiet
 from clicksmith.plan import Block, Columns, FoundBy, IdMap, IdMaps, KeptFeatures, KeptFields, Plan, Ranks
-from clicksmith.plan.apply import found_elsewhere, numbering
+from clicksmith.plan.apply import numbering
 from clicksmith.plan.arrays import Array
 from clicksmith.plan.merge import merge
 from clicksmith.schema import Categorical, Label, Schema
@@ -103,10 +103,9 @@ def test_what_holds_on_other_rows_since_it_is_hashed_is_told(tmp_path):
     def notes(rows: dict[str, str]) -> tuple[str, ...]:
         by = FoundBy(method="test", data=rows)
         plan = Plan(parts=(KeptFeatures(slots={"user": half}, numbering={"user": at["user"]}, found_by=by),))
-        return encoded(AskedSchema(schema), parts, plan, tmp_path, Quiet())[0].notes
+        return encoded(AskedSchema(schema), parts, plan, tmp_path, Quiet(), rows=parts.train.fingerprint())[0].notes
 
     assert notes({}) == notes(parts.fingerprints()) == ()
-    assert found_elsewhere(Plan(), Encoder.fit(schema, parts.train), lambda: 1 / 0) == ()  # no pass over the rows
     (told,) = notes({"train": "of other rows"})
     assert "(found by test) was found on other rows, and holds here: the numbers of user are hashes" in told
 

@@ -112,7 +112,7 @@ def test_a_model_without_vectors_can_memorise_pairs_and_nothing_else(run):
         ("dnis", "share .999", "--search.share .999: share=0.999 leaves room for 2 of 2,400 values, and a column "),
         ("dnis", "rate 1e300", "--search.rate 1e300: rate is 1e+300; give at most 1."),
         ("dnis", "l1 1e300", "--search.l1 1e300: l1 is 1e+300; give at most 1e+09."),
-        ("dnis", "l1 1e9", "--search.l1 1e9: l1 is 1e+09 and pulled every alpha to 0, at rate 0.01; give a sma"),
+        ("dnis", "l1 1e9", "--search.l1 1e9: l1 is 1e+09, rate 0.01, and every alpha ended at 0; give smaller"),
         ("dnis", "knob-share 1", "--search.knob-share 1: knob_share is 1.0; it must be above 0 and below 1."),
         ("dnis", "warm-epochs 0", "--search.warm-epochs 0: warm_epochs is 0; it must be at least 1, and finite."),
         ("dnis", "epochs 1 --backbone lr", "dnis gives vectors their columns, and this backbone reads none from a ta"),

@@ -16,9 +16,12 @@ from clicksmith.plan.crossing import with_crosses
 
 
 def encoded(
-    asked: AskedSchema, parts: Parts, plan: Plan, home: Path, progress: FitProgress
+    asked: AskedSchema, parts: Parts, plan: Plan, home: Path, progress: FitProgress, *, rows: str
 ) -> tuple[Applied, dict[str, Store]]:
-    """Encode every part, or open what `home` has of the same content."""
+    """Encode every part, or open what `home` has of the same content.
+
+    rows: the fingerprint of the training rows
+    """
 
     def encode(encoder: Encoder, source: Any, part: str) -> Store:
         told = partial(progress.encoding, part)
@@ -27,7 +30,7 @@ def encoded(
     told = partial(progress.encoding, "train")
     fitted = cached_fit_encode(asked.schema, parts.train, home, root=asked.root, progress=told, noted=progress.noted)
     applied = apply_plan(plan, fitted.encoder)
-    elsewhere = found_elsewhere(plan, fitted.encoder, lambda: (parts.train.fingerprint(), fitted.store.digest))
+    elsewhere = found_elsewhere(plan, fitted.encoder, (rows, fitted.store.digest))
     applied = replace(applied, notes=(*applied.notes, *elsewhere))
     stores = {"train": fitted.store}
     if applied.encoder is not fitted.encoder:

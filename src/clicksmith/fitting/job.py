@@ -188,7 +188,9 @@ class _Job:
                 self.progress.said(f"label: '{label.positive}' of '{label.name}' counts as 1, every other value as 0")
         self.progress.said(f"split: {self.parts.how}")
         home = self.folder.encoded if self.cache is None else self.cache
-        applied, stores = encoded(self.asked, self.parts, self.plan, home, self.progress)
+        applied, stores = encoded(
+            self.asked, self.parts, self.plan, home, self.progress, rows=self.record.data["train"]
+        )
         encoder = applied.encoder
         spec = spec_under(applied, self.spec)
         sizes = ", ".join(f"{store.rows:,} {name}" for name, store in stores.items())

@@ -73,7 +73,6 @@ def write_page(folder: RunFolder, target: Path | None = None, *, possible: Mappi
         rankings=_rankings(folder),
         parts=profile.parts,
         profile=profile.columns,
-        counted="ids",
         notes=tuple(f"suspect: {text}" for text in suspects) + _notes(folder),
         plan=Plan.load(plan) if (plan := folder.model / "plan.json").exists() else Plan(),
         settings={"model": record.model, "size": size_of(folder.model).line(), "seed": record.seed, **record.settings},

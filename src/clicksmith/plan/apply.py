@@ -7,7 +7,7 @@ one numbering; what was found on other training rows is refused before anything 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -118,16 +118,16 @@ def apply_plan(plan: Plan, encoder: Encoder) -> Applied:
     return Applied(_edited(encoder, slots), moved, ranks, pairs, doubles, tuple(notes))
 
 
-def found_elsewhere(plan: Plan, encoder: Encoder, rows: Callable[[], Collection[str]]) -> tuple[str, ...]:
+def found_elsewhere(plan: Plan, encoder: Encoder, rows: Collection[str]) -> tuple[str, ...]:
     """Return what to say of parts that were found on other rows and hold here, since they speak of hashes.
 
-    rows: gives the checksums that these rows go by; it may have to read them all, and is asked only where it matters
+    rows: the checksums that these rows go by
     """
     notes: list[str] = []
     for part in plan.parts:
         hashed = [name for name in part.slots_named if encoder.fitted.vocabularies[name].keep.buckets is not None]
         train = part.found_by.data.get("train")
-        if hashed and train is not None and train not in rows():
+        if hashed and train is not None and train not in rows:
             notes.append(
                 f"{part.name} was found on other rows, and holds here: the numbers of {', '.join(hashed)} are hashes, "
                 "the same on all rows. Of values that were not met there it knows nothing"

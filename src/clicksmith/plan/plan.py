@@ -61,12 +61,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def _kept_by_all(self) -> list[str]:
         """Return how many features are kept where several parts choose among the same ones."""
-        masks: dict[tuple[str, str, int], list[NDArray[np.bool_]]] = {}
+        masks: dict[tuple[str, str, int], list[NDArray[Any]]] = {}
         for part in self.parts:
             for slot, kept in part.slots.items() if isinstance(part, KeptFeatures) else ():
-                masks.setdefault((slot, part.numbering[slot], len(kept.values)), []).append(
-                    kept.values[FIRST:].astype(np.bool_)
-                )
+                masks.setdefault((slot, part.numbering[slot], len(kept.values)), []).append(kept.values[FIRST:])
         both = [np.logical_and.reduce(several) for several in masks.values() if len(several) > 1]
         if not both:
             return []

@@ -237,6 +237,9 @@ def drift(store: Store, views: Sequence[View], label: int) -> Drift | None:
             if weighted:
                 _added(heavy, both, weight)
     nulls = [NullOfLabel(int(rows.sum()), int(rows[1])) for rows in rows_of]
+    for p, null in enumerate(nulls):
+        if null.clicks not in (0, null.rows):
+            null.prepare([table[p].sum(1) for table in tables])
     wider = [_wider(*sums) if weighted else 1.0 for sums in zip(rows_of, weight_of, square_of, strict=True)]
     information = {
         view.field: tuple(

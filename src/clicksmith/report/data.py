@@ -131,9 +131,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan = Plan()
     """What the model was built under."""
     parts: tuple[PartRows, ...] = ()
+    """Of a run: `unique` of its profile counts ids, of other profiles distinct values."""
     profile: tuple[ColumnProfile, ...] = ()
-    counted: Literal["values", "ids"] = "values"
-    """What `unique` of the profile counts: distinct values, or those with an id of their own in the model."""
     notes: tuple[str, ...] = ()
     """What the reader must know first: suspects of leaking, metrics that are not defined."""
     settings: dict[str, Any] = {}

@@ -122,7 +122,7 @@ def _plan(plan: Plan) -> str:
 
 def _data(data: ReportData) -> str:
     parts = tables.parts_table(data.parts) + f'<p class="note">{escape(COUNTED)}</p>' if data.parts else ""
-    return parts + (tables.profile_table(data.profile, data.counted) if data.profile else "")
+    return parts + (tables.profile_table(data.profile, "ids" if data.parts else "values") if data.profile else "")
 
 
 def _metrics(metrics: dict[str, Metrics]) -> str:

@@ -137,7 +137,9 @@ def search(
             return Plan.load(path)
         write_json(folder / "schema.json", asked.schema)
         told.said(f"split: {parts.how}")
-        applied, stores = encoded(replace(asked, schema=under), parts, before, folder / "encoded", told)
+        applied, stores = encoded(
+            replace(asked, schema=under), parts, before, folder / "encoded", told, rows=data["train"]
+        )
         if applied.doubles and chosen.trains:
             raise UsageError(
                 f"the ids of {', '.join(applied.doubles)} are mapped to sums of two rows, under which nothing is "

@@ -148,9 +148,7 @@ def run(asked: Asked, options: DNIS) -> tuple[AnyPart, ...]:
     bands = [band for band in bands if band.slot in table.inner.store.starts]  # a part may keep a table of its own
     metrics, epochs = _train(asked, options, model, table)
     if not bool(table.alpha.detach().any()):
-        raise UsageError(
-            f"l1 is {options.l1:g} and pulled every alpha to 0, at rate {options.rate:g}; give a smaller one."
-        )
+        raise UsageError(f"l1 is {options.l1:g}, rate {options.rate:g}, and every alpha ended at 0; give smaller ones.")
     weight, starts = table.inner.store.weight.detach(), table.inner.store.starts
     slots = kept_columns(bands, column_sizes(bands, weight, starts, table.alpha.detach()), options.share)
     for slot, blocks in slots.items():
